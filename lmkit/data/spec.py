@@ -1,0 +1,151 @@
+"""Where the text comes from, how it falls into documents and sentences, and how rows are made of it."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from lmkit.spec import ONE_OR_MORE, Count, Fraction, Spec
+
+Paths = Annotated[tuple[str, ...], ONE_OR_MORE]
+
+
+class Source(Spec):
+    """What every source shares."""
+
+    sentence: Literal["line", "rules"] = Field(
+        "rules", description="A sentence is a line, or ends at a Unicode terminator (Chinese included)."
+    )
+    weight: float | None = Field(None, gt=0, description="Share of this source in the mixture; default: all sources are one pool.")
+    encoding_errors: Literal["fail", "replace"] = Field("fail", description="What to do with bytes that are not UTF-8.")
+    max_record_bytes: Count = Field(8 * 2**20, description="A longer line or record is refused (bytes).")
+    long_records: Literal["fail", "split"] = Field("fail", description="Split records over max_record_bytes instead of refusing them.")
+
+
+class TextFiles(Source):
+    """Plain text; globs and `.gz` are understood."""
+
+    text: Paths = Field(description="Files or globs.")
+    document: Literal["file", "line", "blank_line"] = Field("file", description="What one document is.")
+
+
+class Records(Source):
+    """What sources with named fields share."""
+
+    columns: dict[str, str] = Field({"text": "text"}, description="Which of the file's fields hold `text`, `text_pair` and `label`.")
+    document: Literal["field"] = Field("field", description="The text field of each record is one document.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        for name in self.columns:
+            if name not in ("text", "text_pair", "label"):
+                yield f"columns.{name}", f"unknown role {name}; the roles are text, text_pair, label"
+        if "text" not in self.columns:
+            yield "columns", "no field is named for text; write for example columns: {text: body}"
+
+
+class JsonLines(Records):
+    """One JSON object a line."""
+
+    jsonl: Paths = Field(description="Files or globs.")
+
+
+class Csv(Records):
+    """Comma-separated values with a header line and double quotes (RFC 4180)."""
+
+    csv: Paths = Field(description="Files or globs.")
+    delimiter: str = Field(",", min_length=1, max_length=1)
+
+
+class Tsv(Records):
+    """Tab-separated values with a header line and no quoting."""
+
+    tsv: Paths = Field(description="Files or globs.")
+
+
+class Parquet(Records):
+    """Apache Parquet tables."""
+
+    parquet: Paths = Field(description="Files or globs.")
+
+
+class HuggingFace(Records):
+    """A dataset of the `datasets` library (`pip install lmkit[datasets]`), by hub id or local folder."""
+
+    huggingface: str = Field(min_length=1, description="Hub id or local folder.")
+    config: str | None = Field(None, description="Configuration name.")
+    split: str = Field("train", description="Split name.")
+
+
+class Builtin(Source):
+    """Text that needs no file and no network."""
+
+    builtin: Literal["python_reference"] = Field(description="The language reference inside every CPython (pydoc_data.topics).")
+
+
+_SOURCES = {
+    "text": TextFiles,
+    "jsonl": JsonLines,
+    "csv": Csv,
+    "tsv": Tsv,
+    "parquet": Parquet,
+    "huggingface": HuggingFace,
+    "builtin": Builtin,
+}
+
+
+def _which(value: Any) -> str:
+    if isinstance(value, dict):
+        found = [key for key in _SOURCES if key in value]
+        return found[0] if found else "missing"
+    return next((key for key, cls in _SOURCES.items() if isinstance(value, cls)), "missing")
+
+
+AnySource = Annotated[
+    Annotated[TextFiles, Tag("text")]
+    | Annotated[JsonLines, Tag("jsonl")]
+    | Annotated[Csv, Tag("csv")]
+    | Annotated[Tsv, Tag("tsv")]
+    | Annotated[Parquet, Tag("parquet")]
+    | Annotated[HuggingFace, Tag("huggingface")]
+    | Annotated[Builtin, Tag("builtin")],
+    Discriminator(_which),
+]
+
+
+def _name_the_only(value: Any) -> Any:
+    """`{text: ...}` means one source, called `train`; a mapping of mappings names several."""
+    if isinstance(value, dict) and any(key in _SOURCES for key in value) and not all(isinstance(v, dict) for v in value.values()):
+        return {"train": value}
+    return value
+
+
+class Holdout(Spec):
+    """Validation text taken out of data.train: whole documents, or the tail where there is only one."""
+
+    holdout: Fraction = Field(gt=0, lt=1, description="Share of the documents (or of the only document's tokens).")
+
+
+class Data(Spec):
+    """Sources and row making."""
+
+    train: Annotated[dict[str, AnySource], BeforeValidator(_name_the_only)] = Field(
+        description="One source, or a mapping of named sources."
+    )
+    validation: (
+        Annotated[
+            Annotated[Holdout, Tag("holdout")] | Annotated[AnySource, Tag("source")],
+            Discriminator(lambda v: "holdout" if isinstance(v, Holdout) or (isinstance(v, dict) and "holdout" in v) else "source"),
+        ]
+        | None
+    ) = Field(None, description="A source, or `{holdout: 1%}` of data.train.")
+    max_length: Count = Field(512, description="Tokens in a row, special tokens included.")
+    packing: bool | None = Field(
+        None, description="Fill rows with several documents kept apart by segment; default: true for causal_lm and masked_lm alone."
+    )
+    buckets: Count = Field(6, le=16, description="At most so many row lengths are compiled.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        weighted = [name for name, source in self.train.items() if source.weight is not None]
+        if weighted and len(weighted) < len(self.train):
+            missing = ", ".join(name for name in self.train if name not in weighted)
+            yield "train", f"some sources have a weight and some have none; add one to {missing}"

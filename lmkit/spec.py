@@ -1,0 +1,110 @@
+"""The base of every spec class: frozen and strict, numbers with units, scalars short for `{kind: scalar}`."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+SUFFIXES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kMBT]?)(?:\s+([a-z]+))?$")
+
+
+class Spec(BaseModel):
+    """A frozen, strict branch of the spec: unknown keys are errors and nothing is cast silently."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", populate_by_name=True)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yields `(key, what)` for rules between this branch's own keys, its types being right already.
+
+        The key is dotted and relative to this branch (`"hidden_size"`, `"position.1"`).
+        """
+        yield from ()
+
+
+def parse_number(value: Any, units: tuple[str, ...] = ()) -> tuple[Any, str]:
+    """`"20k steps"` -> `(20000, "steps")`; what is no text passes through with unit `""`.
+
+    Raises ValueError for a text that is no number with a suffix of k, M, B, T and a unit of `units`.
+    """
+    if not isinstance(value, str):
+        return value, ""
+    match = NUMBER.match(value.strip())
+    unit = (match.group(3) or "") if match else ""
+    singular = {u.rstrip("s"): u for u in units}
+    if not match or (unit and unit.rstrip("s") not in singular):
+        raise ValueError(f'expected a number{" with a unit of " + ", ".join(units) if units else ""}, got "{value}"')
+    number = float(match.group(1)) * SUFFIXES[match.group(2)]
+    return (int(number) if number.is_integer() else number), singular.get(unit.rstrip("s"), "")
+
+
+def _count(value: Any) -> Any:
+    return parse_number(value)[0]
+
+
+def _fraction(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100
+        except ValueError:
+            raise ValueError(f'expected a fraction such as 0.15 or 15%, got "{value}"') from None
+    return value
+
+
+Count = Annotated[
+    int,
+    BeforeValidator(_count),
+    Field(ge=1),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9.]+ *[kMBT]$"}]}),
+]
+Fraction = Annotated[
+    float,
+    BeforeValidator(_fraction),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": "^[0-9.]+ *%$"}]}),
+]
+Rate = Annotated[Fraction, Field(ge=0, lt=1)]
+
+Unit = Literal["steps", "epochs", "tokens", "minutes", "fraction"]
+
+
+class Amount(Spec):
+    """So much of something: `1k steps`, `2 epochs`, `10 minutes`, `6%` (a fraction of the whole run)."""
+
+    value: float = Field(ge=0)
+    unit: Unit
+
+    def __str__(self) -> str:
+        if self.unit == "fraction":
+            return f"{self.value * 100:g}%"
+        return f"{int(self.value) if float(self.value).is_integer() else self.value} {self.unit}"
+
+
+def units(*allowed: Unit) -> Any:
+    """Marks a key of type Amount with the units it takes; a bare number counts in the first of them."""
+
+    def parse(value: Any) -> Any:
+        if isinstance(value, Amount):
+            return value
+        if isinstance(value, str) and value.strip().endswith("%") and "fraction" in allowed:
+            return Amount(value=_fraction(value), unit="fraction")
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError(f"expected a number of {' or '.join(allowed)}")
+        number, unit = parse_number(value, tuple(u for u in allowed if u != "fraction"))
+        if number < 0:
+            raise ValueError(f"expected a number of 0 or more, got {value}")
+        if not unit and 0 < number < 1 and "fraction" in allowed:
+            unit = "fraction"
+        return Amount.model_validate({"value": float(number), "unit": unit or allowed[0]})
+
+    return BeforeValidator(parse, json_schema_input_type=str | int | float)
+
+
+def short(key: str = "kind") -> BeforeValidator:
+    """Lets a scalar stand for the mapping `{key: scalar}`."""
+    return BeforeValidator(lambda v: {key: v} if isinstance(v, str | int | float) and not isinstance(v, bool) else v)
+
+
+# A key that takes a list, and one that takes an item or a list; both hold tuples.
+LISTED = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+ONE_OR_MORE = BeforeValidator(lambda v: tuple(v) if isinstance(v, list | tuple) else (v,))

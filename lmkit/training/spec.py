@@ -1,0 +1,186 @@
+"""The words for training: how long, how fast, how often saved and evaluated."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from lmkit.spec import LISTED, Amount, Count, Fraction, Spec, units
+
+Peak = Annotated[float, Field(gt=0, le=1000)]
+
+
+class Schedule(Spec):
+    """What every schedule shares: a linear warm-up to the peak."""
+
+    peak: Peak = Field(description="The highest learning rate.")
+    warmup: Annotated[Amount, units("steps", "fraction")] = Field(
+        Amount(value=0, unit="steps"), description="Steps, or a share of the run, from 0 to the peak."
+    )
+
+
+class Constant(Schedule):
+    """Stays at the peak."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class Linear(Schedule):
+    """Falls in a straight line to the floor at the last step."""
+
+    kind: Literal["linear"] = "linear"
+    floor: Fraction = Field(0.0, ge=0, le=1, description="Last learning rate, as a share of the peak.")
+
+
+class Cosine(Schedule):
+    """Falls along half a cosine to the floor at the last step."""
+
+    kind: Literal["cosine"] = "cosine"
+    floor: Fraction = Field(0.0, ge=0, le=1, description="Last learning rate, as a share of the peak.")
+
+
+class InverseSqrt(Schedule):
+    """Falls with 1/sqrt(step) after the warm-up ("Attention Is All You Need", section 5.3)."""
+
+    kind: Literal["inverse_sqrt"] = "inverse_sqrt"
+
+
+class WarmupStableDecay(Schedule):
+    """Warm-up, a plateau, and a linear decay at the end (MiniCPM)."""
+
+    kind: Literal["warmup_stable_decay"] = "warmup_stable_decay"
+    decay: Annotated[Amount, units("steps", "fraction")] = Field(Amount(value=0.1, unit="fraction"), description="Length of the last part.")
+    floor: Fraction = Field(0.0, ge=0, le=1, description="Last learning rate, as a share of the peak.")
+
+
+def _number_is_constant(value: object) -> object:
+    return {"kind": "constant", "peak": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+LearningRate = Annotated[
+    Constant | Linear | Cosine | InverseSqrt | WarmupStableDecay, Field(discriminator="kind"), BeforeValidator(_number_is_constant)
+]
+
+
+class Optimizer(Spec):
+    """What every optimizer shares."""
+
+    learning_rate: LearningRate = Field(description="A number, or a schedule.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled decay of matrices; biases and norms have none.")
+    clip_norm: float | None = Field(1.0, gt=0, description="Global gradient norm after summing over all replicas; null is off.")
+    layer_decay: Fraction = Field(
+        1.0, gt=0, le=1, description="The learning rate of each layer below the top, as a share of the one above."
+    )
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter)."""
+
+    kind: Literal["adamw"] = "adamw"
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled decay of matrices; biases and norms have none.")
+    beta1: Beta = 0.9
+    beta2: Beta = 0.999
+    epsilon: float = Field(1e-8, gt=0)
+
+
+class Lion(Optimizer):
+    """Sign of an interpolated momentum (Chen et al., 2023)."""
+
+    kind: Literal["lion"] = "lion"
+    beta1: Beta = 0.9
+    beta2: Beta = 0.99
+
+
+class Adafactor(Optimizer):
+    """Second moments factored into rows and columns (Shazeer and Stern)."""
+
+    kind: Literal["adafactor"] = "adafactor"
+    beta2_decay: float = Field(-0.8, lt=0, description="beta2 = 1 - step^beta2_decay.")
+    clip_threshold: float = Field(1.0, gt=0, description="Root mean square to which an update is cut.")
+    epsilon: float = Field(1e-30, gt=0)
+
+
+class Muon(Optimizer):
+    """Orthogonalized momentum for hidden matrices, AdamW for the rest (Jordan et al., 2024)."""
+
+    kind: Literal["muon"] = "muon"
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled decay of matrices; biases and norms have none.")
+    momentum: Beta = 0.95
+    adamw_learning_rate_ratio: float = Field(
+        0.1, gt=0, description="Learning rate of embeddings, norms, biases and heads, as a share of the matrices'."
+    )
+
+
+class Sgd(Optimizer):
+    """Stochastic gradient descent with momentum."""
+
+    kind: Literal["sgd"] = "sgd"
+    momentum: Beta = 0.0
+    nesterov: bool = False
+
+
+AnyOptimizer = Annotated[AdamW | Lion | Adafactor | Muon | Sgd, Field(discriminator="kind")]
+
+
+class EarlyStopping(Spec):
+    """Stops when a validation figure no longer gets better."""
+
+    monitor: str = Field("loss", description="`loss`, or task/metric such as `stars/f1`.")
+    patience: Count = Field(3, description="Evaluations without improvement.")
+    min_delta: float = Field(0.0, ge=0, description="A smaller change is no improvement.")
+
+
+class Training(Spec):
+    """How the model is trained."""
+
+    steps: Count | None = Field(None, description="Length of the run in optimizer steps; or give tokens or epochs.")
+    tokens: Count | None = Field(None, description="Length of the run in tokens.")
+    epochs: float | None = Field(None, gt=0, description="Length of the run in passes over data.train.")
+    batch_size: Count = Field(description="Rows in a step over all devices.")
+    gradient_accumulation_steps: Literal["auto"] | Count = Field(1, description="Micro-batches that one step is computed in.")
+    rematerialize: Literal["none", "blocks"] = Field("none", description="Recompute blocks in the backward pass instead of storing them.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Of the arithmetic; weights are float32. `auto` takes what measures faster, once."
+    )
+    optimizer: AnyOptimizer = Field(description="How gradients become updates.")
+    evaluate_every: Annotated[Amount, units("steps", "epochs")] | None = Field(None, description="Default: ten times over the run.")
+    save_every: Annotated[Amount, units("steps", "minutes")] | None = Field(
+        None, description="Default: 1,000 steps or 10 minutes, whichever is first."
+    )
+    keep: Count = Field(2, description="Checkpoints kept beside the best one.")
+    early_stopping: EarlyStopping | None = Field(None, description="Stop when validation no longer improves.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        given = [key for key in ("steps", "tokens", "epochs") if getattr(self, key) is not None]
+        if not given:
+            yield "", "the length of the run is missing; add steps: 1000 (or tokens, or epochs)"
+        for extra in given[1:]:
+            yield extra, f"{given[0]} already sets the length of the run; keep one"
+        if self.steps is not None:
+            warmup = self.optimizer.learning_rate.warmup
+            if warmup.unit == "steps" and warmup.value > self.steps:
+                yield "optimizer.learning_rate.warmup", f"{warmup} is longer than the run of training.steps = {self.steps}"
+        micro = self.gradient_accumulation_steps
+        if isinstance(micro, int) and self.batch_size % micro:
+            below = self.batch_size // micro * micro
+            near = ", ".join(str(n) for n in (below, below + micro) if n)
+            yield "batch_size", f"{self.batch_size} is not divisible by gradient_accumulation_steps = {micro}; nearest: {near}"
+
+
+class Runtime(Spec):
+    """Which devices do the work."""
+
+    strategy: Literal["auto", "one_device", "mirrored"] = Field("auto", description="`auto`: mirrored where there are several GPUs.")
+    replicas: Count | None = Field(None, description="Devices of a mirrored run; on a machine with one CPU these are logical devices.")
+    steps_per_call: Literal["auto"] | Count = Field("auto", description="Optimizer steps in one call of the compiled function.")
+
+
+class Logging(Spec):
+    """What is written for TensorBoard and metrics.jsonl."""
+
+    every: Count = Field(10, description="Steps between two points of the training curves.")
+    samples: Annotated[tuple[str, ...], LISTED] = Field((), description="Prompts that are continued at each evaluation.")
+    histograms: bool = Field(False, description="Weight histograms at each evaluation.")
