@@ -1,0 +1,111 @@
+"""What the machine is: set-up before TensorFlow's first operation, device facts, and a probe of its arithmetic speed."""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lmkit.errors import MachineError, Problem
+
+Precision = Literal["float32", "bfloat16"]
+
+# Dense matrix products, FLOP/s as the makers state them: (float32 as Keras runs it, with TF32 where the card has it; bfloat16).
+GPU_PEAKS = {
+    "H200": (494e12, 989e12),
+    "H100": (494e12, 989e12),
+    "A100": (156e12, 312e12),
+    "L40S": (183e12, 362e12),
+    "L4": (60e12, 121e12),
+    "A10": (62e12, 125e12),
+    "V100": (15.7e12, 15.7e12),
+    "T4": (8.1e12, 8.1e12),
+    "RTX 4090": (82.6e12, 165e12),
+    "RTX 3090": (35.6e12, 71e12),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run was computed on."""
+
+    kind: Literal["cpu", "gpu"]
+    count: int
+    name: str
+    tensorflow: str
+    keras: str
+
+
+def configure(*, replicas: int | None = None, deterministic: bool = False) -> None:
+    """Sets devices up; must come before any other operation of TensorFlow.
+
+    On a machine without a GPU, `replicas` splits the CPU into so many logical devices. CPU runs are bitwise reproducible
+    without `deterministic`; it makes GPU kernels so, at a cost. Raises MachineError when Keras runs on another backend
+    or there are fewer GPUs than asked for.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise MachineError(Problem(f"Keras runs on {keras.backend.backend()}; unset KERAS_BACKEND or set it to tensorflow"))
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus and replicas is not None and replicas > len(gpus):
+        raise MachineError(Problem(f"{replicas} devices are asked for and TensorFlow sees {len(gpus)} GPUs", "runtime.replicas"))
+    try:
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        if not gpus and replicas is not None and replicas > 1:
+            cpu = tf.config.list_physical_devices("CPU")[0]
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+    except RuntimeError as error:
+        raise MachineError(Problem(f"devices must be set up before the first operation: {error}")) from error
+    if deterministic and gpus:
+        tf.config.experimental.enable_op_determinism()
+
+
+def facts() -> Facts:
+    """The devices that a run can use; GPUs if there are any."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+        return Facts("gpu", len(gpus), name, tf.__version__, keras.__version__)
+    return Facts("cpu", len(tf.config.list_logical_devices("CPU")), "CPU", tf.__version__, keras.__version__)
+
+
+def set_precision(precision: Precision) -> None:
+    """The arithmetic of layers built from now on; weights, norms, softmax and losses stay float32."""
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+
+
+def product_flops(rows: int, inner: int, columns: int, precision: Precision, *, seconds: float = 0.05, xla: bool = False) -> float:
+    """FLOP/s of a matrix product [rows, inner] x [inner, columns], the best of repeated calls for about so many seconds."""
+    generator = np.random.default_rng(0)
+    left = tf.cast(generator.standard_normal((rows, inner), dtype=np.float32), precision)
+    right = tf.cast(generator.standard_normal((inner, columns), dtype=np.float32), precision)
+    repeats = max(1, min(64, int(2e9 / (2 * rows * inner * columns))))
+
+    @tf.function(jit_compile=xla, autograph=False)
+    def product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        total = tf.zeros((), tf.float32)
+        for i in range(repeats):
+            total += tf.cast(tf.reduce_max(tf.matmul(a * tf.cast(i + 1, a.dtype), b)), tf.float32)
+        return total
+
+    product(left, right).numpy()
+    best, end = float("inf"), time.perf_counter() + seconds
+    while True:
+        start = time.perf_counter()
+        product(left, right).numpy()
+        now = time.perf_counter()
+        best = min(best, now - start)
+        if now > end:
+            return 2.0 * rows * inner * columns * repeats / best
+
+
+def peak_flops(precision: Precision) -> float:
+    """FLOP/s that the device can reach: the maker's figure for known GPUs, otherwise measured in a fraction of a second."""
+    device = facts()
+    if device.kind == "gpu":
+        for name, peaks in GPU_PEAKS.items():
+            if name in device.name:
+                return peaks[precision == "bfloat16"]
+    return product_flops(1024, 1024, 1024, precision, seconds=0.2)

@@ -1,0 +1,226 @@
+"""The engine on TensorFlow: compiled functions, gradients, replicas and variables; a later jax.py offers the same functions."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lmkit.errors import MachineError, Problem
+
+Tensor = Any
+_tracing = threading.local()  # .mode: what the Python code of this thread is being compiled for
+
+
+@contextmanager
+def _mode(value: str | None) -> Iterator[None]:
+    before = getattr(_tracing, "mode", None)
+    _tracing.mode = "xla" if before == "xla" else value
+    try:
+        yield
+    finally:
+        _tracing.mode = before
+
+
+class Compiled:
+    """A function of arrays that is compiled once for each set of input shapes; `compilations` counts them.
+
+    `xla` makes one XLA program of the whole function; otherwise it is a graph of TensorFlow's own kernels.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, xla: bool) -> None:
+        self.compilations = 0
+
+        def traced(*args: Any) -> Any:
+            self.compilations += 1
+            with _mode("xla" if xla else "graph"):
+                return function(*args)
+
+        self._call = tf.function(traced, jit_compile=xla, autograph=False)
+
+    def __call__(self, *args: Any) -> Any:
+        return self._call(*args)
+
+
+def compiled(function: Callable[..., Any], *, xla: bool = False) -> Compiled:
+    """Compiles a function of (nested) arrays; Python numbers must be passed as numpy scalars, or each value compiles anew."""
+    return Compiled(function, xla=xla)
+
+
+def value_and_grad(function: Callable[[], tuple[Tensor, Any]], variables: Sequence[keras.Variable]) -> tuple[Tensor, Any, list[Tensor]]:
+    """`function() -> (scalar, rest)`: gives the scalar, the rest, and the scalar's gradient by each Keras variable.
+
+    Gradients are dense (rows that an embedding meets several times are summed, which Adam's second moment needs) and zero
+    for variables that the scalar does not depend on.
+    """
+    values = [variable.value for variable in variables]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(values)
+        scalar, rest = function()
+    gradients = tape.gradient(scalar, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return scalar, rest, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+
+def fused(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Runs `function(*tensors) -> tensor` as one small XLA kernel inside a plain graph, forward and backward.
+
+    The backward kernel computes the function again from its inputs, so nothing between them is stored. The function must be
+    pure: no variables, no Python state. Outside a compiled graph, inside a whole-step XLA program, or on symbolic Keras
+    tensors it is a plain call. Gradients go to float inputs only; second derivatives are not supported.
+    """
+    forward = tf.function(function, jit_compile=True, autograph=False)
+
+    def backward_function(floats: tuple[int, ...], upstream: Tensor, *tensors: Tensor) -> list[Tensor]:
+        sources = [tensors[i] for i in floats]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            value = function(*tensors)
+        return tape.gradient(value, sources, output_gradients=upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    backward = tf.function(backward_function, jit_compile=True, autograph=False)
+
+    @tf.custom_gradient
+    def kernel(*tensors: Tensor) -> Any:
+        floats = tuple(i for i, tensor in enumerate(tensors) if tensor.dtype.is_floating)
+
+        def gradient(upstream: Tensor) -> list[Tensor | None]:
+            by_index = dict(zip(floats, backward(floats, upstream, *tensors), strict=True))
+            return [by_index.get(i) for i in range(len(tensors))]
+
+        return forward(*tensors), gradient
+
+    def call(*tensors: Tensor) -> Tensor:
+        if getattr(_tracing, "mode", None) != "graph" or any(isinstance(t, keras.KerasTensor) for t in tensors):
+            return function(*tensors)
+        return kernel(*(tf.convert_to_tensor(tensor) for tensor in tensors))
+
+    return call
+
+
+def recompute(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`function(*tensors)` whose inner results are not stored but computed again in the backward pass.
+
+    Gradients reach the positional tensors and the variables that the function uses; what it closes over gets none. The
+    function must give the same values both times, which counter-based dropout does.
+    """
+    inner = tf.recompute_grad(function)
+
+    def call(*tensors: Tensor) -> Tensor:
+        symbolic = any(isinstance(tensor, keras.KerasTensor) for tensor in tensors)
+        return function(*tensors) if symbolic else inner(*tensors)
+
+    return call
+
+
+def loop(count: Tensor, body: Callable[[Tensor, Any], Any], state: Any) -> Any:
+    """`for i in range(count): state = body(i, state)` inside a compiled function; one iteration at a time, shapes unchanged."""
+    start = tf.zeros((), tf.int32)
+    _, state = tf.while_loop(lambda i, s: i < count, lambda i, s: (i + 1, body(i, s)), (start, state), parallel_iterations=1)
+    return state
+
+
+def when(condition: Tensor, function: Callable[[], None]) -> None:
+    """Runs a function that assigns variables iff the scalar condition holds."""
+
+    def taken() -> Tensor:
+        function()
+        return tf.zeros(())
+
+    tf.cond(condition, taken, lambda: tf.zeros(()))
+
+
+def sum_of_squares(tensor: Tensor) -> Tensor:
+    """Sum of squares of all elements, float32, in one pass."""
+    return 2.0 * tf.nn.l2_loss(tf.cast(tensor, tf.float32))
+
+
+class Replicas:
+    """One device, or several that hold a copy of each variable and share the rows of a batch."""
+
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
+        self._strategy = strategy
+        self.count: int = strategy.num_replicas_in_sync
+
+    def scope(self) -> Any:
+        """Context in which variables must be created."""
+        return self._strategy.scope()
+
+    def run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Calls the function on every replica, inside a compiled function."""
+        mode = getattr(_tracing, "mode", None)
+
+        def replica(*inner: Any) -> Any:  # a replica may have its own thread
+            with _mode(mode):
+                return function(*inner)
+
+        return replica(*args) if self.count == 1 else self._strategy.run(replica, args=args)
+
+    def sum(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The sum over replicas of each tensor, on every replica; called inside `run`."""
+        if self.count == 1:
+            return tensors
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+    def split(self, batch: Mapping[str, np.ndarray], axis: int = 0) -> Any:
+        """Gives each replica its contiguous slice along `axis`; arrays of fewer axes go to all."""
+        if self.count == 1:
+            return dict(batch)
+
+        def slice_of(context: Any) -> dict[str, Tensor]:
+            def part(array: np.ndarray) -> Tensor:
+                if array.ndim <= axis:
+                    return tf.convert_to_tensor(array)
+                rows = array.shape[axis] // self.count
+                index = context.replica_id_in_sync_group
+                return tf.convert_to_tensor(array.take(range(index * rows, (index + 1) * rows), axis))
+
+            return {name: part(np.asarray(array)) for name, array in batch.items()}
+
+        return self._strategy.experimental_distribute_values_from_function(slice_of)
+
+    def first(self, value: Any) -> Any:
+        """The first replica's value of what `run` gave, as numpy."""
+        return tf.nest.map_structure(lambda leaf: np.asarray(self._strategy.experimental_local_results(leaf)[0]), value)
+
+    def rows(self, value: Any) -> Any:
+        """What `run` gave, its replicas' rows joined in order, as numpy."""
+        return tf.nest.map_structure(
+            lambda leaf: np.concatenate([np.asarray(part) for part in self._strategy.experimental_local_results(leaf)]), value
+        )
+
+    def assign(self, variable: keras.Variable, value: Tensor) -> None:
+        """Assigns on each replica its own copy, inside `run`; the values must be the same on all replicas."""
+        if self.count == 1:
+            variable.value.assign(value)
+            return
+        index = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
+        self._strategy.experimental_local_results(variable.value)[index].assign(value)
+
+
+def replicas(kind: str, count: int | None = None) -> Replicas:
+    """The devices of a run: `one_device`, `mirrored` over `count` (default: all) devices, or `auto` = mirrored over several GPUs.
+
+    Raises MachineError when fewer devices are there than asked for. A process can make one mirrored set.
+    """
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if kind == "auto":
+        kind = "mirrored" if (count or len(found)) > 1 else "one_device"
+    if count is not None and count > len(found):
+        raise MachineError(Problem(f"{count} devices are asked for and TensorFlow sees {len(found)}", "runtime.replicas"))
+    if kind == "one_device":
+        return Replicas(tf.distribute.get_strategy())
+    names = [device.name for device in found[:count]]
+    return Replicas(tf.distribute.MirroredStrategy(names)) if len(names) > 1 else Replicas(tf.distribute.get_strategy())
+
+
+def as_numpy(variable: keras.Variable) -> np.ndarray:
+    """The value of a variable on the host."""
+    return variable.value.numpy()
+
+
+def canonical_name(variable: keras.Variable) -> str:
+    """The name in checkpoints, freeze patterns and messages: the Keras path without its root, joined by dots."""
+    return ".".join(variable.path.split("/")[1:])

@@ -1,0 +1,66 @@
+"""What the training loop asks of the world around it: where scalars and checkpoints go, and whether to stop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+Scalars = Mapping[str, float]
+Tensors = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run after `step` optimizer steps: all that is needed to continue it bit for bit.
+
+    `model` holds the weights by canonical name, `optimizer` its slots as `<canonical name>/<slot>`; `state` is JSON (counters,
+    best value, the sums behind the next point of the curves). `metrics` are the newest validation scalars, empty before any.
+    """
+
+    step: int
+    model: Tensors
+    optimizer: Tensors
+    state: dict[str, Any]
+    metrics: Scalars
+
+
+class Log(Protocol):
+    """Takes the points of the curves; tags are those of training/tags.py."""
+
+    def __call__(self, step: int, scalars: Scalars) -> None: ...
+
+
+class Save(Protocol):
+    """Writes a checkpoint before it returns; with `best` it also becomes the best one so far."""
+
+    def __call__(self, snapshot: Snapshot, *, best: bool) -> None: ...
+
+
+class Stop(Protocol):
+    """True once somebody asked to stop; polled at every call of the step function and every evaluation batch."""
+
+    def __call__(self) -> bool: ...
+
+
+class Progress(Protocol):
+    """Hears after every call how far the run is, for a bar; nothing is stored."""
+
+    def __call__(self, step: int, total: int, scalars: Scalars) -> None: ...
+
+
+class AfterEvaluation(Protocol):
+    """Called after each evaluation, at the same steps whatever the speed: samples and histograms are made here."""
+
+    def __call__(self, step: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Everything the loop calls; what is left out does nothing."""
+
+    log: Log = lambda step, scalars: None
+    save: Save = lambda snapshot, *, best: None
+    stop: Stop = lambda: False
+    progress: Progress = lambda step, total, scalars: None
+    after_evaluation: AfterEvaluation = lambda step: None
