@@ -1,0 +1,147 @@
+"""Durable files: bytes are on disk before a name points to them, and every operation can be made to fail in a test."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmkit.errors import MachineError, Problem
+
+Fault = Callable[[str], None]
+ADVICE = {
+    errno.ENOSPC: "free some space and run the same command again",
+    errno.EDQUOT: "free some of the quota and run the same command again",
+    errno.EROFS: "the file system is read-only",
+    errno.EIO: "the device reports an input/output error; look at the system log",
+    errno.EACCES: "check owner and permissions",
+}
+LEFTOVER = re.compile(r"\.(tmp|del)-step-\d{8,}-\d+$")
+
+
+def no_fault(point: str) -> None:
+    """The fault hook of real life: nothing happens at any point."""
+
+
+@contextlib.contextmanager
+def machine_errors(doing: str, path: Path) -> Iterator[None]:
+    """Turns an OSError of the block into a MachineError that says what was being done, where, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = ADVICE.get(error.errno or 0)
+        what = f"{doing}: {error.strerror or error}" + (f"; {advice}" if advice else "")
+        raise MachineError(Problem(what, where=str(path))) from error
+
+
+@dataclass(frozen=True)
+class Written:
+    """Size in bytes and sha256 of a file as it was written."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The few operations a checkpoint is made of; `fault(point)` is called before each of them."""
+
+    fault: Fault = no_fault
+
+    def write(self, path: Path, chunks: Iterable[bytes | memoryview]) -> Written:
+        """Writes a new file, one system call or more per chunk, and syncs it to disk."""
+        digest, size = hashlib.sha256(), 0
+        self.fault(f"open {path.name}")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            for i, chunk in enumerate(chunks):
+                self.fault(f"write {path.name} chunk {i}")
+                write_all(descriptor, chunk)
+                digest.update(chunk)
+                size += len(chunk)
+            self.fault(f"fsync {path.name}")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return Written(size, digest.hexdigest())
+
+    def make_directory(self, path: Path) -> None:
+        """Creates a directory that does not exist yet."""
+        self.fault(f"mkdir {path.name}")
+        path.mkdir()
+
+    def sync(self, directory: Path) -> None:
+        """Puts the names in a directory on disk."""
+        self.fault(f"fsync {directory.name}")
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Gives a file or directory its new name in one step, and puts the name on disk."""
+        self.fault(f"rename {old.name} {new.name}")
+        os.rename(old, new)
+        self.sync(new.parent)
+
+    def link(self, old: Path, new: Path) -> None:
+        """Gives a file a second name; where the file system has no such thing, copies it."""
+        self.fault(f"link {new.name}")
+        try:
+            os.link(old, new)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.EMLINK):
+                raise
+            with open(old, "rb") as source:
+                self.write(new, iter(lambda: source.read(1 << 24), b""))
+
+    def delete(self, directory: Path) -> None:
+        """Removes a directory of plain files; it loses its name first, so that nobody ever finds half of it."""
+        doomed = directory
+        if not directory.name.startswith("."):
+            doomed = directory.with_name(f".del-{directory.name}-{os.getpid()}")
+            if doomed.exists():  # left by a killed process that had the same number
+                self.delete(doomed)
+            self.rename(directory, doomed)
+        for file in sorted(doomed.iterdir()):
+            self.fault(f"unlink {file.name}")
+            file.unlink()
+        self.fault(f"rmdir {doomed.name}")
+        doomed.rmdir()
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """os.write until everything is written (one call may take less than it is given)."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Replaces a small file in one step: readers see the old content or the new, even after a power cut.
+
+    Raises MachineError when the disk refuses; the old content is intact then.
+    """
+    disk = Disk()
+    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    with machine_errors(f"cannot write {path.name}", path):
+        try:
+            disk.write(temporary, [data.encode() if isinstance(data, str) else data])
+            disk.rename(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def sweep(directory: Path) -> None:
+    """Removes what a killed process left half-written or half-deleted; only for who holds the run's lock."""
+    if directory.is_dir():
+        for path in directory.iterdir():
+            if LEFTOVER.match(path.name) and path.is_dir():
+                with contextlib.suppress(OSError):
+                    Disk().delete(path)

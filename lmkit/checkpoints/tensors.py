@@ -1,0 +1,140 @@
+"""Tensors in safetensors files: streamed to disk without a copy, hashed on the way, read back by the safetensors library."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from lmkit.checkpoints.files import Disk, Written
+from lmkit.checkpoints.manifest import Entry, Manifest
+from lmkit.errors import CheckpointError, MachineError, NumericsError, Problem
+
+SHARD = 1 << 30
+CHUNK = 1 << 24
+CODES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
+    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
+
+
+def first_not_finite(tensors: Mapping[str, np.ndarray]) -> str | None:
+    """Name of the first tensor that holds NaN or an infinity (both pass through minimum and maximum)."""
+    for name, tensor in tensors.items():
+        if tensor.size and tensor.dtype.kind == "f" and not (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):
+            return name
+    return None
+
+
+def refuse_not_finite(tensors: Mapping[str, np.ndarray], step: int) -> None:
+    """Raises NumericsError naming the tensor, so that a checkpoint never holds what cannot be continued."""
+    name = first_not_finite(tensors)
+    if name is not None:
+        raise NumericsError(Problem(f"{name} is not finite at step {step}; it is not saved and the previous checkpoint is intact"))
+
+
+def shards(tensors: Mapping[str, np.ndarray], limit: int = SHARD) -> Iterator[dict[str, np.ndarray]]:
+    """Cuts tensors, sorted by name, into runs of at most `limit` bytes; a larger tensor has a file of its own."""
+    current: dict[str, np.ndarray] = {}
+    size = 0
+    for name in sorted(tensors):
+        if current and size + tensors[name].nbytes > limit:
+            yield current
+            current, size = {}, 0
+        current[name] = tensors[name]
+        size += tensors[name].nbytes
+    if current:
+        yield current
+
+
+def write_tensors(disk: Disk, path: Path, tensors: Mapping[str, np.ndarray]) -> tuple[Written, dict[str, Entry]]:
+    """Writes one safetensors file in the order given; returns its size and hash and the entry of every tensor."""
+    entries: dict[str, Entry] = {}
+
+    def chunks() -> Iterator[bytes | memoryview]:
+        yield _header(tensors)
+        for name, tensor in tensors.items():
+            digest = hashlib.sha256()
+            for chunk in _bytes(tensor):
+                digest.update(chunk)
+                yield chunk
+            entries[name] = Entry(path.name, tuple(tensor.shape), tensor.dtype.name, digest.hexdigest())
+
+    return disk.write(path, chunks()), entries
+
+
+def _header(tensors: Mapping[str, np.ndarray]) -> bytes:
+    fields, offset = {}, 0
+    for name, tensor in tensors.items():
+        fields[name] = {"dtype": CODES[tensor.dtype.name], "shape": list(tensor.shape), "data_offsets": [offset, offset + tensor.nbytes]}
+        offset += tensor.nbytes
+    text = json.dumps(fields, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _bytes(tensor: np.ndarray) -> Iterator[memoryview]:
+    little = np.asarray(tensor, dtype=tensor.dtype.newbyteorder("<"), order="C")
+    flat = little.reshape(-1).view(np.uint8).data
+    for start in range(0, len(flat), CHUNK):
+        yield flat[start : start + CHUNK]
+
+
+def check_file(checkpoint: Path, name: str, manifest: Manifest) -> None:
+    """Reads a whole file and compares size and sha256. Raises CheckpointError naming the file and, where data is damaged, the tensors."""
+    path, expected = checkpoint / name, manifest.files[name]
+    digest, size = hashlib.sha256(), 0
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+    except FileNotFoundError:
+        raise CheckpointError(Problem(f"{name} is absent, the manifest lists it", where=str(checkpoint))) from None
+    except OSError as error:
+        raise MachineError(Problem(f"cannot be read: {error.strerror}", where=str(path))) from error
+    if size != expected.size:
+        raise CheckpointError(Problem(f"damaged: {size} bytes, written were {expected.size}", where=str(path)))
+    if digest.hexdigest() != expected.sha256:
+        names = list(_damaged_tensors(path, manifest))
+        part = f"tensor {', '.join(names[:3])} does" if names else "it does"
+        raise CheckpointError(Problem(f"damaged: {part} not have the sha256 that it was written with", where=str(path)))
+
+
+def _damaged_tensors(path: Path, manifest: Manifest) -> Iterator[str]:
+    entries = [item for group in (manifest.model, manifest.optimizer) for item in group.items() if item[1].file == path.name]
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name, entry in entries:
+                if _sha256(file.get_tensor(name)) != entry.sha256:
+                    yield name
+    except (SafetensorError, OSError, ValueError, KeyError):
+        return  # the header itself is damaged: only the file can be named
+
+
+def _sha256(tensor: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for chunk in _bytes(tensor):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_tensors(checkpoint: Path, entries: Mapping[str, Entry]) -> dict[str, np.ndarray]:
+    """Reads tensors from files that `check_file` has passed. Raises CheckpointError when file and manifest do not agree."""
+    tensors: dict[str, np.ndarray] = {}
+    for filename in sorted({entry.file for entry in entries.values()}):
+        path = checkpoint / filename
+        wanted = {name: entry for name, entry in entries.items() if entry.file == filename}
+        try:
+            with safe_open(path, framework="numpy") as file:
+                if set(file.keys()) != set(wanted):
+                    raise CheckpointError(Problem("holds other tensors than the manifest lists", where=str(path)))
+                tensors |= {name: file.get_tensor(name) for name in wanted}
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(Problem(f"is not a safetensors file that can be read: {error}", where=str(path))) from error
+        for name, entry in wanted.items():
+            if (tensors[name].shape, tensors[name].dtype.name) != (entry.shape, entry.dtype):
+                raise CheckpointError(Problem(f"tensor {name} is not as the manifest says", where=str(path)))
+    return tensors
