@@ -19,3 +19,8 @@ class Attention(Spec):
     )
     dropout: Rate | None = Field(None, description="Dropout of the attention probabilities; default: model.dropout.")
     bias: bool | None = Field(None, description="Biases of the four projections; default: model.bias.")
+
+    def window_of(self, layer: int) -> int | None:
+        """The window of that layer: the pattern repeated over depth; None sees all."""
+        window = self.window[layer % len(self.window)]
+        return None if window == "full" else window

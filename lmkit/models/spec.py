@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag
 from lmkit.attention.spec import Attention
 from lmkit.blocks.spec import Dense, FeedForward, LayerNorm, Norm
 from lmkit.positions.spec import Learned, NoPosition, Position, Rotary
-from lmkit.spec import LISTED, ONE_OR_MORE, Count, Rate, Spec
+from lmkit.spec import LISTED, ONE_OR_MORE, Count, PathText, Rate, Spec
 
 
 def nearest_multiples(value: int, of: int) -> str:
@@ -20,9 +20,9 @@ def nearest_multiples(value: int, of: int) -> str:
 class Stack(Spec):
     """What encoders and decoders share."""
 
-    num_layers: Count = Field(description="Number of blocks.")
-    hidden_size: Count = Field(description="Width of the residual stream.")
-    num_heads: Count = Field(description="Query heads.")
+    num_layers: Count = Field(description="Number of blocks.", examples=[6])
+    hidden_size: Count = Field(description="Width of the residual stream.", examples=[384])
+    num_heads: Count = Field(description="Query heads.", examples=[6])
     num_kv_heads: Count | None = Field(None, description="Key and value heads: fewer is grouped-query, 1 multi-query; default: num_heads.")
     head_dim: Count | None = Field(None, description="Width of a head; default: hidden_size / num_heads.")
     attention: Attention = Field(Attention(), description="Windows, biases and dropout of attention.")
@@ -39,26 +39,40 @@ class Stack(Spec):
     )
     tie_embeddings: bool = Field(True, description="The output projection of a language-model head is the token embedding.")
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def rule_heads_divide_width(self) -> Iterator[tuple[str, str]]:
         if self.head_dim is None and self.hidden_size % self.num_heads:
             near = nearest_multiples(self.hidden_size, self.num_heads)
             yield "hidden_size", f"{self.hidden_size} is not divisible by num_heads = {self.num_heads}; nearest: {near}"
+
+    def rule_kv_heads_divide_heads(self) -> Iterator[tuple[str, str]]:
         if self.num_kv_heads is not None and self.num_heads % self.num_kv_heads:
-            yield "num_kv_heads", f"num_heads = {self.num_heads} is not divisible by num_kv_heads = {self.num_kv_heads}"
-        head_dim = self.head_dim or self.hidden_size // self.num_heads
+            fitting = ", ".join(str(n) for n in range(1, self.num_heads + 1) if self.num_heads % n == 0)
+            yield (
+                "num_kv_heads",
+                f"num_heads = {self.num_heads} is not divisible by num_kv_heads = {self.num_kv_heads}; possible: {fitting}",
+            )
+
+    def rule_one_position_per_slot(self) -> Iterator[tuple[str, str]]:
         slots: dict[str, str] = {}
         for i, position in enumerate(self.position):
             key = "position" if len(self.position) == 1 else f"position.{i}"
             if position.slot in slots:
                 yield key, f"{position.kind} and {slots[position.slot]} both fill the {position.slot} slot; keep one"
-            if isinstance(position, NoPosition) and len(self.position) > 1:
-                yield key, "none cannot be combined with another position encoding"
+            elif isinstance(position, NoPosition) and len(self.position) > 1:
+                yield key, "none cannot be combined with another position encoding; remove it"
             slots[position.slot] = position.kind
+
+    def rule_rotary_turns_pairs(self) -> Iterator[tuple[str, str]]:
+        head_dim = self.head_dim or self.hidden_size // self.num_heads
+        for i, position in enumerate(self.position):
             if isinstance(position, Rotary) and int(head_dim * position.fraction) % 2:
+                part = f"head_dim = {head_dim}" if position.fraction == 1 else f"fraction = {position.fraction:g} of head_dim = {head_dim}"
                 yield (
-                    key,
-                    f"rotary turns pairs of channels, but {position.fraction:g} of head_dim = {head_dim} is odd; choose an even head_dim",
+                    "position" if len(self.position) == 1 else f"position.{i}",
+                    f"rotary turns pairs of channels, but {part} is odd; choose hidden_size / num_heads even",
                 )
+
+    def rule_pattern_fits_depth(self) -> Iterator[tuple[str, str]]:
         if len(self.attention.window) > self.num_layers:
             yield "attention.window", f"a pattern of {len(self.attention.window)} entries is longer than num_layers = {self.num_layers}"
 
@@ -78,7 +92,7 @@ class Decoder(Stack):
 class FromRun(Spec):
     """The body of another run: its weights, its model words and its tokenizer."""
 
-    from_: str = Field(alias="from", min_length=1, description="A run directory, relative to the working directory.")
+    from_: PathText = Field(alias="from", examples=["runs/base"], description="A run directory, relative to the working directory.")
     freeze: Annotated[tuple[str, ...], LISTED] = Field(
         (), description="Parts that stay as they are: `embeddings`, `layers.3`, `layers.0-5`, or any prefix of a variable path."
     )
@@ -87,11 +101,11 @@ class FromRun(Spec):
 
 def _which(value: Any) -> str:
     if isinstance(value, dict):
-        return "from" if "from" in value or "from_" in value else str(value.get("kind", "missing"))
-    return "from" if isinstance(value, FromRun) else str(getattr(value, "kind", "missing"))
+        return "<from>" if "from" in value or "from_" in value else str(value.get("kind", "missing"))
+    return "<from>" if isinstance(value, FromRun) else str(getattr(value, "kind", "missing"))
 
 
 Model = Annotated[
-    Annotated[Encoder, Tag("encoder")] | Annotated[Decoder, Tag("decoder")] | Annotated[FromRun, Tag("from")],
+    Annotated[Encoder, Tag("encoder")] | Annotated[Decoder, Tag("decoder")] | Annotated[FromRun, Tag("<from>")],
     Discriminator(_which),
 ]

@@ -1,0 +1,86 @@
+"""Multi-head attention: the four projections, positions on queries and keys, and a cache for decoding."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from lmkit.attention.masks import Mask
+from lmkit.attention.scores import attend
+from lmkit.layers.dropout import layer_id
+from lmkit.layers.layer import Layer
+from lmkit.layers.linear import Linear
+from lmkit.layers.weights import canonical
+from lmkit.positions.rotary import Layout, rotate
+
+Collect = Callable[[str, Any], None]
+
+
+class MultiHeadAttention(Layer):
+    """Self-attention with `num_kv_heads` key and value heads shared by groups of `num_heads` query heads.
+
+    `window` is only read here by who makes the mask. `output_stddev` starts the last kernel, which writes to the residual
+    stream; `rotary_layout` says which channels a rotation pairs.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        *,
+        num_kv_heads: int | None = None,
+        head_dim: int | None = None,
+        window: int | None = None,
+        bias: bool = True,
+        dropout: float = 0.0,
+        rotary_layout: Layout = "half",
+        output_stddev: float = 0.02,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.hidden_size, self.num_heads, self.window, self.bias, self.dropout = hidden_size, num_heads, window, bias, dropout
+        self.num_kv_heads = num_kv_heads or num_heads
+        self.head_dim = head_dim or hidden_size // num_heads
+        self.rotary_layout, self.output_stddev = rotary_layout, output_stddev
+        queries, keys = num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        into = {"bias": bias, "axes": ("hidden", "heads"), "dtype": self.dtype_policy}
+        self.query = Linear(hidden_size, queries, name="query", **into)
+        self.key = Linear(hidden_size, keys, name="key", **into)
+        self.value = Linear(hidden_size, keys, name="value", **into)
+        out = {"bias": bias, "axes": ("heads", "hidden"), "dtype": self.dtype_policy}
+        self.out = Linear(queries, hidden_size, stddev=output_stddev, name="output", **out)
+
+    def build(self, input_shape: Any = None) -> None:
+        for projection in (self.query, self.key, self.value, self.out):
+            projection.build()
+        self.layer_id = layer_id(canonical(self) + ".weights.dropout")
+
+    def call(
+        self,
+        x_BTD: Any,
+        *,
+        visible: Mask | None = None,
+        rotation: Any = None,
+        row_key: Any = None,
+        cache: tuple[Any, Any] | None = None,
+        cache_index: Any = None,
+        collect: Collect | None = None,
+    ) -> Any:
+        """x [B, T, D] -> [B, T, D]; with a cache, that and the cache after the new keys and values were written to it.
+
+        `cache` is (keys, values) of [B, S, K, H] and `cache_index` the slot of the first new token; `visible` then describes
+        T queries over S slots. `collect` receives `weights` [B, N, T, S].
+        """
+        batch, length = ops.shape(x_BTD)[:2]
+        q = ops.reshape(self.query(x_BTD), (batch, length, self.num_heads, self.head_dim))
+        k = ops.reshape(self.key(x_BTD), (batch, length, self.num_kv_heads, self.head_dim))
+        v = ops.reshape(self.value(x_BTD), (batch, length, self.num_kv_heads, self.head_dim))
+        if rotation is not None:
+            q, k = rotate(q, rotation, self.rotary_layout), rotate(k, rotation, self.rotary_layout)
+        if cache is not None:
+            k, v = (ops.slice_update(old, (0, cache_index, 0, 0), ops.cast(new, old.dtype)) for old, new in zip(cache, (k, v), strict=True))
+        out, weights = attend(q, k, v, mask=visible, dropout_rate=self.dropout, row_key=row_key, layer_id=self.layer_id)
+        if collect is not None:
+            collect("weights", weights)
+        y = self.out(ops.reshape(out, (batch, length, self.num_heads * self.head_dim)))
+        return y if cache is None else (y, (k, v))

@@ -1,0 +1,52 @@
+"""Layer and root-mean-square normalization, in float32 whatever the dtype around them."""
+
+from typing import Any
+
+from keras import ops
+
+from lmkit.layers.layer import Layer
+from lmkit.layers.weights import add_weight
+
+
+def layer_norm(x: Any, scale_D: Any, bias_D: Any, epsilon: float) -> Any:
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias over the last axis (Ba et al., 2016)."""
+    wide = ops.cast(x, "float32")
+    centred = ops.subtract(wide, ops.mean(wide, axis=-1, keepdims=True))
+    variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+    return ops.cast(ops.add(ops.multiply(centred, ops.multiply(ops.rsqrt(variance + epsilon), scale_D)), bias_D), x.dtype)
+
+
+def rms_norm(x: Any, scale_D: Any, epsilon: float) -> Any:
+    """x / sqrt(mean(x^2) + epsilon) * scale over the last axis (Zhang and Sennrich, 2019)."""
+    wide = ops.cast(x, "float32")
+    mean_square = ops.mean(ops.square(wide), axis=-1, keepdims=True)
+    return ops.cast(ops.multiply(wide, ops.multiply(ops.rsqrt(mean_square + epsilon), scale_D)), x.dtype)
+
+
+class LayerNorm(Layer):
+    """`layer_norm` with a scale and a bias of `size`."""
+
+    def __init__(self, size: int, *, epsilon: float = 1e-5, **options: Any) -> None:
+        super().__init__(**options)
+        self.size, self.epsilon = size, epsilon
+
+    def build(self, input_shape: Any = None) -> None:
+        self.scale = add_weight(self, "scale", (self.size,), "ones", ("hidden",))
+        self.bias = add_weight(self, "bias", (self.size,), "zeros", ("hidden",))
+
+    def call(self, x: Any) -> Any:
+        return layer_norm(x, self.scale, self.bias, self.epsilon)
+
+
+class RmsNorm(Layer):
+    """`rms_norm` with a scale of `size`."""
+
+    def __init__(self, size: int, *, epsilon: float = 1e-6, **options: Any) -> None:
+        super().__init__(**options)
+        self.size, self.epsilon = size, epsilon
+
+    def build(self, input_shape: Any = None) -> None:
+        self.scale = add_weight(self, "scale", (self.size,), "ones", ("hidden",))
+
+    def call(self, x: Any) -> Any:
+        return rms_norm(x, self.scale, self.epsilon)

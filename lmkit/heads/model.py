@@ -1,0 +1,46 @@
+"""A whole model: one body and the heads of its tasks."""
+
+from typing import Any
+
+from lmkit.heads.head import Head, build_named
+from lmkit.layers.layer import Layer
+from lmkit.models.backbone import Backbone
+
+
+class Model(Layer):
+    """Runs the body once over a batch and every head whose keys are in it.
+
+    Parts that are not built yet are built here, each as its own root, so that weight names do not depend on the container.
+    """
+
+    def __init__(self, backbone: Backbone, heads: dict[str, Head], **options: Any) -> None:
+        super().__init__(**{"name": "model"} | options)
+        if any(name != head.name for name, head in heads.items()):
+            raise ValueError(f"heads {list(heads)} are named {[head.name for head in heads.values()]}")
+        if not backbone.built:
+            backbone.build()
+        self.backbone = backbone
+        self.heads = {name: build_named(head) for name, head in heads.items()}
+        self.built = True
+
+    def causal_in(self, batch: dict[str, Any]) -> bool:
+        """Whether queries see only the past: what the batch's tasks need, or the body's own way where they do not mind."""
+        wishes = {head.causal for head in self.heads.values() if head.needs() in batch} - {None}
+        if len(wishes) > 1:
+            raise ValueError("a batch mixes tasks that need a causal mask with tasks that need both sides")
+        return bool(wishes.pop()) if wishes else self.backbone.causal
+
+    def hidden(self, batch: dict[str, Any], row_key: Any = None) -> Any:
+        """Hidden states [B, T, D] for the batch's tasks."""
+        given = {name: batch.get(name) for name in ("segments", "positions", "token_types")}
+        return self.backbone(batch["tokens"], row_key=row_key, causal=self.causal_in(batch), **given)
+
+    def call(self, batch: dict[str, Any], row_key: Any = None) -> dict[str, dict[str, Any]]:
+        """For each task of the batch `loss`, `weight` and `correct`, float32 [B], and `predicted`; `row_key` None is inference."""
+        hidden = self.hidden(batch, row_key)
+        embedding = self.backbone.token_embedding
+        return {
+            name: head(hidden, batch=batch, embedding=embedding, row_key=row_key)
+            for name, head in self.heads.items()
+            if head.needs() in batch
+        }

@@ -1,0 +1,43 @@
+"""The nonlinearities of feed-forward parts and heads, by their names in the spec."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+
+def gelu(x: Any) -> Any:
+    """x * Phi(x), with the normal distribution function exact by erf (Hendrycks and Gimpel, 2016)."""
+    return ops.gelu(x, approximate=False)
+
+
+def gelu_tanh(x: Any) -> Any:
+    """GPT-2's approximation: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
+    return ops.gelu(x, approximate=True)
+
+
+def quick_gelu(x: Any) -> Any:
+    """CLIP's approximation: x * sigmoid(1.702 x)."""
+    return ops.multiply(x, ops.sigmoid(ops.multiply(x, 1.702)))
+
+
+def relu_squared(x: Any) -> Any:
+    """max(x, 0)^2 (Primer, So et al. 2021)."""
+    return ops.square(ops.relu(x))
+
+
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "quick_gelu": quick_gelu,
+    "relu": ops.relu,
+    "relu_squared": relu_squared,
+    "silu": ops.silu,
+}
+
+
+def activation(name: str) -> Callable[[Any], Any]:
+    """The function of that name; raises ValueError naming the choices."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"{name} is no activation; choose one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
