@@ -1,0 +1,188 @@
+"""One compiled training step: losses and gradients by micro-batch, one sum over replicas, clip, check, update."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from lmkit.engine import tensorflow as engine
+from lmkit.training.trainable import Optimizer
+
+Tensor = Any
+Batch = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What steps add up to; each array has one entry for a step.
+
+    `tasks` maps a task to its (loss sum, weight sum, correct sum); `loss` is the total that was minimized,
+    sum over tasks of task weight * loss sum / weight sum. A step that is not `finite` changed nothing, nor did those after it.
+    """
+
+    loss: np.ndarray
+    gradient_norm: np.ndarray
+    finite: np.ndarray
+    tasks: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def signature(batch: Batch) -> tuple:
+    """What a batch must share with another to run through the same compiled step."""
+    return tuple(sorted((name, array.shape) for name, array in batch.items()))
+
+
+def tasks_in(batch: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """The tasks that take part in a batch."""
+    return [name for name in names if f"{name}/denominator" in batch]
+
+
+def pad_rows(batch: Batch, multiple: int) -> dict[str, np.ndarray]:
+    """Adds rows of zeros (padding, of weight 0) until the row count is a multiple; scalars stay."""
+
+    def padded(array: np.ndarray) -> np.ndarray:
+        missing = -array.shape[0] % multiple if array.ndim else 0
+        return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
+
+    return {name: padded(np.asarray(array)) for name, array in batch.items()}
+
+
+class Step:
+    """`step(batches, learning_rates, first_step)` makes one optimizer step per batch, at most `steps_per_call` in one call.
+
+    Batches of one call share their shapes; each new set of shapes compiles once (`compilations` counts), whatever the
+    number of batches, so a run gives the same bits however its steps are grouped into calls. The mathematics does not
+    depend on replicas or micro-batches: rows are split contiguously and every share divides by the global denominators.
+    """
+
+    def __init__(
+        self,
+        model: keras.layers.Layer,
+        optimizer: Optimizer,
+        replicas: engine.Replicas,
+        *,
+        weights: Mapping[str, float],
+        clip_norm: float | None = None,
+        micro_batches: int = 1,
+        steps_per_call: int = 1,
+        xla: bool = False,
+    ) -> None:
+        self.steps_per_call = 1 if replicas.count > 1 else steps_per_call
+        self._model, self._optimizer, self._replicas = model, optimizer, replicas
+        self._weights, self._clip_norm, self._micro_batches = dict(weights), clip_norm, micro_batches
+        self._rows = replicas.count * micro_batches
+        # Collectives cannot stand inside an XLA program on these devices: there only the gradients are one.
+        inside = xla and replicas.count > 1
+        self._gradients = engine.compiled(self._accumulate, xla=True) if inside else self._accumulate
+        self._call = engine.compiled(self._compute, xla=xla and not inside)
+
+    @property
+    def compilations(self) -> int:
+        """How many programs were compiled so far."""
+        return self._call.compilations
+
+    def __call__(self, batches: Sequence[Batch], learning_rates: Sequence[float], first_step: int) -> Sums:
+        """Steps number first_step, first_step + 1, ... (from 1), one for each batch."""
+        batches = [pad_rows(batch, self._rows) for batch in batches]
+        unused = self.steps_per_call - len(batches)
+        if len({signature(batch) for batch in batches}) != 1 or unused < 0:
+            raise ValueError(f"a call takes 1 to {self.steps_per_call} batches of equal shapes")
+        stacked = {name: np.stack([b[name] for b in batches] + [np.zeros_like(batches[0][name])] * unused) for name in batches[0]}
+        rates = np.asarray([*learning_rates] + [0.0] * unused, "float32")
+        table = self._call(self._replicas.split(stacked, axis=1), rates, np.int32(first_step), np.int32(len(batches)))
+        return self._read(self._replicas.first(table)[: len(batches)], batches)
+
+    def _read(self, table: np.ndarray, batches: Sequence[Batch]) -> Sums:
+        tasks = {}
+        for i, name in enumerate(tasks_in(batches[0], list(self._weights))):
+            denominators = np.asarray([batch[f"{name}/denominator"] for batch in batches], "float32")
+            tasks[name] = (table[:, 3 + 2 * i], denominators, table[:, 4 + 2 * i])
+        return Sums(loss=table[:, 0], gradient_norm=table[:, 1], finite=table[:, 2] > 0, tasks=tasks)
+
+    def _compute(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor) -> Tensor:
+        return self._replicas.run(self._on_replica, (stacked, rates, first_step, count))
+
+    def _on_replica(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor) -> Tensor:
+        """A table with one row for each step: loss, gradient norm, finite, then each task's loss sum and correct sum."""
+
+        def one(i: Any, alive: Tensor) -> tuple[Tensor, Tensor]:
+            batch = {name: ops.take(array, i, axis=0) for name, array in stacked.items()}
+            return self._one_step(batch, ops.take(rates, i), ops.cast(first_step + i, "float32"), alive)
+
+        alive = ops.convert_to_tensor(True)
+        if self.steps_per_call == 1:
+            return ops.expand_dims(one(0, alive)[0], 0)
+
+        def body(i: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            row, alive = one(i, state[1])
+            here = ops.expand_dims(ops.arange(self.steps_per_call, dtype="int32") == i, 1)
+            return ops.where(here, ops.expand_dims(row, 0), state[0]), alive
+
+        columns = 3 + 2 * len(tasks_in(stacked, list(self._weights)))
+        return engine.loop(count, body, (ops.zeros((self.steps_per_call, columns)), alive))[0]
+
+    def _one_step(self, batch: Mapping[str, Tensor], rate: Tensor, step: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
+        *gradients, sums = self._replicas.sum(self._gradients(batch))
+        names = tasks_in(batch, list(self._weights))
+        loss = sum(self._weights[name] * sums[2 * i] / batch[f"{name}/denominator"] for i, name in enumerate(names))
+        norm = ops.sqrt(sum(engine.sum_of_squares(gradient) for gradient in gradients))
+        finite = ops.logical_and(ops.isfinite(norm), ops.isfinite(loss))
+        alive = ops.logical_and(alive, finite)
+        scale = 1.0 if self._clip_norm is None else self._clip_norm / ops.maximum(norm, self._clip_norm)
+        engine.when(alive, lambda: self._optimizer.apply(gradients, scale=scale, learning_rate=rate, step=step))
+        return ops.concatenate([ops.stack([loss, norm, ops.cast(finite, "float32")]), sums]), alive
+
+    def _accumulate(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        """The gradients of a replica's rows, and the vector of its tasks' loss and correct sums, micro-batch by micro-batch."""
+        if self._micro_batches == 1:
+            return self._micro_batch(batch)
+        parts = {name: self._split(array) for name, array in batch.items()}
+
+        def body(i: Tensor, state: list[Tensor]) -> list[Tensor]:
+            part = {name: array if name.endswith("/denominator") else ops.take(array, i, axis=0) for name, array in parts.items()}
+            return [total + new for total, new in zip(state, self._micro_batch(part), strict=True)]
+
+        zeros = [ops.zeros(variable.shape) for variable in self._optimizer.variables]
+        sums = ops.zeros((2 * len(tasks_in(batch, list(self._weights))),))
+        return engine.loop(np.int32(self._micro_batches), body, [*zeros, sums])
+
+    def _split(self, array: Tensor) -> Tensor:
+        shape = tuple(array.shape)
+        return ops.reshape(array, (self._micro_batches, shape[0] // self._micro_batches, *shape[1:])) if shape else array
+
+    def _micro_batch(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        names = tasks_in(batch, list(self._weights))
+
+        def forward() -> tuple[Tensor, list[Tensor]]:
+            results = self._model(batch, row_key=batch["row_key"])
+            sums = [ops.sum(results[name][what]) for name in names for what in ("loss", "correct")]
+            loss = sum(self._weights[name] * sums[2 * i] / batch[f"{name}/denominator"] for i, name in enumerate(names))
+            return loss, [ops.cast(value, "float32") for value in sums]
+
+        _, sums, gradients = engine.value_and_grad(forward, self._optimizer.variables)
+        return [*gradients, ops.stack(sums)]
+
+
+class EvaluationStep:
+    """`evaluate(batch)` gives each task's per-row arrays (`loss`, `weight`, `correct`, `predicted`, ...) on the host."""
+
+    def __init__(self, model: keras.layers.Layer, replicas: engine.Replicas, *, xla: bool = False) -> None:
+        self._model, self._replicas = model, replicas
+        inside = xla and replicas.count > 1
+        self._forward = engine.compiled(self._results, xla=True) if inside else self._results
+        self._call = engine.compiled(lambda batch: replicas.run(self._forward, (batch,)), xla=xla and not inside)
+
+    @property
+    def compilations(self) -> int:
+        """How many programs were compiled so far."""
+        return self._call.compilations
+
+    def __call__(self, batch: Batch) -> dict[str, dict[str, np.ndarray]]:
+        rows = len(batch["tokens"])
+        results = self._replicas.rows(self._call(self._replicas.split(pad_rows(batch, self._replicas.count))))
+        return {task: {name: array[:rows] for name, array in arrays.items()} for task, arrays in results.items()}
+
+    def _results(self, batch: Mapping[str, Tensor]) -> Any:
+        return self._model(batch, row_key=None)

@@ -1,0 +1,178 @@
+"""The training step: the same mathematics however the rows and steps are cut, and nothing applied that is not finite."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmkit.training.build import build_optimizer
+from lmkit.training.spec import AdamW, Constant, Sgd
+from lmkit.training.step import EvaluationStep, Step
+
+spec = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("tiny.py"))
+tiny = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tiny)
+
+ADAMW = AdamW(learning_rate=Constant(peak=0.02), weight_decay=0.1)
+WEIGHTS = {"mlm": 1.0, "nsp": 0.5}
+
+
+def make(optimizer=ADAMW, replicas=None, **settings):
+    replicas = replicas or tiny.alone()
+    with replicas.scope():
+        model = tiny.TinyModel()
+    settings = {"weights": WEIGHTS, "clip_norm": 0.5, **settings}
+    return model, Step(model, build_optimizer(optimizer, model.named, replicas=replicas), replicas, **settings)
+
+
+def train(step, steps=12, group=1, rate=0.02, **batches):
+    losses = []
+    for first in range(1, steps + 1, group):
+        numbers = range(first, min(first + group, steps + 1))
+        sums = step([tiny.batch(s, **batches) for s in numbers], [rate] * len(numbers), first)
+        losses += sums.loss.tolist()
+    return np.asarray(losses)
+
+
+def weights(model):
+    return {name: variable.numpy() for name, variable in model.named.items()}
+
+
+def assert_same(a, b, tolerance):
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    model, step = make()
+    return train(step), weights(model)
+
+
+def test_training_moves_the_loss_down():
+    _, step = make(clip_norm=None)
+    losses = [step([tiny.batch(1)], [0.02], s).loss[0] for s in range(1, 41)]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+@pytest.mark.parametrize("micro_batches", [2, 4])
+def test_micro_batches_change_nothing(micro_batches, reference):
+    model, step = make(micro_batches=micro_batches)
+    np.testing.assert_allclose(train(step), reference[0], rtol=1e-5)
+    assert_same(weights(model), reference[1], 1e-5)
+
+
+def test_a_whole_step_in_xla_changes_nothing(reference):
+    model, step = make(xla=True)
+    np.testing.assert_allclose(train(step), reference[0], rtol=1e-5)
+    assert_same(weights(model), reference[1], 1e-5)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_several_steps_in_a_call_give_the_same_bits_however_they_are_grouped(xla, reference):
+    results = []
+    for group in (4, 3, 1):
+        model, step = make(xla=xla, steps_per_call=4)
+        results.append((train(step, group=group), weights(model)))
+        assert step.compilations == 1
+    for losses, values in results[1:]:
+        np.testing.assert_array_equal(losses, results[0][0])
+        assert_same(values, results[0][1], 0)
+    np.testing.assert_allclose(results[0][0], reference[0], rtol=1e-5)
+
+
+def test_rows_that_do_not_divide_are_padded_with_rows_that_weigh_nothing():
+    model, step = make()
+    losses = train(step, rows=6)
+    other, cut = make(micro_batches=4)
+    np.testing.assert_allclose(train(cut, rows=6), losses, rtol=1e-5)
+    assert_same(weights(other), weights(model), 1e-5)
+
+
+def test_each_set_of_shapes_compiles_once():
+    _, step = make()
+    for s, length in enumerate((6, 4, 6, 4), 1):
+        step([tiny.batch(s, length=length)], [0.01], s)
+    step([tiny.batch(9, tasks=("nsp",))], [0.01], 5)
+    assert step.compilations == 3
+
+
+def test_the_loss_is_the_weighted_sum_of_each_tasks_own_mean():
+    model, step = make()
+    batch = tiny.batch(3)
+    rows = EvaluationStep(model, tiny.alone())(batch)
+    model.dropout = 0.0
+    sums = step([batch], [0.0], 1)
+    expected = sum(w * rows[t]["loss"].sum() / max(rows[t]["weight"].sum(), 1e-9) for t, w in WEIGHTS.items())
+    np.testing.assert_allclose(sums.loss[0], expected, rtol=1e-5)
+    for task in WEIGHTS:
+        loss, weight, correct = (value[0] for value in sums.tasks[task])
+        np.testing.assert_allclose([loss, weight, correct], [rows[task][k].sum() for k in ("loss", "weight", "correct")], rtol=1e-5)
+
+
+def test_a_task_that_is_absent_from_a_batch_has_no_part_in_the_step():
+    model, step = make(AdamW(learning_rate=Constant(peak=0.02), weight_decay=0.0))
+    before = weights(model)
+    sums = step([tiny.batch(1, tasks=("nsp",))], [0.02], 1)
+    assert set(sums.tasks) == {"nsp"}
+    np.testing.assert_array_equal(model.named["heads.mlm.bias"].numpy(), before["heads.mlm.bias"])
+    assert (model.named["heads.nsp.classifier.kernel"].numpy() != before["heads.nsp.classifier.kernel"]).any()
+
+
+def test_the_global_norm_is_clipped():
+    moved = []
+    for clip in (1e-3, None):
+        model, step = make(Sgd(learning_rate=Constant(peak=1.0)), clip_norm=clip)
+        before = weights(model)
+        norm = step([tiny.batch(1)], [1.0], 1).gradient_norm[0]
+        after = weights(model)
+        moved.append(np.sqrt(sum(np.sum((after[n] - before[n]) ** 2) for n in before)))
+    np.testing.assert_allclose(moved, [1e-3, norm], rtol=1e-3)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_a_step_that_is_not_finite_changes_nothing_and_neither_do_those_after_it(xla):
+    model, step = make(xla=xla, steps_per_call=4)
+    other, shorter = make(xla=xla, steps_per_call=4)
+    batches = [tiny.batch(s) for s in range(1, 5)]
+    batches[2]["nsp/weights"] = np.full_like(batches[2]["nsp/weights"], np.nan)
+    sums = step(batches, [0.02] * 4, 1)
+    shorter(batches[:2], [0.02] * 2, 1)
+    assert sums.finite.tolist() == [True, True, False, True]
+    assert_same(weights(model), weights(other), 0)
+
+
+def test_evaluation_gives_a_result_for_each_row_and_uses_no_dropout():
+    model, _ = make()
+    evaluate = EvaluationStep(model, tiny.alone())
+    whole, part = evaluate(tiny.batch(1)), evaluate({k: v[:3] if v.ndim else v for k, v in tiny.batch(1).items()})
+    assert whole["mlm"]["predicted"].shape == (8, tiny.MASKED)
+    np.testing.assert_allclose(whole["nsp"]["loss"][:3], part["nsp"]["loss"], rtol=1e-6)
+
+
+REPLICAS = """
+import importlib.util, sys
+from lmkit.engine import devices, tensorflow as engine
+devices.configure(replicas=2)
+loader = importlib.util.spec_from_file_location("test_step", sys.argv[1])
+test = importlib.util.module_from_spec(loader); loader.loader.exec_module(test)
+two = engine.replicas("mirrored", 2)
+assert two.count == 2
+reference_model, reference = test.make()
+reference_losses = test.train(reference)
+for settings in ({}, {"xla": True}, {"micro_batches": 2}):
+    model, step = test.make(replicas=two, **settings)
+    test.np.testing.assert_allclose(test.train(step), reference_losses, rtol=1e-5)
+    test.assert_same(test.weights(model), test.weights(reference_model), 1e-5)
+rows = test.EvaluationStep(model, two)(test.tiny.batch(3, rows=7))
+alone = test.EvaluationStep(reference_model, test.tiny.alone())(test.tiny.batch(3, rows=7))
+test.np.testing.assert_allclose(rows["mlm"]["loss"], alone["mlm"]["loss"], rtol=1e-4)
+"""
+
+
+def test_two_replicas_equal_one_device():
+    done = subprocess.run([sys.executable, "-c", REPLICAS, __file__], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
