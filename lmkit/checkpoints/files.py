@@ -20,6 +20,7 @@ ADVICE = {
     errno.EACCES: "check owner and permissions",
 }
 LEFTOVER = re.compile(r"\.(tmp|del)-step-\d{8,}-\d+$")
+LEFTOVER_FILE = re.compile(r"\.tmp-\d+$")
 
 
 def no_fault(point: str) -> None:
@@ -127,7 +128,7 @@ def write_file(path: Path, data: bytes | str) -> None:
     Raises MachineError when the disk refuses; the old content is intact then.
     """
     disk = Disk()
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    temporary = path.with_name(f".tmp-{os.getpid()}")  # without its name, which could tell other programs to read it
     with machine_errors(f"cannot write {path.name}", path):
         try:
             disk.write(temporary, [data.encode() if isinstance(data, str) else data])
@@ -140,8 +141,9 @@ def write_file(path: Path, data: bytes | str) -> None:
 
 def sweep(directory: Path) -> None:
     """Removes what a killed process left half-written or half-deleted; only for who holds the run's lock."""
-    if directory.is_dir():
-        for path in directory.iterdir():
+    for path in directory.iterdir() if directory.is_dir() else ():
+        with contextlib.suppress(OSError):
             if LEFTOVER.match(path.name) and path.is_dir():
-                with contextlib.suppress(OSError):
-                    Disk().delete(path)
+                Disk().delete(path)
+            elif LEFTOVER_FILE.match(path.name) and path.is_file():
+                path.unlink()

@@ -1,0 +1,61 @@
+"""Every figure that training reports: one table of names, units and meanings for TensorBoard, metrics.jsonl, progress and report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TRAIN, VALIDATION = "train", "validation"
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A figure. `{task}` in front of a name stands for the task's own name in the spec."""
+
+    unit: str
+    description: str
+    higher_is_better: bool = False
+    timed: bool = False  # depends on the clock: two equal runs differ in it
+
+
+TAGS: Mapping[str, Tag] = {
+    "loss": Tag("nat", "Weighted sum of the tasks' losses, each averaged over its targets."),
+    "learning_rate": Tag("", "Learning rate of the step, before layer decay."),
+    "gradient_norm": Tag("", "Norm of the whole gradient, summed over replicas, before clipping."),
+    "tokens": Tag("tokens", "Tokens seen so far, padding not counted."),
+    "epoch": Tag("epochs", "Passes over the training data so far."),
+    "tokens_per_second": Tag("tokens/s", "Training speed since the point before, padding not counted.", higher_is_better=True, timed=True),
+    "peak_share": Tag("", "Floating-point operations of the model as a share of what a matrix product reaches here.", True, True),
+    "seconds": Tag("s", "Time that the evaluation took.", timed=True),
+    "{task}/loss": Tag("nat", "Cross-entropy of this task, averaged over its targets."),
+    "{task}/perplexity": Tag("", "exp(loss): the model is as unsure as if it chose between so many tokens."),
+    "{task}/bits_per_byte": Tag("bit/byte", "Cross-entropy per UTF-8 byte of text: comparable between tokenizers."),
+    "{task}/accuracy": Tag("", "Share of the targets that get the highest score.", True),
+    "{task}/f1": Tag("", "Harmonic mean of precision and recall; averaged over labels where there are more than two.", True),
+    "{task}/precision": Tag("", "Share of the predicted that are right; averaged over labels where there are more than two.", True),
+    "{task}/recall": Tag("", "Share of the sought that are found; averaged over labels where there are more than two.", True),
+    "{task}/matthews": Tag("", "Matthews correlation: 0 is chance, 1 is perfect.", True),
+    "{task}/unigram_entropy": Tag("nat", "Cross-entropy of the same targets by their frequencies alone: the baseline of the loss."),
+    "{task}/weight": Tag("targets", "Targets that the average is over."),
+}
+
+
+def split(tag: str) -> tuple[str, str]:
+    """`"validation/lm/loss"` -> `("validation", "lm/loss")`: the kind of a figure and its name.
+
+    Both kinds share names, so that TensorBoard draws training and validation into one panel.
+    """
+    kind, _, name = tag.partition("/")
+    if kind not in (TRAIN, VALIDATION) or not name:
+        raise ValueError(f"{tag} begins with neither {TRAIN}/ nor {VALIDATION}/")
+    return kind, name
+
+
+def find(name: str) -> Tag:
+    """The table's entry for a name without its kind: `"loss"`, `"lm/loss"`. Raises KeyError for what the table lacks."""
+    if name in TAGS:
+        return TAGS[name]
+    return TAGS["{task}/" + name.rpartition("/")[2]]
+
+
+def is_timed(name: str) -> bool:
+    """Whether a figure depends on the clock, so that it is left out where runs are compared bit by bit."""
+    return find(name).timed
