@@ -1,25 +1,36 @@
 """The base of every spec class: frozen and strict, numbers with units, scalars short for `{kind: scalar}`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 SUFFIXES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kMBT]?)(?:\s+([a-z]+))?$")
+NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?(?:e([-+]?[0-9]{1,3}))?\s*([kMBT]?)(?:\s+([a-z]+))?$")
 
 
 class Spec(BaseModel):
     """A frozen, strict branch of the spec: unknown keys are errors and nothing is cast silently."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, defer_build=True)
+
+    def rules(self) -> Iterator[Callable[[], Iterable[tuple[str, str]]]]:
+        """The rules between this branch's own keys: its methods called `rule_...`, in the order they are written.
+
+        A rule yields `(key, what)`, the key dotted and relative to this branch (`"hidden_size"`, `"position.1"`). Types are right
+        already. Rules are apart from each other so that one whose keys are unusable leaves the others standing.
+        """
+        for cls in reversed(type(self).__mro__):
+            yield from (getattr(self, name) for name in vars(cls) if name.startswith("rule_"))
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields `(key, what)` for rules between this branch's own keys, its types being right already.
+        """What all rules have to say."""
+        for rule in self.rules():
+            yield from rule()
 
-        The key is dotted and relative to this branch (`"hidden_size"`, `"position.1"`).
-        """
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        """Yields `(key, what)` for what is allowed but rarely meant."""
         yield from ()
 
 
@@ -31,16 +42,24 @@ def parse_number(value: Any, units: tuple[str, ...] = ()) -> tuple[Any, str]:
     if not isinstance(value, str):
         return value, ""
     match = NUMBER.match(value.strip())
-    unit = (match.group(3) or "") if match else ""
+    unit = (match.group(5) or "") if match else ""
     singular = {u.rstrip("s"): u for u in units}
     if not match or (unit and unit.rstrip("s") not in singular):
-        raise ValueError(f'expected a number{" with a unit of " + ", ".join(units) if units else ""}, got "{value}"')
-    number = float(match.group(1)) * SUFFIXES[match.group(2)]
-    return (int(number) if number.is_integer() else number), singular.get(unit.rstrip("s"), "")
+        raise ValueError(f"expected a number{' of ' + ' or '.join(units) if units else ''}")
+    whole, decimals, exponent, suffix, _ = match.groups()
+    power = int(exponent or 0) - len(decimals or "")
+    digits = int(whole + (decimals or "")) * SUFFIXES[suffix]
+    number = digits * 10**power if power >= 0 else digits // 10**-power if digits % 10**-power == 0 else digits / 10**-power
+    return number, singular.get(unit.rstrip("s"), "")
 
 
 def _count(value: Any) -> Any:
-    return parse_number(value)[0]
+    if not isinstance(value, str):
+        return value
+    number = parse_number(value)[0] if NUMBER.match(value.strip()) else value
+    if value.strip().isdigit() or not isinstance(number, int):
+        raise ValueError("expected a whole number")
+    return number
 
 
 def _fraction(value: Any) -> Any:
@@ -48,7 +67,7 @@ def _fraction(value: Any) -> Any:
         try:
             return float(value.strip()[:-1]) / 100
         except ValueError:
-            raise ValueError(f'expected a fraction such as 0.15 or 15%, got "{value}"') from None
+            raise ValueError("expected a fraction such as 0.15 or 15%") from None
     return value
 
 
@@ -76,7 +95,8 @@ class Amount(Spec):
 
     def __str__(self) -> str:
         if self.unit == "fraction":
-            return f"{self.value * 100:g}%"
+            percent = f"{self.value * 100:g}%"
+            return percent if float(percent[:-1]) / 100 == self.value else repr(self.value)
         return f"{int(self.value) if float(self.value).is_integer() else self.value} {self.unit}"
 
 
@@ -87,12 +107,17 @@ def units(*allowed: Unit) -> Any:
         if isinstance(value, Amount):
             return value
         if isinstance(value, str) and value.strip().endswith("%") and "fraction" in allowed:
-            return Amount(value=_fraction(value), unit="fraction")
+            share = _fraction(value)
+            if not 0 <= share <= 1:
+                raise ValueError("expected 0% to 100%")
+            return Amount(value=share, unit="fraction")
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise ValueError(f"expected a number of {' or '.join(allowed)}")
+        if isinstance(value, str) and value.strip().isdigit():
+            raise ValueError("expected a number without quotes, or with a unit")
         number, unit = parse_number(value, tuple(u for u in allowed if u != "fraction"))
         if number < 0:
-            raise ValueError(f"expected a number of 0 or more, got {value}")
+            raise ValueError("expected a number of 0 or more")
         if not unit and 0 < number < 1 and "fraction" in allowed:
             unit = "fraction"
         return Amount.model_validate({"value": float(number), "unit": unit or allowed[0]})
@@ -108,3 +133,20 @@ def short(key: str = "kind") -> BeforeValidator:
 # A key that takes a list, and one that takes an item or a list; both hold tuples.
 LISTED = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 ONE_OR_MORE = BeforeValidator(lambda v: tuple(v) if isinstance(v, list | tuple) else (v,))
+
+
+def _usable_path(value: str) -> str:
+    if not value.strip():
+        raise ValueError("expected a path")
+    if "\0" in value:
+        raise ValueError("expected a path without NUL")
+    if re.search(r"\$[A-Za-z_{(]", value):
+        raise ValueError("environment variables are not expanded; write the path out (~ is your home)")
+    return value
+
+
+# A file or folder, relative to the working directory; `~` is the home.
+PathText = Annotated[str, AfterValidator(_usable_path)]
+
+# A name the user gives to a task or a source: part of variable paths, file names and TensorBoard tags.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]

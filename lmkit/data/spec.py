@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from lmkit.spec import ONE_OR_MORE, Count, Fraction, Spec
+from lmkit.spec import ONE_OR_MORE, Count, Fraction, Name, PathText, Spec
 
-Paths = Annotated[tuple[str, ...], ONE_OR_MORE]
+Paths = Annotated[tuple[PathText, ...], ONE_OR_MORE, Field(min_length=1)]
 
 
 class Source(Spec):
@@ -20,6 +20,11 @@ class Source(Spec):
     encoding_errors: Literal["fail", "replace"] = Field("fail", description="What to do with bytes that are not UTF-8.")
     max_record_bytes: Count = Field(8 * 2**20, description="A longer line or record is refused (bytes).")
     long_records: Literal["fail", "split"] = Field("fail", description="Split records over max_record_bytes instead of refusing them.")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Its files or globs; empty for a source that is no file."""
+        return next((value for key in _SOURCES if isinstance(value := getattr(self, key, None), tuple)), ())
 
 
 class TextFiles(Source):
@@ -35,7 +40,7 @@ class Records(Source):
     columns: dict[str, str] = Field({"text": "text"}, description="Which of the file's fields hold `text`, `text_pair` and `label`.")
     document: Literal["field"] = Field("field", description="The text field of each record is one document.")
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def rule_columns(self) -> Iterator[tuple[str, str]]:
         for name in self.columns:
             if name not in ("text", "text_pair", "label"):
                 yield f"columns.{name}", f"unknown role {name}; the roles are text, text_pair, label"
@@ -96,25 +101,25 @@ _SOURCES = {
 def _which(value: Any) -> str:
     if isinstance(value, dict):
         found = [key for key in _SOURCES if key in value]
-        return found[0] if found else "missing"
-    return next((key for key, cls in _SOURCES.items() if isinstance(value, cls)), "missing")
+        return f"<{found[0]}>" if found else "missing"
+    return next((f"<{key}>" for key, cls in _SOURCES.items() if isinstance(value, cls)), "missing")
 
 
 AnySource = Annotated[
-    Annotated[TextFiles, Tag("text")]
-    | Annotated[JsonLines, Tag("jsonl")]
-    | Annotated[Csv, Tag("csv")]
-    | Annotated[Tsv, Tag("tsv")]
-    | Annotated[Parquet, Tag("parquet")]
-    | Annotated[HuggingFace, Tag("huggingface")]
-    | Annotated[Builtin, Tag("builtin")],
+    Annotated[TextFiles, Tag("<text>")]
+    | Annotated[JsonLines, Tag("<jsonl>")]
+    | Annotated[Csv, Tag("<csv>")]
+    | Annotated[Tsv, Tag("<tsv>")]
+    | Annotated[Parquet, Tag("<parquet>")]
+    | Annotated[HuggingFace, Tag("<huggingface>")]
+    | Annotated[Builtin, Tag("<builtin>")],
     Discriminator(_which),
 ]
 
 
 def _name_the_only(value: Any) -> Any:
     """`{text: ...}` means one source, called `train`; a mapping of mappings names several."""
-    if isinstance(value, dict) and any(key in _SOURCES for key in value) and not all(isinstance(v, dict) for v in value.values()):
+    if isinstance(value, dict) and value and ("columns" in value or not all(isinstance(v, dict | Source) for v in value.values())):
         return {"train": value}
     return value
 
@@ -122,29 +127,29 @@ def _name_the_only(value: Any) -> Any:
 class Holdout(Spec):
     """Validation text taken out of data.train: whole documents, or the tail where there is only one."""
 
-    holdout: Fraction = Field(gt=0, lt=1, description="Share of the documents (or of the only document's tokens).")
+    holdout: Fraction = Field(gt=0, lt=1, examples=["1%"], description="Share of the documents (or of the only document's tokens).")
 
 
 class Data(Spec):
     """Sources and row making."""
 
-    train: Annotated[dict[str, AnySource], BeforeValidator(_name_the_only)] = Field(
-        description="One source, or a mapping of named sources."
+    train: Annotated[dict[Name, AnySource], BeforeValidator(_name_the_only)] = Field(
+        min_length=1, description="One source, or a mapping of named sources.", examples=[{"text": "corpus/*.txt"}]
     )
     validation: (
         Annotated[
-            Annotated[Holdout, Tag("holdout")] | Annotated[AnySource, Tag("source")],
-            Discriminator(lambda v: "holdout" if isinstance(v, Holdout) or (isinstance(v, dict) and "holdout" in v) else "source"),
+            Annotated[Holdout, Tag("<holdout>")] | Annotated[AnySource, Tag("<source>")],
+            Discriminator(lambda v: "<holdout>" if isinstance(v, Holdout) or (isinstance(v, dict) and "holdout" in v) else "<source>"),
         ]
         | None
     ) = Field(None, description="A source, or `{holdout: 1%}` of data.train.")
-    max_length: Count = Field(512, description="Tokens in a row, special tokens included.")
+    max_length: Count = Field(512, ge=4, description="Tokens in a row, special tokens included.")
     packing: bool | None = Field(
         None, description="Fill rows with several documents kept apart by segment; default: true for causal_lm and masked_lm alone."
     )
     buckets: Count = Field(6, le=16, description="At most so many row lengths are compiled.")
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def rule_weights(self) -> Iterator[tuple[str, str]]:
         weighted = [name for name, source in self.train.items() if source.weight is not None]
         if weighted and len(weighted) < len(self.train):
             missing = ", ".join(name for name in self.train if name not in weighted)

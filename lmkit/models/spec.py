@@ -47,10 +47,7 @@ class Stack(Spec):
     def rule_kv_heads_divide_heads(self) -> Iterator[tuple[str, str]]:
         if self.num_kv_heads is not None and self.num_heads % self.num_kv_heads:
             fitting = ", ".join(str(n) for n in range(1, self.num_heads + 1) if self.num_heads % n == 0)
-            yield (
-                "num_kv_heads",
-                f"num_heads = {self.num_heads} is not divisible by num_kv_heads = {self.num_kv_heads}; possible: {fitting}",
-            )
+            yield "num_kv_heads", f"{self.num_kv_heads} does not divide num_heads = {self.num_heads}; possible: {fitting}"
 
     def rule_one_position_per_slot(self) -> Iterator[tuple[str, str]]:
         slots: dict[str, str] = {}

@@ -6,64 +6,119 @@ from typing import Annotated
 from pydantic import Field
 
 from lmkit.data.spec import Data
-from lmkit.models.spec import Decoder, FromRun, Model
+from lmkit.models.spec import Decoder, Encoder, FromRun, Model, nearest_multiples
 from lmkit.positions.spec import Learned
-from lmkit.spec import Spec
+from lmkit.spec import Name, Spec
 from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
 from lmkit.text.spec import Tokenizer
 from lmkit.training.spec import Logging, Runtime, Training
+
+VERSION = 1
 
 
 class RunSpec(Spec):
     """One run, as the user declares it."""
 
     version: Annotated[int, Field(ge=1)] = Field(1, description="Version of the spec language.")
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the run directory, runs/<name>.")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        examples=["my-model"],
+        description="Names the run directory, runs/<name>.",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Everything random follows from it.")
     tokenizer: Tokenizer | None = Field(None, description="Required unless model.from names a run, whose tokenizer is used.")
-    data: Data
-    model: Model
-    tasks: dict[str, AnyTask] = Field(min_length=1)
-    training: Training
+    data: Data = Field(description="Where the text comes from.", examples=[{"train": {"text": "corpus/*.txt"}}])
+    model: Model = Field(description="The body.", examples=[{"kind": "decoder", "num_layers": 6, "hidden_size": 384, "num_heads": 6}])
+    tasks: dict[Name, AnyTask] = Field(min_length=1, description="What is learned, each task under a name.", examples=[{"lm": "causal_lm"}])
+    training: Training = Field(
+        description="How it is trained.",
+        examples=[{"steps": 1000, "batch_size": 32, "optimizer": {"kind": "adamw", "learning_rate": 3e-4}}],
+    )
     runtime: Runtime = Runtime()
     logging: Logging = Logging()
 
-    def problems(self) -> Iterator[tuple[str, str]]:
-        model = self.model
-        if isinstance(model, FromRun):
+    def rule_known_version(self) -> Iterator[tuple[str, str]]:
+        if self.version > VERSION:
+            yield "version", f"{self.version} is newer than this lmkit, which reads version {VERSION}; upgrade lmkit"
+
+    def rule_one_tokenizer(self) -> Iterator[tuple[str, str]]:
+        if isinstance(self.model, FromRun):
             if self.tokenizer is not None:
                 yield "tokenizer", "model.from brings the tokenizer of that run; remove this"
-        else:
-            if self.tokenizer is None:
-                yield "", "tokenizer is missing; add for example tokenizer: {kind: bpe, vocab_size: 8000}"
-            for i, position in enumerate(model.position):
-                if isinstance(position, Learned) and position.max_length is not None and position.max_length < self.data.max_length:
-                    key = "model.position" if len(model.position) == 1 else f"model.position.{i}"
-                    yield (
-                        f"{key}.max_length",
-                        f"{position.max_length} is shorter than data.max_length = {self.data.max_length}; write that or more",
-                    )
+        elif self.tokenizer is None:
+            yield "tokenizer", "missing; add for example tokenizer: {kind: bpe, vocab_size: 8000}"
+
+    def rule_positions_reach(self) -> Iterator[tuple[str, str]]:
+        if isinstance(self.model, FromRun):
+            return
+        for i, position in enumerate(self.model.position):
+            if isinstance(position, Learned) and position.max_length is not None and position.max_length < self.data.max_length:
+                key = "model.position" if len(self.model.position) == 1 else f"model.position.{i}"
+                yield (
+                    f"{key}.max_length",
+                    f"{position.max_length} is shorter than data.max_length = {self.data.max_length}; write that or more",
+                )
+
+    def rule_tasks_find_their_source(self) -> Iterator[tuple[str, str]]:
         for name, task in self.tasks.items():
             if task.data is not None and task.data not in self.data.train:
                 yield f"tasks.{name}.data", f"data.train has no source {task.data}; it has {', '.join(self.data.train)}"
-            if isinstance(task, CausalLm) and not isinstance(model, Decoder | FromRun):
+
+    def rule_tasks_fit_the_model(self) -> Iterator[tuple[str, str]]:
+        for name, task in self.tasks.items():
+            if isinstance(task, CausalLm) and isinstance(self.model, Encoder):
                 yield f"tasks.{name}.kind", "causal_lm needs model.kind: decoder"
-            if isinstance(task, MaskedLm | NextSentence) and isinstance(model, Decoder):
+            if isinstance(task, MaskedLm | NextSentence) and isinstance(self.model, Decoder):
                 yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder"
-            if isinstance(task, Classification):
-                for source_name, source in self.data.train.items():
-                    if task.data in (None, source_name) and "label" not in getattr(source, "columns", {}):
-                        yield (
-                            f"tasks.{name}",
-                            f"source {source_name} of data.train names no label field; add columns: {{text: ..., label: ...}}",
-                        )
+            if isinstance(task, Classification) and task.pooling == "first" and isinstance(self.model, Decoder):
+                yield f"tasks.{name}.pooling", "the first token of a decoder has seen nothing else; write pooling: last, or mean"
+
+    def rule_classification_has_labels(self) -> Iterator[tuple[str, str]]:
+        for name, task in self.tasks.items():
+            if not isinstance(task, Classification):
+                continue
+            for source_name, source in self.data.train.items():
+                if task.data in (None, source_name) and "label" not in getattr(source, "columns", {}):
+                    which = "data.train" if list(self.data.train) == ["train"] else f"data.train.{source_name}"
+                    yield f"tasks.{name}", f"{which} names no label field; add there columns: {{text: ..., label: ...}}"
+
+    def rule_next_sentence_has_several(self) -> Iterator[tuple[str, str]]:
+        for task in self.tasks.values():
+            if not isinstance(task, NextSentence):
+                continue
+            for source_name, source in self.data.train.items():
+                if task.data in (None, source_name) and (getattr(source, "document", ""), source.sentence) == ("line", "line"):
+                    key = "data.train" if list(self.data.train) == ["train"] else f"data.train.{source_name}"
+                    yield (
+                        f"{key}.document",
+                        "next_sentence needs several sentences a document, a line has one; write blank_line or file",
+                    )
+
+    def rule_batch_divides_over_replicas(self) -> Iterator[tuple[str, str]]:
+        replicas, micro = self.runtime.replicas or 1, self.training.gradient_accumulation_steps
+        parts = replicas * (micro if isinstance(micro, int) else 1)
+        if replicas > 1 and self.training.batch_size % parts:
+            near = nearest_multiples(self.training.batch_size, parts)
+            product = f"runtime.replicas = {replicas}" + (f" x gradient_accumulation_steps = {micro}" if parts > replicas else "")
+            yield "training.batch_size", f"{self.training.batch_size} is not divisible by {product}; nearest: {near}"
+
+    def rule_early_stopping_has_something_to_watch(self) -> Iterator[tuple[str, str]]:
+        if self.training.early_stopping is not None and self.data.validation is None:
+            yield "training.early_stopping", "there is no data.validation to watch; add for example validation: {holdout: 1%} under data"
+
+    def rule_monitor_is_produced(self) -> Iterator[tuple[str, str]]:
         stopping = self.training.early_stopping
-        if stopping is not None:
-            if self.data.validation is None:
-                yield "training.early_stopping", "there is no data.validation to watch"
-            names = self.monitors()
-            if stopping.monitor not in names:
-                yield "training.early_stopping.monitor", f"{stopping.monitor} is not produced; choose from {', '.join(names)}"
+        names = self.monitors()
+        if stopping is not None and stopping.monitor not in names:
+            yield "training.early_stopping.monitor", f"{stopping.monitor} is not produced; choose from {', '.join(names)}"
+
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        validation = getattr(self.data.validation, "paths", ())
+        for source in self.data.train.values():
+            same = [path for path in getattr(source, "paths", ()) if path in validation]
+            if same:
+                yield "data.validation", f"{same[0]} is in data.train too; the validation figures will be too good"
 
     def monitors(self) -> list[str]:
         """Validation figures that early stopping and the best checkpoint may watch."""

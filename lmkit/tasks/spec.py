@@ -48,7 +48,7 @@ class Classification(Task):
     dropout: Rate = Field(0.1, description="Before the classifier.")
     metrics: Annotated[tuple[Literal["accuracy", "f1"], ...], LISTED] = Field(("accuracy",), description="f1 is the mean over labels.")
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def rule_labels(self) -> Iterator[tuple[str, str]]:
         if self.labels != "auto":
             repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
             if repeated:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from lmkit.spec import Count, Spec
+from lmkit.spec import Count, PathText, Spec
 
 
 class Trained(Spec):
@@ -18,10 +18,10 @@ class Trained(Spec):
 class Sized(Trained):
     """A tokenizer whose vocabulary is grown to a size."""
 
-    vocab_size: Count = Field(description="Rows of the token embedding, special tokens included.")
+    vocab_size: Count = Field(description="Rows of the token embedding, special tokens included.", examples=[8000])
     min_frequency: Count = Field(2, description="A piece must occur this often to become a token.")
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def rule_room_beside_specials(self) -> Iterator[tuple[str, str]]:
         if self.vocab_size < 16:
             yield "vocab_size", f"{self.vocab_size} leaves no room beside the special tokens; write 16 or more"
 
@@ -56,13 +56,15 @@ class Character(Trained):
 class FromFile(Spec):
     """A tokenizer read from a `tokenizer.json` of the tokenizers library."""
 
-    from_: str = Field(alias="from", min_length=1, description="Path of the file, or of a folder or run that holds one.")
+    from_: PathText = Field(
+        alias="from", examples=["tokenizer.json"], description="Path of the file, or of a folder or run that holds one."
+    )
 
 
 def _which(value: Any) -> str:
     if isinstance(value, dict):
-        return "from" if "from" in value or "from_" in value else str(value.get("kind", "missing"))
-    return "from" if isinstance(value, FromFile) else str(getattr(value, "kind", "missing"))
+        return "<from>" if "from" in value or "from_" in value else str(value.get("kind", "missing"))
+    return "<from>" if isinstance(value, FromFile) else str(getattr(value, "kind", "missing"))
 
 
 Tokenizer = Annotated[
@@ -70,6 +72,6 @@ Tokenizer = Annotated[
     | Annotated[WordPiece, Tag("wordpiece")]
     | Annotated[Unigram, Tag("unigram")]
     | Annotated[Character, Tag("character")]
-    | Annotated[FromFile, Tag("from")],
+    | Annotated[FromFile, Tag("<from>")],
     Discriminator(_which),
 ]

@@ -7,13 +7,13 @@ from pydantic import BeforeValidator, Field
 
 from lmkit.spec import LISTED, Amount, Count, Fraction, Spec, units
 
-Peak = Annotated[float, Field(gt=0, le=1000)]
+Peak = Annotated[float, Field(gt=0, lt=1000)]
 
 
 class Schedule(Spec):
     """What every schedule shares: a linear warm-up to the peak."""
 
-    peak: Peak = Field(description="The highest learning rate.")
+    peak: Peak = Field(description="The highest learning rate.", examples=[3e-4])
     warmup: Annotated[Amount, units("steps", "fraction")] = Field(
         Amount(value=0, unit="steps"), description="Steps, or a share of the run, from 0 to the peak."
     )
@@ -65,9 +65,11 @@ LearningRate = Annotated[
 class Optimizer(Spec):
     """What every optimizer shares."""
 
-    learning_rate: LearningRate = Field(description="A number, or a schedule.")
+    learning_rate: LearningRate = Field(description="A number, or a schedule.", examples=[3e-4])
     weight_decay: float = Field(0.0, ge=0, description="Decoupled decay of matrices; biases and norms have none.")
-    clip_norm: float | None = Field(1.0, gt=0, description="Global gradient norm after summing over all replicas; null is off.")
+    clip_norm: Annotated[
+        float | None, BeforeValidator(lambda v: None if v == "off" else v, json_schema_input_type=float | Literal["off"] | None)
+    ] = Field(1.0, gt=0, description="Global gradient norm after summing over all replicas; or `off`.")
     layer_decay: Fraction = Field(
         1.0, gt=0, le=1, description="The learning rate of each layer below the top, as a share of the one above."
     )
@@ -139,13 +141,13 @@ class Training(Spec):
     steps: Count | None = Field(None, description="Length of the run in optimizer steps; or give tokens or epochs.")
     tokens: Count | None = Field(None, description="Length of the run in tokens.")
     epochs: float | None = Field(None, gt=0, description="Length of the run in passes over data.train.")
-    batch_size: Count = Field(description="Rows in a step over all devices.")
+    batch_size: Count = Field(description="Rows in a step over all devices.", examples=[32])
     gradient_accumulation_steps: Literal["auto"] | Count = Field(1, description="Micro-batches that one step is computed in.")
     rematerialize: Literal["none", "blocks"] = Field("none", description="Recompute blocks in the backward pass instead of storing them.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Of the arithmetic; weights are float32. `auto` takes what measures faster, once."
     )
-    optimizer: AnyOptimizer = Field(description="How gradients become updates.")
+    optimizer: AnyOptimizer = Field(description="How gradients become updates.", examples=[{"kind": "adamw", "learning_rate": 3e-4}])
     evaluate_every: Annotated[Amount, units("steps", "epochs")] | None = Field(None, description="Default: ten times over the run.")
     save_every: Annotated[Amount, units("steps", "minutes")] | None = Field(
         None, description="Default: 1,000 steps or 10 minutes, whichever is first."
@@ -153,21 +155,36 @@ class Training(Spec):
     keep: Count = Field(2, description="Checkpoints kept beside the best one.")
     early_stopping: EarlyStopping | None = Field(None, description="Stop when validation no longer improves.")
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def rule_one_length(self) -> Iterator[tuple[str, str]]:
         given = [key for key in ("steps", "tokens", "epochs") if getattr(self, key) is not None]
         if not given:
-            yield "", "the length of the run is missing; add steps: 1000 (or tokens, or epochs)"
+            yield "", "the length of the run is missing; add for example steps: 1000 (or tokens, or epochs)"
         for extra in given[1:]:
             yield extra, f"{given[0]} already sets the length of the run; keep one"
-        if self.steps is not None:
-            warmup = self.optimizer.learning_rate.warmup
-            if warmup.unit == "steps" and warmup.value > self.steps:
-                yield "optimizer.learning_rate.warmup", f"{warmup} is longer than the run of training.steps = {self.steps}"
+
+    def rule_warmup_within_run(self) -> Iterator[tuple[str, str]]:
+        rate = self.optimizer.learning_rate
+        if self.steps is None:
+            return
+        parts = {"warmup": rate.warmup} | ({"decay": rate.decay} if isinstance(rate, WarmupStableDecay) else {})
+        lengths = {key: part.value * self.steps if part.unit == "fraction" else part.value for key, part in parts.items()}
+        for key, part in parts.items():
+            if lengths[key] > self.steps:
+                yield f"optimizer.learning_rate.{key}", f"{part} is longer than the run of training.steps = {self.steps}"
+        if max(lengths.values()) <= self.steps < sum(lengths.values()):
+            yield "optimizer.learning_rate.decay", f"warmup and decay together are longer than the run of training.steps = {self.steps}"
+
+    def rule_whole_micro_batches(self) -> Iterator[tuple[str, str]]:
         micro = self.gradient_accumulation_steps
         if isinstance(micro, int) and self.batch_size % micro:
             below = self.batch_size // micro * micro
             near = ", ".join(str(n) for n in (below, below + micro) if n)
             yield "batch_size", f"{self.batch_size} is not divisible by gradient_accumulation_steps = {micro}; nearest: {near}"
+
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        peak = self.optimizer.learning_rate.peak
+        if peak > 1:
+            yield "optimizer.learning_rate.peak", f"a learning rate of {peak:g} is above 1; usual values are 1e-5 to 1e-1"
 
 
 class Runtime(Spec):
@@ -176,6 +193,10 @@ class Runtime(Spec):
     strategy: Literal["auto", "one_device", "mirrored"] = Field("auto", description="`auto`: mirrored where there are several GPUs.")
     replicas: Count | None = Field(None, description="Devices of a mirrored run; on a machine with one CPU these are logical devices.")
     steps_per_call: Literal["auto"] | Count = Field("auto", description="Optimizer steps in one call of the compiled function.")
+
+    def rule_replicas_need_mirroring(self) -> Iterator[tuple[str, str]]:
+        if self.strategy == "one_device" and (self.replicas or 1) > 1:
+            yield "replicas", f"strategy: one_device has one replica, not {self.replicas}; write strategy: mirrored or remove this"
 
 
 class Logging(Spec):

@@ -1,0 +1,301 @@
+"""A tree of values into a RunSpec, or every problem at once: wrong keys, wrong values, missing keys, and the rules between keys.
+
+Pydantic stops at the first layer: no rule between keys runs while a type is wrong. So what is wrong is noted, mended or taken out,
+and the rest validated again; then the rules run on the spec objects, each rule skipped that would touch what was taken out.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from lmkit.errors import Problem
+from lmkit.run import words
+from lmkit.run.phrases import NAME, Complaint, choices, one_of, shown, wrong_value
+from lmkit.run.spec import RunSpec
+from lmkit.run.tree import Node, Path, child, dotted, plain
+from lmkit.spec import Amount, Spec
+
+ROUNDS = 12
+
+
+def validate(tree: Node) -> tuple[RunSpec | None, list[Problem], list[Problem]]:
+    """(spec, problems, warnings); there is a spec only where there are no problems."""
+    state = _Examination(tree)
+    spec = state.mend_until_valid()
+    if spec is None:
+        return None, state.problems, []
+    warnings = state.check_rules(spec)
+    return (None if state.problems else spec), state.problems, warnings
+
+
+def objects(spec: Spec, path: Path = ()) -> Iterator[tuple[Path, Spec]]:
+    """The spec and every branch in it, each with its path in keys, names and indexes."""
+    yield path, spec
+    for key in words.fields(type(spec)):
+        value = getattr(spec, "from_" if key == "from" else key)
+        parts: list[tuple[Path, Any]] = [((key,), value)]
+        if isinstance(value, dict):
+            parts = [((key, name), entry) for name, entry in value.items()]
+        elif isinstance(value, tuple):
+            parts = [((key, i), entry) for i, entry in enumerate(value)]
+        for part, entry in parts:
+            if isinstance(entry, Spec) and not isinstance(entry, Amount):
+                yield from objects(entry, path + part)
+
+
+def step(data: Any, part: str | int) -> bool:
+    """Whether one part of a location is a step in the data (and no tag, index of a lone item, or name of a lone source)."""
+    if isinstance(data, dict):
+        return isinstance(part, str) and part in data
+    return isinstance(data, list) and isinstance(part, int) and part < len(data)
+
+
+def locate(location: Path, data: Any) -> Path:
+    """The longest path in the data that a location of pydantic's means."""
+    path: list[str | int] = []
+    for part in location:
+        if step(data, part):
+            path.append(part)
+            data = data[part]
+    return tuple(path)
+
+
+def at(data: Any, path: Path) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+class _Examination:
+    """The data while it is mended, what was found, and which paths are no longer what the user wrote."""
+
+    def __init__(self, tree: Node) -> None:
+        self.tree = tree
+        self.data = plain(tree)
+        self.problems: list[Problem] = []
+        self.broken: set[Path] = set()  # taken out or made up
+        self.renamed: dict[Path, Path] = {}  # mended path -> path as written
+        self.edits: list[Callable[[], Any]] = []  # what mends the data, done when everything is noted
+
+    # ---- where things stand
+
+    def node(self, path: Path) -> tuple[Node, Path]:
+        """The deepest written node on a path, and how much of the path it is."""
+        node = self.tree
+        reached: Path = ()
+        written: Path = ()
+        for part in path:
+            reached = (*reached, part)
+            written = self.renamed.get(reached, (*written, part))
+            found = child(node, written[-1])
+            if found is None:
+                return node, reached[:-1]
+            node = found
+        return node, path
+
+    def note(self, path: Path, what: str, *, key: bool = False) -> None:
+        """A problem at the value of a path, or at its key; at the section where nothing is written there."""
+        if self.is_broken(path):
+            return
+        node, reached = self.node(path)
+        where = node.at if reached == path and not key else node.section_at
+        self.problems.append(Problem(what, dotted(path), where))
+
+    def is_broken(self, path: Path) -> bool:
+        return any(path[: len(b)] == b for b in self.broken)
+
+    # ---- types, key by key
+
+    def mend_until_valid(self) -> RunSpec | None:
+        """Validates, notes and mends until pydantic is content; None where it cannot be made content."""
+        for _ in range(ROUNDS):
+            try:
+                return RunSpec.model_validate(self.data, by_alias=True, by_name=False)
+            except ValidationError as error:
+                groups: dict[Path, list[Complaint]] = {}
+                for complaint in error.errors(include_url=False):
+                    groups.setdefault(self._path(complaint), []).append(dict(complaint))
+                for path, complaints in sorted(groups.items(), key=lambda group: group[1][0]["type"] == "missing"):
+                    self._examine(path, complaints)
+                if not self.edits:
+                    return None
+                for edit in self.edits:
+                    edit()
+                self.edits.clear()
+        return None
+
+    def _path(self, complaint: Any) -> Path:
+        if complaint["type"] in ("missing", "extra_forbidden"):
+            return (*locate(complaint["loc"][:-1], self.data), complaint["loc"][-1])
+        return locate(complaint["loc"], self.data)
+
+    def _examine(self, path: Path, complaints: list[Complaint]) -> None:
+        first = complaints[0]
+        if first["type"] == "extra_forbidden":
+            self._unknown_key(path, first["loc"][:-1])
+        elif first["type"] == "missing":
+            self._missing_key(path, first["loc"])
+        elif first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            self._unknown_variant(path, first)
+        elif first["loc"] and first["loc"][-1] == "[key]":
+            self.note(path, f"expected {NAME}, got {shown(path[-1])}", key=True)
+            self._take_out(path)
+        else:
+            self._wrong_value(path, complaints)
+
+    def _wrong_value(self, path: Path, complaints: list[Complaint]) -> None:
+        value = at(self.data, path)
+        _, field = words.walk(complaints[0]["loc"])
+        node, _ = self.node(path)
+        self.note(path, wrong_value(complaints, value, quoted=node.quoted, required=field is not None and field.is_required()))
+        literal = all(c["type"] == "literal_error" for c in complaints) and isinstance(value, str)
+        near = words.nearest(value, [word for c in complaints for word in choices(c)]) if literal else []
+        if near:
+            self._replace(path, near[0])
+        else:
+            self._take_out(path)
+
+    def _unknown_key(self, path: Path, location: Path) -> None:
+        parent, key = at(self.data, path[:-1]), str(path[-1])
+        here = words.walk(location)[0]
+        known = list(dict.fromkeys(name for cls in here for name in words.fields(cls)))
+        near = words.nearest(key, known)
+        elsewhere = [home for home in words.homes(key) if home != dotted(locate(location, self.data))]
+        siblings = words.walk(location[:-1])[0] if location else []
+        beside = list(dict.fromkeys(words.tag(cls).strip("<>") for cls in siblings if key in words.fields(cls) and cls not in here))
+        chooser = next((k for k in parent if k in words.CHOSEN_BY_KEY and k != key), None)
+        if key in words.CHOSEN_BY_KEY and chooser:
+            self.note(path, f"{chooser} and {key} exclude each other here; keep one", key=True)
+        elif beside:
+            self.note(path, f"does not go with {parent.get('kind') or chooser or 'this'}; it belongs to {' or '.join(beside)}", key=True)
+        elif elsewhere and words.SYNONYMS.get(key) not in known:
+            places = " or ".join(home or "the top level" for home in elsewhere[:3])
+            self.note(path, f"unknown key here; it belongs under {places}", key=True)
+        elif near:
+            self.note(path, f"unknown key; did you mean {' or '.join(near)}?", key=True)
+            if len(near) == 1 and near[0] not in parent and parent[key] is not None:
+                self._rename(path, near[0])
+                return
+        else:
+            self.note(path, f"unknown key; the keys here are {', '.join(known)}", key=True)
+        self.edits.append(lambda: parent.pop(key, None))
+
+    def _missing_key(self, path: Path, location: Path) -> None:
+        if path in self.renamed:
+            return
+        _, field = words.walk(location)
+        example = (field.examples or [None])[0] if field is not None else None
+        self.note(path, f"missing; add for example {path[-1]}: {_flow(example)}" if example is not None else "missing", key=True)
+        if example is not None:
+            parent, key = at(self.data, path[:-1]), path[-1]
+            self.edits.append(lambda: self._break(path, parent.setdefault(key, copy.deepcopy(example))))
+
+    def _unknown_variant(self, path: Path, complaint: Complaint) -> None:
+        value = at(self.data, path)
+        allowed = choices(complaint) or [words.tag(cls) for cls in words.walk(complaint["loc"])[0]]
+        by_key = [word for word in allowed if word in words.CHOSEN_BY_KEY]
+        kinds = [word for word in allowed if word not in by_key]
+        slips = [(key, meant) for key in value for meant in words.nearest(key, [*by_key, "kind"])[:1]] if isinstance(value, dict) else []
+        if isinstance(value, dict) and "kind" in value:
+            self._unknown_kind((*path, "kind"), value["kind"], kinds)
+        elif slips:
+            self.note((*path, slips[0][0]), f"unknown key; did you mean {slips[0][1]}?", key=True)
+            self._rename((*path, slips[0][0]), slips[0][1])
+        elif isinstance(value, dict):
+            ways = [f"kind: {word}" for word in kinds] + [f"{word}: ..." for word in by_key]
+            self.note(path, f"does not say which kind it is; add {' or '.join(ways)}", key=True)
+            self._take_out(path)
+        elif isinstance(value, str) and not by_key:
+            self._unknown_kind(path, value, kinds)
+        else:
+            example = f"{{{by_key[0]}: ...}}" if by_key else f"{{kind: {kinds[0]}}}"
+            self.note(path, f"expected a mapping such as {example}, got {shown(value)}")
+            self._take_out(path)
+
+    def _unknown_kind(self, path: Path, value: Any, kinds: list[str]) -> None:
+        self.note(path, one_of(value, kinds))
+        near = words.nearest(value, kinds) if isinstance(value, str) else []
+        if near:
+            self._replace(path, near[0])
+        else:
+            self._take_out(path[:-1] if path[-1] == "kind" else path)
+
+    def _rename(self, path: Path, meant: str) -> None:
+        parent, target = at(self.data, path[:-1]), (*path[:-1], meant)
+        self.renamed[target] = self.renamed.get(path, path)
+        self.edits.append(lambda: parent.update({meant: parent.pop(path[-1])}) if path[-1] in parent else None)
+
+    def _replace(self, path: Path, value: Any) -> None:
+        parent = at(self.data, path[:-1])
+        self.edits.append(lambda: parent.__setitem__(path[-1], value))
+
+    def _take_out(self, path: Path) -> None:
+        """Removes the nearest mapping entry around a wrong value."""
+        while path and not isinstance(path[-1], str):
+            path = path[:-1]
+        if path:
+            parent = at(self.data, path[:-1])
+            self.edits.append(lambda: self._break(path, parent.pop(path[-1], None)))
+
+    def _break(self, path: Path, _: Any) -> None:
+        self.broken.add(path)
+
+    # ---- rules between keys
+
+    def check_rules(self, spec: RunSpec) -> list[Problem]:
+        """Notes what the rules find, and returns the warnings."""
+        written = []
+        for location, branch in objects(spec):
+            path = locate(location, self.data)
+            if not self.is_broken(path) or not path:
+                written.append((location, path, branch))
+        for _, path, branch in written:
+            self._punch_holes(path, branch)
+        for location, _, branch in written:
+            for rule in branch.rules():
+                for key, what in self._heard(rule):
+                    self.note(self._joined(location, key), what)
+        aside, self.problems = self.problems, []
+        for location, _, branch in written:
+            for key, what in self._heard(branch.warnings):
+                self.note(self._joined(location, key), what)
+        warnings, self.problems = self.problems, aside
+        return warnings
+
+    def _punch_holes(self, path: Path, branch: Spec) -> None:
+        """Makes broken keys unreadable, so that a rule about them fails instead of judging a made-up value."""
+        for broken in self.broken:
+            for key in words.fields(type(branch)):
+                here = (*path, key)
+                if broken == here or (broken[:-1] == here and isinstance(branch.__dict__.get(key), dict)):
+                    branch.__dict__.pop("from_" if key == "from" else key, None)
+
+    def _heard(self, rule: Any) -> list[tuple[str, str]]:
+        try:
+            return list(rule())
+        except AttributeError:
+            if not self.broken:
+                raise
+            return []
+
+    def _joined(self, location: Path, key: str) -> Path:
+        path = locate(location, self.data)
+        data = at(self.data, path)
+        for word in key.split(".") if key else ():
+            part: str | int = int(word) if word.isdigit() and isinstance(data, list) else word
+            if step(data, part):
+                data = data[part]
+                path = (*path, part)
+            elif not word.isdigit():
+                path = (*path, part)
+                data = None
+        return path
+
+
+def _flow(value: Any) -> str:
+    """An example value as one writes it in YAML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(entry)}" for key, entry in value.items()) + "}"
+    return str(value)
