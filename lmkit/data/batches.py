@@ -1,0 +1,149 @@
+"""Batches: arrays that are a pure function of (seed, step), for training, and a fixed list, for evaluation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lmkit.data.groups import Group
+from lmkit.data.layout import Corpus, lay, widths
+from lmkit.data.order import Mixture, mix, row_keys
+from lmkit.data.plans import Epochs, Plan, RowSource
+from lmkit.tasks.features import Features
+
+if TYPE_CHECKING:
+    from lmkit.text.tokenizer import Tokenizer
+
+Batch = dict[str, np.ndarray]
+VALIDATION = 0x56414C49
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A group of tasks over some sources: everything but the choice of rows."""
+
+    group: Group
+    corpus: Corpus
+    sources: dict[str, RowSource]
+    features: dict[str, Features]
+    tokenizer: "Tokenizer"
+    batch_size: int
+
+    def batch(self, plan: Plan, index: int, row_key: np.ndarray) -> Batch:
+        rows, width = plan.batch(index)
+        made = lay(rows, self.corpus, self.tokenizer, self.group.layout, batch_size=self.batch_size, width=width, row_key=row_key)
+        batch: Batch = {
+            "tokens": made.tokens,
+            "segments": made.segments,
+            "positions": made.positions,
+            "token_types": made.token_types,
+            "row_key": made.row_key,
+        }
+        for name, make in self.features.items():
+            for key, value in make(made).items():
+                batch["tokens" if key == "tokens" else f"{name}/{key}"] = value
+            weights = batch[f"{name}/weights"]
+            batch[f"{name}/denominator"] = np.maximum(weights.sum(dtype=np.float32), np.float32(1e-9)).reshape(())
+        return batch
+
+
+class Evaluation(Sequence[Batch]):
+    """Fixed batches: the same rows, the same hidden tokens, at any step of any run."""
+
+    def __init__(self, streams: Sequence[tuple[Stream, Plan]]) -> None:
+        self._streams = streams
+        self._places = [(i, k) for i, (_, plan) in enumerate(streams) for k in range(len(plan))]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        which, number = self._places[index]
+        stream, plan = self._streams[which]
+        return stream.batch(plan, number, row_keys(mix(VALIDATION, which), number, stream.batch_size))
+
+    @property
+    def shapes(self) -> set[int]:
+        return {int(length) for _, plan in self._streams for length in plan.lengths}
+
+    def describe(self) -> list[dict[str, Any]]:
+        return [_describe(stream, plan) for stream, plan in self._streams]
+
+
+class Batches:
+    """Training batches by step and validation batches by number.
+
+    `labels` names the labels of each classification task; `buckets` are the row lengths that may occur, `shapes` those that do.
+    """
+
+    def __init__(
+        self, streams: Sequence[Stream], epochs: Sequence[Epochs], validation: Evaluation, *, seed: int, labels: dict[str, tuple[str, ...]]
+    ) -> None:
+        self._streams, self._epochs, self._seed = streams, epochs, seed
+        self._plans = [lru_cache(maxsize=2)(each.plan) for each in epochs]
+        self._turns = Mixture([stream.group.share for stream in streams], mix(seed, 2)) if len(streams) > 1 else None
+        self.validation, self.labels = validation, labels
+        self.buckets = epochs[0].buckets
+        self.batch_size = streams[0].batch_size
+        self.steps_per_epoch: int = sum(each.steps for each in epochs)
+
+    def train(self, step: int) -> Batch:
+        """The batch of a step (0 is the first), all rows of it, whatever was asked for before."""
+        which, number = self._turns.locate(step) if self._turns else (0, step)
+        epoch, index = divmod(number, self._epochs[which].steps)
+        return self._streams[which].batch(self._plans[which](epoch), index, row_keys(self._seed, step, self.batch_size))
+
+    def tasks_of(self, step: int) -> tuple[str, ...]:
+        """The tasks that have a part in a step."""
+        return self._streams[self._turns.locate(step)[0] if self._turns else 0].group.tasks
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Mean tokens of a step, padding not counted, special tokens counted."""
+        share = [stream.group.share for stream in self._streams]
+        means = [self._cells(i) / each.steps for i, each in enumerate(self._epochs)]
+        return float(np.average(means, weights=share))
+
+    @property
+    def shapes(self) -> set[int]:
+        """Row lengths of the first epoch and of validation; later epochs stay within `buckets`."""
+        return {int(n) for plan in self._plans for n in plan(0).lengths} | self.validation.shapes
+
+    def describe(self) -> dict[str, Any]:
+        """Counts for `lmkit data`: rows, tokens, padding share and batches by length, for each group of tasks."""
+        return {
+            "buckets": list(self.buckets),
+            "steps_per_epoch": self.steps_per_epoch,
+            "tokens_per_step": self.tokens_per_step,
+            "train": [_describe(stream, plan(0)) for stream, plan in zip(self._streams, self._plans, strict=True)],
+            "validation": self.validation.describe(),
+            "labels": {name: list(names) for name, names in self.labels.items()},
+        }
+
+    def _cells(self, which: int) -> int:
+        plan = self._plans[which](0)
+        return int(widths(plan.rows, self._streams[which].group.layout)[plan.order].sum())
+
+
+def _describe(stream: Stream, plan: Plan) -> dict[str, Any]:
+    cells = int(widths(plan.rows, stream.group.layout)[plan.order].sum())
+    room = int(plan.lengths.sum()) * stream.batch_size
+    used, batches = np.unique(plan.lengths, return_counts=True)
+    return {
+        "tasks": list(stream.group.tasks),
+        "layout": stream.group.layout,
+        "sources": {name: source.count for name, source in stream.sources.items()},
+        "rows": len(plan.order),
+        "tokens": cells,
+        "padding": 1 - cells / max(room, 1),
+        "batches": {int(length): int(count) for length, count in zip(used, batches, strict=True)},
+    }
+
+
+def slice_batch(batch: Batch, start: int, stop: int) -> Batch:
+    """Rows start:stop of every array (views); denominators stay those of the whole batch."""
+    return {key: value[start:stop] if value.ndim else value for key, value in batch.items()}

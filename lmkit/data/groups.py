@@ -1,0 +1,45 @@
+"""Which tasks share one forward pass: those that read the same sources in the same layout."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lmkit.data.layout import Layout
+from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks that read the same rows; `source` is the named source they are bound to, None for all."""
+
+    tasks: tuple[str, ...]
+    layout: Layout
+    source: str | None
+    share: float
+
+
+def group_tasks(tasks: Mapping[str, AnyTask]) -> list[Group]:
+    """Groups in the order of their first task; a group's share of the steps is the sum of its tasks' weights.
+
+    masked_lm joins next_sentence of the same sources (BERT), never classification, whose texts stay whole; a second masked_lm
+    hides other tokens and so reads rows of its own.
+    """
+    members: dict[tuple[Layout, str | None, int], list[str]] = {}
+    masked: dict[tuple[Layout, str | None], int] = {}
+    paired = {task.data for task in tasks.values() if isinstance(task, NextSentence)}
+    for name, task in tasks.items():
+        layout: Layout
+        number = 0
+        if isinstance(task, CausalLm):
+            layout = "causal"
+        elif isinstance(task, Classification):
+            layout = "records"
+        elif isinstance(task, NextSentence):
+            layout = "pairs"
+        else:
+            assert isinstance(task, MaskedLm)
+            layout = "pairs" if task.data in paired else "masked"
+            number = masked[layout, task.data] = masked.get((layout, task.data), -1) + 1
+        members.setdefault((layout, task.data, number), []).append(name)
+    return [
+        Group(tuple(names), layout, source, sum(tasks[name].weight for name in names)) for (layout, source, _), names in members.items()
+    ]

@@ -1,0 +1,41 @@
+"""Single-label classification of a text or a pair of texts."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from lmkit.errors import DataError, Problem
+from lmkit.tasks.rows import TokenRows
+
+
+def features(rows: TokenRows, *, table: np.ndarray) -> dict[str, np.ndarray]:
+    """labels [B] = table[label of the record], weights [B] float32: 1 for every row that is no padding."""
+    return {"labels": table[np.maximum(rows.label, 0)], "weights": rows.real}
+
+
+def label_names(declared: Literal["auto"] | Sequence[str], found: Sequence[str], key: str) -> tuple[str, ...]:
+    """The labels in the order of their ids: as declared, or those found in the training data, sorted.
+
+    Raises DataError where there are fewer than two.
+    """
+    names = tuple(sorted(set(found))) if declared == "auto" else tuple(declared)
+    if len(names) < 2:
+        what = f"only the label {names[0]}" if names else "no labels"
+        raise DataError(Problem(f"the training data has {what}; classification needs two or more", key))
+    return names
+
+
+def label_table(names: Sequence[str], found: Sequence[str], *, key: str, where: Sequence[str]) -> np.ndarray:
+    """int32 [len(found)]: the id of each label of a source; `where[i]` says where found[i] stands first.
+
+    Raises DataError naming every label that is not among `names`.
+    """
+    unknown = [
+        Problem(f'label "{label}" is not one of {", ".join(names)}', key, place)
+        for label, place in zip(found, where, strict=True)
+        if label not in names
+    ]
+    if unknown:
+        raise DataError(*unknown)
+    return np.array([names.index(label) for label in found], np.int32)
