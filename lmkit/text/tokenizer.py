@@ -1,0 +1,126 @@
+"""A tokenizer: text to ids and back, with the facts about each id that tasks and metrics need."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+
+from lmkit.errors import CheckpointError, SpecError
+from lmkit.text.pieces import byte_lengths, is_byte_level, is_filler, readable, word_starts
+from lmkit.text.units import UnitCache, splits_before_space
+
+# The names under which tokenizers in the wild keep the five roles, best first.
+ROLES = {
+    "pad": ("[PAD]", "<pad>", "<|pad|>", "<|padding|>", "<|finetune_right_pad_id|>", "<|endoftext|>"),
+    "unk": ("[UNK]", "<unk>", "<|unk|>"),
+    "bos": ("[CLS]", "<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>"),
+    "eos": ("[SEP]", "</s>", "<eos>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>"),
+    "mask": ("[MASK]", "<mask>", "<|mask|>"),
+}
+
+
+class Tokenizer:
+    """Wraps a `tokenizers.Tokenizer`; `vocab_size` is the number of embedding rows, never less than the ids in use.
+
+    `.pad .unk .bos .eos .mask` are ids, -1 where the vocabulary has no such token; only `pad` always has one (eos or 0 where
+    there is none: padding is never attended to). `hash` names everything that decides ids.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, vocab_size: int | None = None) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        self._json = backend.to_str()
+        vocab = backend.get_vocab(with_added_tokens=True)
+        used = max(vocab.values(), default=-1) + 1
+        if vocab_size is not None and vocab_size < used:
+            raise CheckpointError(f"the tokenizer has ids up to {used - 1}, more than the {vocab_size} rows asked for")
+        self.vocab_size: int = vocab_size or used
+        self._pieces: list[str | None] = [None] * self.vocab_size
+        for piece, index in vocab.items():
+            self._pieces[index] = piece
+        self.unused: int = sum(piece is None or is_filler(piece) for piece in self._pieces)
+        roles = {role: next((vocab[name] for name in names if name in vocab), -1) for role, names in ROLES.items()}
+        self.unk, self.bos, self.eos, self.mask = (roles[role] for role in ("unk", "bos", "eos", "mask"))
+        self.pad: int = roles["pad"] if roles["pad"] >= 0 else max(self.eos, 0)
+        added = {index for index, token in backend.get_added_tokens_decoder().items() if token.special}
+        self.specials: frozenset[int] = frozenset(added | {i for i, p in enumerate(self._pieces) if p is None or is_filler(p)})
+
+    @cached_property
+    def hash(self) -> str:
+        canonical = json.dumps(json.loads(self._json), sort_keys=True)
+        return hashlib.sha256(f"{self.vocab_size}\n{canonical}".encode()).hexdigest()
+
+    def require(self, role: str, purpose: str) -> int:
+        """The id of a role, or a SpecError saying what needs it."""
+        index = getattr(self, role)
+        if index < 0:
+            raise SpecError(f"{purpose} needs a {role} token and this tokenizer has none (looked for {', '.join(ROLES[role])})")
+        return index
+
+    def encode(self, texts: Sequence[str], *, specials: bool = True) -> list[np.ndarray]:
+        """Ids of each text, int32, nothing added.
+
+        `specials=True` reads a literal `[MASK]` as the mask token (prompts); `False` takes all text as text, so that a corpus
+        cannot forge control tokens, and is many times faster on running text.
+        """
+        if specials:
+            return [np.array(e.ids, np.int32) for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        if self._units is not None:
+            return self._units.encode(texts)
+        return [np.array(ids, np.int32) for ids in self._encode_plain(list(texts))]
+
+    def decode(self, ids: Sequence[int] | np.ndarray, skip_special: bool = True) -> str:
+        """Text of the ids; ids of padding rows give nothing."""
+        kept = [int(i) for i in ids if not (skip_special and int(i) in self.specials)]
+        return self._backend.decode(kept, skip_special_tokens=False)
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Start and end character of each token of `encode([text])`."""
+        return self._backend.encode(text, add_special_tokens=False).offsets
+
+    def piece(self, index: int) -> str:
+        """How a token looks to a reader."""
+        piece = self._pieces[index]
+        return "<unused>" if piece is None else readable(piece, self._byte_level and index not in self.specials)
+
+    @cached_property
+    def word_start(self) -> np.ndarray:
+        """bool[V]: the id begins a word (a punctuation mark and a Chinese character are words)."""
+        return word_starts(self._pieces, self.specials, self._scheme)
+
+    @cached_property
+    def byte_length(self) -> np.ndarray:
+        """int32[V]: UTF-8 bytes of text each id stands for; 0 for specials. Wordpiece counts one space before each word."""
+        return byte_lengths(self._pieces, self.specials, self._scheme)
+
+    def save(self, path: str | Path) -> None:
+        """Writes one `tokenizer.json`."""
+        Path(path).write_text(self._json, encoding="utf-8")
+
+    @cached_property
+    def _scheme(self) -> str:
+        if self._byte_level:
+            return "bytes"
+        return "wordpiece" if json.loads(self._json)["model"].get("continuing_subword_prefix") == "##" else "text"
+
+    @cached_property
+    def _byte_level(self) -> bool:
+        return is_byte_level(json.loads(self._json))
+
+    @cached_property
+    def _plain(self) -> tokenizers.Tokenizer:
+        plain = tokenizers.Tokenizer.from_str(self._json)
+        plain.encode_special_tokens = True
+        return plain
+
+    def _encode_plain(self, texts: list[str]) -> list[list[int]]:
+        return [e.ids for e in self._plain.encode_batch_fast(texts, add_special_tokens=False)]
+
+    @cached_property
+    def _units(self) -> UnitCache | None:
+        return UnitCache(self._encode_plain) if splits_before_space(json.loads(self._json)) else None
