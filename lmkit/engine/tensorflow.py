@@ -219,8 +219,3 @@ def replicas(kind: str, count: int | None = None) -> Replicas:
 def as_numpy(variable: keras.Variable) -> np.ndarray:
     """The value of a variable on the host."""
     return variable.value.numpy()
-
-
-def canonical_name(variable: keras.Variable) -> str:
-    """The name in checkpoints, freeze patterns and messages: the Keras path without its root, joined by dots."""
-    return ".".join(variable.path.split("/")[1:])

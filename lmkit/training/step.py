@@ -16,7 +16,7 @@ Batch = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Sums:
+class StepSums:
     """What steps add up to; each array has one entry for a step.
 
     `tasks` maps a task to its (loss sum, weight sum, correct sum); `loss` is the total that was minimized,
@@ -83,7 +83,15 @@ class Step:
         """How many programs were compiled so far."""
         return self._call.compilations
 
-    def __call__(self, batches: Sequence[Batch], learning_rates: Sequence[float], first_step: int) -> Sums:
+    def tensors(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Weights and optimizer slots on the host, by canonical name."""
+        return self._optimizer.tensors()
+
+    def restore(self, model: Mapping[str, np.ndarray], slots: Mapping[str, np.ndarray]) -> None:
+        """Continues from what `tensors` gave; raises CheckpointError for anything else."""
+        self._optimizer.restore(model, slots)
+
+    def __call__(self, batches: Sequence[Batch], learning_rates: Sequence[float], first_step: int) -> StepSums:
         """Steps number first_step, first_step + 1, ... (from 1), one for each batch."""
         batches = [pad_rows(batch, self._rows) for batch in batches]
         unused = self.steps_per_call - len(batches)
@@ -94,12 +102,12 @@ class Step:
         table = self._call(self._replicas.split(stacked, axis=1), rates, np.int32(first_step), np.int32(len(batches)))
         return self._read(self._replicas.first(table)[: len(batches)], batches)
 
-    def _read(self, table: np.ndarray, batches: Sequence[Batch]) -> Sums:
+    def _read(self, table: np.ndarray, batches: Sequence[Batch]) -> StepSums:
         tasks = {}
         for i, name in enumerate(tasks_in(batches[0], list(self._weights))):
             denominators = np.asarray([batch[f"{name}/denominator"] for batch in batches], "float32")
             tasks[name] = (table[:, 3 + 2 * i], denominators, table[:, 4 + 2 * i])
-        return Sums(loss=table[:, 0], gradient_norm=table[:, 1], finite=table[:, 2] > 0, tasks=tasks)
+        return StepSums(loss=table[:, 0], gradient_norm=table[:, 1], finite=table[:, 2] > 0, tasks=tasks)
 
     def _compute(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor) -> Tensor:
         return self._replicas.run(self._on_replica, (stacked, rates, first_step, count))

@@ -1,6 +1,5 @@
 """Which variables are trained, how fast each, and the optimizer's slots beside them."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,8 @@ import numpy as np
 from keras import ops
 
 from lmkit.engine import tensorflow as engine
-from lmkit.errors import Problem, SpecError
+from lmkit.errors import CheckpointError, Problem, SpecError
+from lmkit.models.names import LAYER, depth, matches
 from lmkit.training.optimizers import Shape
 
 Tensor = Any
@@ -35,21 +35,6 @@ def is_hidden_matrix(name: str, shape: Sequence[int]) -> bool:
     return ".layers." in name and name.endswith(".kernel") and len(shape) == 2
 
 
-def matches(name: str, pattern: str) -> bool:
-    """Whether a variable lies in a part: `embeddings`, `layers.3`, `layers.0-5`, or any prefix of its name."""
-    parts, wanted = name.split("."), pattern.split(".")
-    if wanted[0] == "layers":
-        parts = parts[1:]  # the stack's own name
-    return len(parts) >= len(wanted) and all(map(_part_matches, parts, wanted))
-
-
-def _part_matches(part: str, wanted: str) -> bool:
-    span = re.fullmatch(r"(\d+)-(\d+)", wanted)
-    if span and part.isdigit():
-        return int(span[1]) <= int(part) <= int(span[2])
-    return part == wanted
-
-
 def multipliers(names: Sequence[str], *, layer_decay: float = 1.0, freeze: Sequence[str] = ()) -> dict[str, float]:
     """The share of the learning rate that each variable gets; 0 is frozen.
 
@@ -57,21 +42,34 @@ def multipliers(names: Sequence[str], *, layer_decay: float = 1.0, freeze: Seque
     Raises SpecError for a pattern of `freeze` that meets no variable, and when nothing is left to train.
     """
     for pattern in freeze:
-        if not any(matches(name, pattern) for name in names):
+        if not any(matches(pattern, name) for name in names):
             raise SpecError(Problem(f"{pattern} is no part of this model", "model.freeze"))
-    layers = {name: int(found[1]) for name in names if (found := re.search(r"\.layers\.(\d+)\.", name))}
-    depth = max(layers.values(), default=-1) + 1
+    num_layers = 1 + max((int(found[1]) for found in map(LAYER.match, names) if found), default=-1)
 
     def share(name: str) -> float:
-        if any(matches(name, pattern) for pattern in freeze):
-            return 0.0
-        below_top = depth - layers[name] if name in layers else depth + 1 if name.startswith("embeddings.") else 0
-        return layer_decay**below_top
+        frozen = any(matches(pattern, name) for pattern in freeze)
+        return 0.0 if frozen else layer_decay ** (num_layers + 1 - depth(name, num_layers))
 
     shares = {name: share(name) for name in names}
     if not any(shares.values()):
         raise SpecError(Problem("nothing is left to train", "model.freeze"))
     return shares
+
+
+def _values(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
+    return {name: engine.as_numpy(variable) for name, variable in variables.items()}
+
+
+def _assign(variables: Mapping[str, keras.Variable], values: Mapping[str, np.ndarray], what: str) -> None:
+    """Sets every variable; raises CheckpointError unless names and shapes are exactly the same."""
+    for name in [*variables.keys() - values.keys(), *values.keys() - variables.keys()]:
+        side = "is missing from the checkpoint" if name in variables else "is in the checkpoint but not in this run"
+        raise CheckpointError(Problem(f"{what} {name} {side}"))
+    for name, variable in variables.items():
+        if tuple(variable.shape) != values[name].shape:
+            raise CheckpointError(Problem(f"{what} {name} has shape {values[name].shape}, this run needs {tuple(variable.shape)}"))
+    for name, variable in variables.items():
+        variable.assign(values[name])
 
 
 class Optimizer:
@@ -89,7 +87,7 @@ class Optimizer:
     ) -> None:
         self.names = [name for name in variables if shares[name] > 0]
         self.variables = [variables[name] for name in self.names]
-        self._rules, self._shares, self._replicas = rules, shares, replicas
+        self._all, self._rules, self._shares, self._replicas = variables, rules, shares, replicas
         with replicas.scope():
             self.slots = {
                 f"{name}/{slot}": keras.Variable(np.zeros(shape, "float32"), trainable=False, name=slot)
@@ -112,3 +110,12 @@ class Optimizer:
             self._replicas.assign(variable, weight)
             for slot, kept in slots.items():
                 self._replicas.assign(kept, values[slot])
+
+    def tensors(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The weights of the whole model, frozen ones too, and the slots, on the host."""
+        return _values(self._all), _values(self.slots)
+
+    def restore(self, model: Mapping[str, np.ndarray], slots: Mapping[str, np.ndarray]) -> None:
+        """Sets weights and slots; raises CheckpointError when they are not those of this model and optimizer."""
+        _assign(self._all, model, "weight")
+        _assign(self.slots, slots, "optimizer slot")

@@ -1,0 +1,46 @@
+"""Evaluation: every validation row once, sums on the host, figures by the tasks' own definitions."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lmkit.tasks import metrics
+from lmkit.tasks.spec import AnyTask
+from lmkit.training.hooks import Stop
+from lmkit.training.step import Batch, EvaluationStep, tasks_in
+
+
+class Stopped(Exception):
+    """Evaluation was left because somebody asked to stop."""
+
+
+def evaluate(
+    step: EvaluationStep,
+    batches: Sequence[Batch],
+    tasks: Mapping[str, AnyTask],
+    *,
+    label_counts: Mapping[str, int],
+    byte_length: np.ndarray | None = None,
+    stop: Stop = lambda: False,
+) -> dict[str, float]:
+    """All figures of all tasks: `loss` (the weighted sum over tasks of mean losses), and `{task}/{figure}` for each task.
+
+    `label_counts` gives the number of labels of each task (the vocabulary for language models), `byte_length` [V] the
+    bytes of each token. A task that no batch has gives no figures. Raises Stopped between batches when asked to stop.
+    """
+    sums = {name: metrics.Sums(label_counts[name]) for name in tasks}
+    for i in range(len(batches)):
+        if stop():
+            raise Stopped
+        batch = batches[i]
+        rows = step(batch)
+        for name in tasks_in(batch, list(tasks)):
+            sums[name].add(batch[f"{name}/labels"], batch[f"{name}/weights"], rows[name])
+    figures: dict[str, float] = {}
+    seen = [name for name in tasks if sums[name].weight > 0]
+    for name in seen:
+        found = metrics.metrics(tasks[name], sums[name], byte_length=byte_length)
+        figures |= {f"{name}/{figure}": value for figure, value in found.items()}
+    if seen:
+        figures = {"loss": sum(tasks[name].weight * figures[f"{name}/loss"] for name in seen)} | figures
+    return figures

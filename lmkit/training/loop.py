@@ -1,0 +1,183 @@
+"""The loop: steps, points of the curves, evaluations and checkpoints on a grid of steps; all input and output is in hooks."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmkit.errors import Interrupted, NumericsError, Problem
+from lmkit.training import tags
+from lmkit.training.evaluate import Stopped
+from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
+from lmkit.training.prefetch import Prefetch
+from lmkit.training.progress import RunState, Window
+from lmkit.training.step import Batch, Step, StepSums, signature
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how often, in optimizer steps; None is never.
+
+    `monitor` is the validation figure that chooses the best checkpoint and, with `patience` (evaluations without an
+    improvement of more than `min_delta`), stops early. Checkpoints are saved every `save_every` steps or
+    `save_minutes`, whichever is first; minutes change when a run is saved, never what it computes or logs.
+    """
+
+    steps: int
+    log_every: int = 10
+    evaluate_every: int | None = None
+    save_every: int | None = 1000
+    save_minutes: float | None = 10.0
+    monitor: str = "loss"
+    patience: int | None = None
+    min_delta: float = 0.0
+
+    def left_to_boundary(self, step: int) -> int:
+        """Steps until the next evaluation, planned save or the end."""
+        grids = [grid for grid in (self.evaluate_every, self.save_every) if grid]
+        return min([self.steps - step, *(grid - step % grid for grid in grids)])
+
+
+class Trainer:
+    """Runs a plan from a state: `train()` returns the final state, or raises with everything saved.
+
+    `batch_at(i)` gives the batch of update i + 1, `rate_at(s)` the learning rate of update s, `evaluate(stop)` the
+    validation figures. `peak_flops` and `flops_per_token` (forward and backward) give the share of the hardware.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        plan: Plan,
+        *,
+        batch_at: Callable[[int], Batch],
+        rate_at: Callable[[int], float],
+        weights: Mapping[str, float],
+        evaluate: Callable[[Stop], dict[str, float]] | None = None,
+        hooks: Hooks | None = None,
+        state: RunState | None = None,
+        steps_per_epoch: int | None = None,
+        flops_per_token: float | None = None,
+        peak_flops: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._step, self._plan, self._batch_at, self._rate_at = step, plan, batch_at, rate_at
+        self._weights, self._evaluate, self._hooks = dict(weights), evaluate, hooks or Hooks()
+        self.state = state or RunState()
+        self._steps_per_epoch, self._clock = steps_per_epoch, clock
+        self._peak_tokens = peak_flops / flops_per_token if peak_flops and flops_per_token else None
+        self._changed, self._saved_at = False, clock()
+        self._seconds, self._timed_tokens = 0.0, 0  # since the last point, compilation, evaluation and saving left out
+
+    def train(self) -> RunState:
+        """Runs to the end of the plan, or to where it stops early.
+
+        Raises Interrupted after saving when asked to stop, NumericsError before any harm when a step is not finite.
+        """
+        self._evaluate_if_due()
+        with Prefetch(self._batch_at, self.state.step, self._plan.steps, depth=self._step.steps_per_call + 3) as batches:
+            while not self.is_done:
+                self._stop_if_asked()
+                self._advance(batches)
+                self._evaluate_if_due()
+                if self._save_is_due():
+                    self._save()
+        self._save_unless_saved()
+        return self.state
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the plan is fulfilled or early stopping ended it."""
+        patience = self._plan.patience
+        return self.state.step >= self._plan.steps or (patience is not None and self.state.waited >= patience)
+
+    def _stop_if_asked(self) -> None:
+        if self._hooks.stop():
+            self._save_unless_saved()
+            raise Interrupted(Problem(f"stopped after step {self.state.step} of {self._plan.steps}; the same command continues"))
+
+    def _advance(self, batches: Prefetch[Batch]) -> None:
+        """One call of the step function: as many steps as it takes at once and the plan allows."""
+        start, compilations = self._clock(), self._step.compilations
+        group = [batches.take()]
+        limit = min(self._step.steps_per_call, self._plan.left_to_boundary(self.state.step))
+        while len(group) < limit and signature(batches.peek()) == signature(group[0]):
+            group.append(batches.take())
+        first = self.state.step + 1
+        sums = self._step(group, [self._rate_at(first + i) for i in range(len(group))], first)
+        if self._step.compilations == compilations:
+            self._seconds += self._clock() - start
+            self._timed_tokens += sum(map(_tokens, group))
+        for i, batch in enumerate(group):
+            self._account(sums, i, batch)
+        self._hooks.progress(self.state.step, self._plan.steps, self.state.window.figures(self._weights))
+
+    def _account(self, sums: StepSums, i: int, batch: Batch) -> None:
+        state = self.state
+        if not sums.finite[i]:
+            raise NumericsError(Problem(_not_finite(state.step + 1, sums, i)))
+        state.step, self._changed = state.step + 1, True
+        state.tokens += _tokens(batch)
+        state.window.add(sums, i)
+        if state.step % self._plan.log_every == 0 or state.step == self._plan.steps:
+            figures = state.window.figures(self._weights) | {"learning_rate": self._rate_at(state.step), "tokens": state.tokens}
+            if self._steps_per_epoch:
+                figures["epoch"] = state.step / self._steps_per_epoch
+            self._hooks.log(state.step, _tagged(tags.TRAIN, figures | self._speed()))
+            state.window = Window()
+
+    def _speed(self) -> dict[str, float]:
+        if not self._seconds:
+            return {}
+        speed = self._timed_tokens / self._seconds
+        self._seconds, self._timed_tokens = 0.0, 0
+        return {"tokens_per_second": speed} | ({"peak_share": speed / self._peak_tokens} if self._peak_tokens else {})
+
+    def _evaluate_if_due(self) -> None:
+        state, every = self.state, self._plan.evaluate_every
+        due = state.step > state.evaluated and every and (state.step % every == 0 or state.step == self._plan.steps)
+        if self._evaluate is None or not due:
+            return
+        start = self._clock()
+        try:
+            figures = self._evaluate(self._hooks.stop)
+        except Stopped:
+            self._stop_if_asked()  # saved with the evaluation still due
+            raise
+        state.evaluated, state.metrics, self._changed = state.step, figures, True
+        self._hooks.log(state.step, _tagged(tags.VALIDATION, figures | {"seconds": self._clock() - start}))
+        self._hooks.after_evaluation(state.step)
+        monitor, delta = self._plan.monitor, self._plan.min_delta
+        if monitor in figures and state.improved(figures[monitor], higher_is_better=tags.find(monitor).higher_is_better, min_delta=delta):
+            self._save(best=True)
+
+    def _save_is_due(self) -> bool:
+        plan, step = self._plan, self.state.step
+        minutes = (self._clock() - self._saved_at) / 60
+        planned = plan.save_every is not None and step % plan.save_every == 0
+        late = plan.save_minutes is not None and minutes >= plan.save_minutes
+        return self._changed and (planned or late)
+
+    def _save_unless_saved(self) -> None:
+        if self._changed:
+            self._save()
+
+    def _save(self, *, best: bool = False) -> None:
+        model, slots = self._step.tensors()
+        snapshot = Snapshot(self.state.step, model, slots, self.state.to_json(), self.state.metrics)
+        self._hooks.save(snapshot, best=best)
+        self._changed, self._saved_at = False, self._clock()
+
+
+def _tokens(batch: Batch) -> int:
+    return int(np.count_nonzero(batch["segments"]))
+
+
+def _tagged(kind: str, figures: Scalars) -> dict[str, float]:
+    return {f"{kind}/{name}": float(value) for name, value in figures.items()}
+
+
+def _not_finite(step: int, sums: StepSums, i: int) -> str:
+    losses = ", ".join(f"{name} {loss[i] / max(weight[i], 1e-9):g}" for name, (loss, weight, _) in sums.tasks.items())
+    return f"step {step} gave a loss of {losses} and a gradient norm of {sums.gradient_norm[i]:g}; the weights stayed as they were"

@@ -1,0 +1,72 @@
+"""Where a run stands between steps: JSON enough to continue it as if it had never stopped."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lmkit.training.step import StepSums
+
+
+@dataclass
+class Window:
+    """Sums since the last point of the training curves."""
+
+    steps: int = 0
+    gradient_norm: float = 0.0
+    tasks: dict[str, list[float]] = field(default_factory=dict)  # loss sum, weight sum, correct sum
+
+    def add(self, sums: StepSums, i: int) -> None:
+        """Step i of a call."""
+        self.steps += 1
+        self.gradient_norm += float(sums.gradient_norm[i])
+        for name, values in sums.tasks.items():
+            old = self.tasks.get(name, [0.0, 0.0, 0.0])
+            self.tasks[name] = [total + float(value[i]) for total, value in zip(old, values, strict=True)]
+
+    def figures(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Means over the window: `loss`, `gradient_norm`, `{task}/loss`, `{task}/accuracy`."""
+        found = {"loss": 0.0, "gradient_norm": self.gradient_norm / max(self.steps, 1)}
+        for name, (loss, weight, correct) in self.tasks.items():
+            if weight > 0:
+                found["loss"] += weights[name] * loss / weight
+                found |= {f"{name}/loss": loss / weight, f"{name}/accuracy": correct / weight}
+        return found
+
+
+@dataclass
+class RunState:
+    """Everything but the tensors. `best` and `best_step` are of the watched validation figure; `waited` counts evaluations
+    without improvement; `evaluated` is the step of the last evaluation and `metrics` what it found.
+    """
+
+    step: int = 0
+    tokens: int = 0
+    evaluated: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    waited: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    window: Window = field(default_factory=Window)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; floats come back to the same bits."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> "RunState":
+        """What `to_json` gave."""
+        return cls(**{**state, "window": Window(**state["window"])})
+
+    def improved(self, value: float, *, higher_is_better: bool, min_delta: float) -> bool:
+        """Takes in a new value of the watched figure; True when it is the best so far, by more than `min_delta`.
+
+        A value that is not a number is never better.
+        """
+        gain = math.inf if self.best is None else (value - self.best if higher_is_better else self.best - value)
+        better = not math.isnan(value) and gain > min_delta
+        if better:
+            self.best, self.best_step, self.waited = value, self.step, 0
+        else:
+            self.waited += 1
+        return better

@@ -1,0 +1,195 @@
+"""The loop: everything on its grid of steps, and a run that stops and goes on is the run that never stopped."""
+
+import importlib.util
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmkit.errors import DataError, Interrupted, NumericsError
+from lmkit.tasks.spec import MaskedLm, NextSentence
+from lmkit.training import tags
+from lmkit.training.build import build_optimizer
+from lmkit.training.evaluate import evaluate
+from lmkit.training.hooks import Hooks
+from lmkit.training.loop import Plan, Trainer
+from lmkit.training.progress import RunState
+from lmkit.training.spec import AdamW, Constant
+from lmkit.training.step import EvaluationStep, Step
+
+spec = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("tiny.py"))
+tiny = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tiny)
+
+TASKS = {"mlm": MaskedLm(), "nsp": NextSentence(weight=0.5)}
+WEIGHTS = {name: task.weight for name, task in TASKS.items()}
+SIZES = {"mlm": tiny.VOCABULARY, "nsp": 2}
+
+
+class Recorder:
+    """Keeps what a run said; `stop_at` asks to stop once so many steps are done."""
+
+    def __init__(self, stop_at=None):
+        self.points, self.snapshots, self.best, self.stop_at, self.polls = [], [], [], stop_at, 0
+        self.hooks = Hooks(log=self.log, save=self.save, stop=self.stop, progress=self.progress)
+        self.step = 0
+
+    def log(self, step, scalars):
+        assert all(tags.find(tags.split(tag)[1]) for tag in scalars)
+        self.points.append((step, {tag: value for tag, value in scalars.items() if not tags.is_timed(tags.split(tag)[1])}))
+
+    def save(self, snapshot, *, best):
+        self.snapshots.append((snapshot.step, json.dumps(snapshot.state), snapshot))
+        self.best += [snapshot.step] if best else []
+
+    def stop(self):
+        self.polls += 1
+        return self.stop_at is not None and self.step >= self.stop_at
+
+    def progress(self, step, total, scalars):
+        self.step = step
+
+
+class Run:
+    """One process of a run: fresh, or continued from a recorder's last snapshot."""
+
+    step = None  # compiled once for the whole file; restored to the start before each use
+
+    def __init__(self, plan, after=None, stop_at=None, batch_at=None, validation=True, poison=None, **options):
+        if Run.step is None:
+            Run.model = tiny.TinyModel()
+            optimizer = build_optimizer(AdamW(learning_rate=Constant(peak=0.02)), Run.model.named, replicas=tiny.alone())
+            Run.step = Step(Run.model, optimizer, tiny.alone(), weights=WEIGHTS, clip_norm=1.0, steps_per_call=4)
+            Run.evaluation, Run.start = EvaluationStep(Run.model, tiny.alone()), Run.step.tensors()
+        state, tensors = None, Run.start
+        if after is not None:
+            _, text, snapshot = after.recorder.snapshots[-1]
+            state, tensors = RunState.from_json(json.loads(text)), (snapshot.model, snapshot.optimizer)
+        Run.step.restore(*tensors)
+        self.recorder = Recorder(stop_at)
+        validation_batches = [tiny.batch(1000 + i) for i in range(3)]
+
+        def figures(stop):
+            return evaluate(Run.evaluation, validation_batches, TASKS, label_counts=SIZES, stop=stop)
+
+        self.trainer = Trainer(
+            Run.step,
+            plan,
+            batch_at=batch_at or (lambda i: tiny.batch(i, length=6 if i % 5 else 4)),
+            rate_at=lambda s: 0.02 / s,
+            weights=WEIGHTS,
+            evaluate=figures if validation else None,
+            hooks=self.recorder.hooks,
+            state=state,
+            steps_per_epoch=10,
+            **options,
+        )
+
+    def train(self):
+        self.trainer.train()
+        return self
+
+
+PLAN = Plan(steps=23, log_every=4, evaluate_every=6, save_every=5, save_minutes=None)
+
+
+@pytest.fixture(scope="module")
+def straight():
+    return Run(PLAN).train()
+
+
+def test_points_evaluations_and_saves_stand_on_their_grids(straight):
+    recorder = straight.recorder
+    assert [s for s, point in recorder.points if "train/loss" in point] == [4, 8, 12, 16, 20, 23]
+    assert [s for s, point in recorder.points if "validation/loss" in point] == [6, 12, 18, 23]
+    assert {5, 10, 15, 20, 23} <= {s for s, _, _ in recorder.snapshots}
+
+
+def test_one_point_of_the_curves_says_all_about_its_window(straight):
+    _, point = straight.recorder.points[0]
+    assert set(point) == {
+        f"train/{name}"
+        for name in ("loss", "mlm/loss", "mlm/accuracy", "nsp/loss", "nsp/accuracy", "gradient_norm", "learning_rate", "tokens", "epoch")
+    }
+    assert point["train/tokens"] == 4 * 8 * 6 - 8 * 2
+    np.testing.assert_allclose(point["train/loss"], point["train/mlm/loss"] + 0.5 * point["train/nsp/loss"])
+
+
+@pytest.mark.parametrize("stops", [(1,), (6,), (3, 7, 8, 17), (22,)])
+def test_a_run_that_stops_and_goes_on_gives_the_same_bits_and_curves(stops, straight):
+    points, run = [], None
+    for stop_at in stops:
+        run = Run(PLAN, after=run, stop_at=stop_at)
+        with pytest.raises(Interrupted):
+            run.train()
+        assert run.trainer.state.step == run.recorder.snapshots[-1][0]
+        points += run.recorder.points
+    run = Run(PLAN, after=run).train()
+    assert points + run.recorder.points == straight.recorder.points
+    for part in ("model", "optimizer"):
+        for name, tensor in getattr(run.recorder.snapshots[-1][2], part).items():
+            np.testing.assert_array_equal(tensor, getattr(straight.recorder.snapshots[-1][2], part)[name], err_msg=name)
+    assert run.recorder.snapshots[-1][1] == straight.recorder.snapshots[-1][1]
+
+
+def test_a_stop_during_an_evaluation_leaves_it_to_the_next_start():
+    plan = Plan(steps=6, log_every=10, evaluate_every=6, save_every=None)
+    run = Run(plan)
+    run.recorder.stop_at = 6
+    with pytest.raises(Interrupted):
+        run.train()
+    assert not any("validation/loss" in point for _, point in run.recorder.points)
+    again = Run(plan, after=run).train()
+    assert [s for s, point in again.recorder.points if "validation/loss" in point] == [6]
+
+
+def test_the_best_checkpoint_is_the_one_with_the_lowest_validation_loss(straight):
+    losses = {s: point["validation/loss"] for s, point in straight.recorder.points if "validation/loss" in point}
+    assert straight.recorder.best[-1] == min(losses, key=losses.get)
+
+
+def test_training_stops_early_after_so_many_evaluations_without_improvement():
+    run = Run(Plan(steps=50, evaluate_every=2, patience=2, min_delta=100.0)).train()
+    assert run.trainer.state.step == 6 and run.trainer.is_done
+    assert Run(Plan(steps=50, evaluate_every=2, patience=2, min_delta=100.0), after=run).train().trainer.state.step == 6
+
+
+def test_a_figure_that_should_grow_is_watched_upwards():
+    state = RunState(step=1)
+    assert [state.improved(v, higher_is_better=True, min_delta=0.1) for v in (0.5, 0.55, 0.7, float("nan"))] == [True, False, True, False]
+    assert (state.best, state.waited) == (0.7, 1)
+
+
+def test_minutes_save_without_changing_the_curves(straight):
+    ticks = iter(range(10**6))
+    plan = Plan(steps=23, log_every=4, evaluate_every=6, save_every=None, save_minutes=0.05)
+    run = Run(plan, clock=lambda: float(next(ticks))).train()
+    assert len(run.recorder.snapshots) > 4
+    assert run.recorder.points == straight.recorder.points
+
+
+def test_a_step_that_is_not_finite_ends_the_run_before_it_is_applied():
+    def poisoned(i):
+        batch = tiny.batch(i)
+        if i == 7:
+            batch["nsp/weights"][:] = np.nan
+        return batch
+
+    run = Run(Plan(steps=20, log_every=1, save_every=None), batch_at=poisoned, validation=False)
+    with pytest.raises(NumericsError, match=r"step 8 .*nsp nan"):
+        run.train()
+    assert run.recorder.points[-1][0] == 7
+    assert all(np.isfinite(tensor).all() for tensor in Run.step.tensors()[0].values())
+
+
+def test_an_error_while_a_batch_is_made_reaches_the_caller_and_ends_the_thread():
+    def broken(i):
+        if i == 5:
+            raise DataError("corpus.txt: gone")
+        return tiny.batch(i)
+
+    with pytest.raises(DataError, match="gone"):
+        Run(Plan(steps=20), batch_at=broken, validation=False).train()
+    assert not any(thread.name == "prefetch" for thread in threading.enumerate())
