@@ -14,6 +14,14 @@ class Problem:
     def __str__(self) -> str:
         return ": ".join(part for part in (self.where, self.key, self.what) if part)
 
+    def as_dict(self) -> dict[str, str | int]:
+        """For tools: the same with file, line and column apart."""
+        parts = self.where.rsplit(":", 2)
+        place: dict[str, str | int] = {"where": self.where}
+        if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
+            place |= {"file": parts[0], "line": int(parts[1]), "column": int(parts[2])}
+        return {**place, "key": self.key, "what": self.what}
+
 
 class LmkitError(Exception):
     """Base of every expected failure: it carries problems to print, never a traceback."""

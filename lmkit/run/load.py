@@ -4,13 +4,14 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from lmkit.errors import Problem, SpecError
 from lmkit.run import yaml_text
+from lmkit.run.origins import origins
+from lmkit.run.resolve import resolve
 from lmkit.run.secrets import secrets
 from lmkit.run.spec import RunSpec
-from lmkit.run.tree import Node, child, merge
+from lmkit.run.tree import Node, Path, child, merge
 from lmkit.run.validate import validate
 
 MOST_BYTES = 2**20
@@ -20,23 +21,22 @@ LONGEST_CHAIN = 16  # files that extend one another
 
 @dataclass(frozen=True)
 class Loaded:
-    """A valid spec as the user declared it."""
+    """A valid spec, resolved: nothing is left open that its own words decide."""
 
     spec: RunSpec
-    tree: Node  # every value with its place
+    origins: dict[Path, str]  # path in `words_of(spec)` -> `file:line:column`, `command line argument N`, or `default: rule`
     text: str  # the spec file as written
-    path: str
     warnings: tuple[Problem, ...] = field(default=())
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), *, strict: bool = False) -> Loaded:
+def load(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, strict: bool = False) -> Loaded:
     """Reads a spec with its `extends` chain, lays `a.b=value` overrides on it and validates the result.
 
     Raises SpecError with all problems, at most 20; with `strict`, warnings are problems too.
     """
     problems: list[Problem] = []
     try:
-        tree, text = _file(str(path), problems, ())
+        tree, text = _file(os.fspath(path), problems, ())
         tree = _override(tree, overrides, problems)
     except yaml_text.Unreadable as error:
         raise SpecError(*problems, error.problem) from None
@@ -47,7 +47,8 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, strict: bool = Fals
     problems += found + (warnings if strict else [])
     if problems or spec is None:
         raise SpecError(*_in_order(problems)[:MOST_PROBLEMS])
-    return Loaded(spec, tree, text, str(path), tuple(warnings))
+    resolved, rules = resolve(spec)
+    return Loaded(resolved, origins(resolved, tree, rules), text, tuple(warnings))
 
 
 def read_bytes(path: str) -> bytes:
@@ -55,7 +56,7 @@ def read_bytes(path: str) -> bytes:
     try:
         facts = os.stat(path)
         if stat.S_ISDIR(facts.st_mode):
-            raise SpecError(Problem(f"is a folder; name the spec file in it{_nearby(Path(path))}", where=path))
+            raise SpecError(Problem(f"is a folder; name the spec file in it{_nearby(path)}", where=path))
         if not stat.S_ISREG(facts.st_mode):
             raise SpecError(Problem("is no regular file; a spec is a YAML file", where=path))
         if facts.st_size > MOST_BYTES:
@@ -63,15 +64,15 @@ def read_bytes(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(MOST_BYTES)
     except OSError as error:
-        near = _nearby(Path(path).parent) if isinstance(error, FileNotFoundError) else ""
+        near = _nearby(os.path.dirname(path)) if isinstance(error, FileNotFoundError) else ""
         raise SpecError(Problem(f"cannot be read: {(error.strerror or str(error)).lower()}{near}", where=path)) from None
     except ValueError:
         raise SpecError(Problem("is no file name", where=repr(path))) from None
 
 
-def _nearby(folder: Path) -> str:
+def _nearby(folder: str) -> str:
     try:
-        found = sorted(p.name for p in folder.iterdir() if p.suffix in (".yaml", ".yml"))
+        found = sorted(name for name in os.listdir(folder or ".") if name.endswith((".yaml", ".yml")))
     except OSError:
         return ""
     return f"; YAML files there: {', '.join(found[:8])}" + (", ..." if len(found) > 8 else "") if found else ""

@@ -1,0 +1,306 @@
+"""argv to verb: the one owner of arguments, environment, terminal and exit codes; each verb is imported when asked for."""
+
+import argparse
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from lmkit.errors import LmkitError, MachineError, Problem, SpecError
+from lmkit.run.console import Console
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+Arguments = argparse.Namespace
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in the one-line format of every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SpecError(Problem(f"{message.replace(', key=value', '')}; see {self.prog} --help", where="command line"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns its exit code; every expected failure is lines on standard error, only a bug leaves a traceback file."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in arguments
+    console = _console()
+    try:
+        return _dispatch(arguments, console)
+    except LmkitError as error:
+        return _report(error, as_json, console)
+    except KeyboardInterrupt:
+        console.err("interrupted; nothing was saved by this command")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except MemoryError:
+        return _report(MachineError("out of memory"), as_json, console)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            what = (error.strerror or str(error)).lower()
+            return _report(MachineError(Problem(what, where=str(error.filename or ""))), as_json, console)
+        return _bug(error, as_json, console)
+
+
+def _dispatch(arguments: list[str], console: Console) -> int:
+    if arguments[:1] in (["--version"], ["-V"]):
+        from importlib.metadata import version
+
+        console.out(f"lmkit {version('lmkit')}")
+        return 0
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        console.out(_help())
+        return 0
+    name = arguments[0]
+    if name not in VERBS:
+        near = _nearest(name)
+        raise SpecError(Problem(f"{name} is no verb{near}; see lmkit --help", where="command line"))
+    line, declare, run = VERBS[name]
+    parser = Parser(prog=f"lmkit {name}", description=line, allow_abbrev=False)
+    declare(parser)
+    return run(parser.parse_intermixed_args(arguments[1:]), console)
+
+
+def _help() -> str:
+    width = max(map(len, VERBS)) + 2
+    lines = ["usage: lmkit VERB ...", "", "Declare a language model in one YAML file, train it, watch it in TensorBoard.", ""]
+    lines += [f"  {name:<{width}}{line}" for name, (line, _, _) in VERBS.items()]
+    return "\n".join([*lines, "", "`lmkit VERB --help` tells more; `lmkit --version` the version."])
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, VERBS, 1, 0.5)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; did you mean lmkit train {name}?" if name.endswith((".yaml", ".yml")) else ""
+
+
+def _console() -> Console:
+    stream = sys.stdout
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+    terminal = stream.isatty()
+
+    def write(text: str) -> None:
+        stream.write(text)
+        stream.flush()
+
+    def out(line: str) -> None:
+        print(line, file=stream, flush=True)
+
+    def err(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    width = os.get_terminal_size(stream.fileno()).columns if terminal else int(os.environ.get("COLUMNS", "") or 80)
+    return Console(out=out, err=err, write=write, is_terminal=terminal, width=width, environment=dict(os.environ))
+
+
+def _report(error: LmkitError, as_json: bool, console: Console) -> int:
+    if as_json:
+        problems = [problem.as_dict() for problem in error.problems]
+        console.out(json.dumps({"ok": False, "exit_code": error.exit_code, "problems": problems}, ensure_ascii=False))
+        return error.exit_code
+    for problem in error.problems:
+        console.err(str(problem))
+    if isinstance(error, SpecError) and error.problems:
+        count = len(error.problems)
+        console.err(f"{count} problem{'s' if count > 1 else ''}; nothing was started.")
+    return error.exit_code
+
+
+def _bug(error: Exception, as_json: bool, console: Console) -> int:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="lmkit-bug-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        file.write("".join(traceback.format_exception(error)))
+    what = f"a bug in lmkit ({type(error).__name__}: {str(error)[:200]}); please report it with {file.name}"
+    if as_json:
+        console.out(json.dumps({"ok": False, "exit_code": 70, "problems": [Problem(what).as_dict()]}, ensure_ascii=False))
+    else:
+        console.err(what)
+    return 70
+
+
+def _spec(parser: Parser) -> None:
+    parser.add_argument("spec", type=Path, help="the spec file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values laid over the spec, such as training.batch_size=512")
+
+
+def _json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="write JSON to standard output, errors too")
+
+
+def _declare_init(parser: Parser) -> None:
+    parser.add_argument("start", nargs="?", metavar="RECIPE|DATA", help="a shipped spec's name, or a data file; default: quickstart")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of to standard output; never overwrites")
+    parser.add_argument("--list", action="store_true", help="list the shipped specs")
+    _json(parser)
+
+
+def _init(a: Arguments, console: Console) -> int:
+    from lmkit.run.init import init
+
+    return init(a.start, output=a.output, listing=a.list, console=console)
+
+
+def _declare_check(parser: Parser) -> None:
+    _spec(parser)
+    parser.add_argument("--strict", action="store_true", help="warnings are errors")
+    _json(parser)
+
+
+def _check(a: Arguments, console: Console) -> int:
+    from lmkit.run.check import check
+
+    return check(a.spec, overrides=a.overrides, strict=a.strict, as_json=a.json, console=console)
+
+
+def _declare_show(parser: Parser) -> None:
+    _spec(parser)
+    parser.add_argument("--origin", action="store_true", help="say where each value comes from")
+    _json(parser)
+
+
+def _show(a: Arguments, console: Console) -> int:
+    from lmkit.run.show import show
+
+    return show(a.spec, overrides=a.overrides, origin=a.origin, as_json=a.json, console=console)
+
+
+def _declare_schema(parser: Parser) -> None:
+    _json(parser)
+
+
+def _schema(a: Arguments, console: Console) -> int:
+    from lmkit.run.schema import schema
+
+    return schema(console=console)
+
+
+def _declare_plan(parser: Parser) -> None:
+    _spec(parser)
+    _json(parser)
+
+
+def _plan(a: Arguments, console: Console) -> int:
+    from lmkit.run.plan import plan
+
+    return plan(a.spec, overrides=a.overrides, as_json=a.json, console=console)
+
+
+def _declare_data(parser: Parser) -> None:
+    _spec(parser)
+    parser.add_argument("--examples", type=_natural, default=3, metavar="N", help="examples to show (default 3)")
+
+
+def _data(a: Arguments, console: Console) -> int:
+    from lmkit.run.data import data
+
+    return data(a.spec, overrides=a.overrides, examples=a.examples, console=console)
+
+
+def _declare_train(parser: Parser) -> None:
+    _spec(parser)
+    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="default: runs/<name>; a run that is there goes on")
+    parser.add_argument("--from-scratch", action="store_true", help="put aside what is in the run directory and begin anew")
+    parser.add_argument("--allow-code", action="store_true", help="run Python files that the spec names")
+
+
+def _train(a: Arguments, console: Console) -> int:
+    from lmkit.run.train import train
+
+    return train(
+        a.spec, overrides=a.overrides, run_dir=a.run_dir, from_scratch=a.from_scratch, allow_code=a.allow_code, console=console
+    )  # fmt: skip
+
+
+def _declare_evaluate(parser: Parser) -> None:
+    parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="evaluate on this file instead of the run's validation data")
+    _json(parser)
+
+
+def _evaluate(a: Arguments, console: Console) -> int:
+    from lmkit.run.evaluate import evaluate
+
+    return evaluate(a.run, data=a.data, as_json=a.json, console=console)
+
+
+def _declare_predict(parser: Parser) -> None:
+    parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("--text", action="append", default=[], metavar="TEXT", help="a text; may be given several times")
+    parser.add_argument("--input", metavar="FILE", help="JSONL or CSV, one text a record; - is standard input")
+    parser.add_argument("--output", metavar="FILE", help="JSONL; - is standard output")
+    _json(parser)
+
+
+def _predict(a: Arguments, console: Console) -> int:
+    from lmkit.run.predict import predict
+
+    return predict(a.run, texts=a.text, input=a.input, output=a.output, as_json=a.json, console=console)
+
+
+def _declare_generate(parser: Parser) -> None:
+    parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="text to continue; several are continued at once")
+    parser.add_argument("--max-tokens", type=_natural, default=200, metavar="N", help="at most so many new tokens (default 200)")
+    parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="below 1 is more certain (default 1)")
+    parser.add_argument("--top-k", type=_natural, metavar="K", help="draw from the K likeliest tokens")
+    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that hold the share P together")
+    parser.add_argument("--greedy", action="store_true", help="always the likeliest token")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same text (default 0)")
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times")
+    parser.add_argument("--no-stream", action="store_true", help="write each text when it is complete")
+    _json(parser)
+
+
+def _generate(a: Arguments, console: Console) -> int:
+    from lmkit.run.generate import generate
+
+    return generate(
+        a.run,
+        prompts=a.prompts,
+        max_tokens=a.max_tokens,
+        temperature=a.temperature,
+        top_k=a.top_k,
+        top_p=a.top_p,
+        greedy=a.greedy,
+        seed=a.seed,
+        stop=a.stop,
+        stream=not a.no_stream and not a.json,
+        as_json=a.json,
+        console=console,
+    )
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return number
+
+
+VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Arguments, Console], int]]] = {
+    "init": ("write a commented starting spec, from a shipped one or from a data file", _declare_init, _init),
+    "check": ("validate a spec", _declare_check, _check),
+    "show": ("print the resolved spec, and where each value comes from", _declare_show, _show),
+    "plan": ("print parameters, FLOPs and steps before training", _declare_plan, _plan),
+    "data": ("scan the data and show examples as the model sees them", _declare_data, _data),
+    "train": ("train, or go on where the run directory holds the same spec", _declare_train, _train),
+    "evaluate": ("measure a run on its validation data or on a file", _declare_evaluate, _evaluate),
+    "predict": ("fill masks or classify texts with a run", _declare_predict, _predict),
+    "generate": ("continue a text with a run", _declare_generate, _generate),
+    "schema": ("print the JSON Schema of specs, for editors", _declare_schema, _schema),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

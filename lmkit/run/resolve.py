@@ -1,0 +1,172 @@
+"""Derived defaults: what the user left open is filled in by the rules below, each with the sentence that explains it."""
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+from lmkit.attention.spec import Attention
+from lmkit.blocks.spec import Dense
+from lmkit.data.spec import Data, HuggingFace
+from lmkit.models.spec import FromRun, Stack
+from lmkit.positions.spec import Learned
+from lmkit.run.spec import RunSpec
+from lmkit.run.tree import Path
+from lmkit.spec import Amount, Spec
+from lmkit.tasks.spec import CausalLm, Classification, MaskedLm, NextSentence
+from lmkit.text.spec import FromFile
+from lmkit.training.spec import Training
+
+Rules = dict[Path, str]  # where a value was filled in -> why it is that
+
+
+def resolve(spec: RunSpec, *, absolute: bool = True) -> tuple[RunSpec, Rules]:
+    """The spec with nothing left open that its own words decide, and the rule behind each value filled in.
+
+    Left open: the words of a model that comes `from` a run (they are in that run), `evaluate_every` without validation data, and
+    `save_every`, whose default is two conditions at once. Paths become absolute, `~` the home, unless `absolute` is false.
+    """
+    rules: Rules = {}
+    changes: dict[str, Any] = {
+        "data": _data(spec, rules, absolute),
+        "training": _training(spec, rules),
+        "model": _stack(spec.model, spec, rules) if isinstance(spec.model, Stack) else _from_run(spec.model, absolute),
+    }
+    if isinstance(spec.tokenizer, FromFile) and absolute:
+        changes["tokenizer"] = spec.tokenizer.model_copy(update={"from_": _absolute(spec.tokenizer.from_)})
+    return spec.model_copy(update=changes), rules
+
+
+def _filled(branch: Any, path: Path, rules: Rules, **defaults: tuple[Any, str]) -> Any:
+    """A copy whose keys that are None take these values; each is given with its reason."""
+    changes = {}
+    for key, (value, why) in defaults.items():
+        if getattr(branch, key) is None:
+            changes[key] = value
+            rules[(*path, key)] = why
+    return branch.model_copy(update=changes)
+
+
+def _stack(model: Stack, spec: RunSpec, rules: Rules) -> Stack:
+    biased = model.norm.kind == "layer_norm"
+    post = model.norm.placement == "post"
+    pairs = sends_pairs(spec)
+    model = _filled(
+        model,
+        ("model",),
+        rules,
+        num_kv_heads=(model.num_heads, "as many as num_heads"),
+        head_dim=(model.hidden_size // model.num_heads, "hidden_size / num_heads"),
+        bias=(biased, "biases with layer_norm" if biased else "no biases with rms_norm"),
+        embedding_norm=(post, f"norm.placement is {model.norm.placement}"),
+        token_types=(2 if pairs else 0, "a task sends pairs" if pairs else "no task sends pairs"),
+    )
+    return model.model_copy(
+        update={
+            "attention": _attention(model.attention, model, spec, rules),
+            "feed_forward": _feed_forward(model, rules),
+            "position": tuple(
+                _filled(
+                    position, ("model", "position", i), rules, max_length=(spec.data.max_length, "data.max_length")
+                ) if isinstance(position, Learned) else position
+                for i, position in enumerate(model.position)
+            ),
+        }
+    )  # fmt: skip
+
+
+def _attention(attention: Attention, model: Stack, spec: RunSpec, rules: Rules) -> Attention:
+    path: Path = ("model", "attention")
+    for i, window in enumerate(attention.window):
+        if isinstance(window, int) and window >= spec.data.max_length:
+            rules[(*path, "window", i)] = f"{window} reaches over all of data.max_length = {spec.data.max_length}: the same as full"
+    return _filled(attention, path, rules, bias=(model.bias, "model.bias"), dropout=(model.dropout, "model.dropout"))
+
+
+def _feed_forward(model: Stack, rules: Rules) -> Any:
+    if isinstance(model.feed_forward, Dense):
+        width, why = 4 * model.hidden_size, "4 x hidden_size"
+    else:
+        width, why = math.ceil(model.hidden_size * 8 / 3 / 64) * 64, "8/3 x hidden_size, up to a multiple of 64"
+    return _filled(model.feed_forward, ("model", "feed_forward"), rules, intermediate_size=(width, why))
+
+
+def sends_pairs(spec: RunSpec) -> bool:
+    """Whether a task reads two texts at a time."""
+    for task in spec.tasks.values():
+        if isinstance(task, NextSentence):
+            return True
+        read = [source for name, source in spec.data.train.items() if task.data in (None, name)]
+        if isinstance(task, Classification) and any("text_pair" in getattr(source, "columns", {}) for source in read):
+            return True
+    return False
+
+
+def _training(spec: RunSpec, rules: Rules) -> Training:
+    training = spec.training
+    if spec.data.validation is None:
+        rules[("training", "evaluate_every")] = "never, without data.validation"
+        return training
+    if training.steps is not None:
+        every, why = Amount(value=float(max(1, training.steps // 10)), unit="steps"), "ten times over the run"
+    elif training.epochs is not None:
+        every, why = Amount(value=training.epochs / 10, unit="epochs"), "ten times over the run"
+    else:
+        steps = (training.tokens or 0) // (training.batch_size * spec.data.max_length)
+        every = Amount(value=float(max(1, steps // 10)), unit="steps")
+        why = f"ten times over the run of about {steps:,} steps of batch_size x max_length tokens"
+    return _filled(training, ("training",), rules, evaluate_every=(every, why))  # type: ignore[no-any-return]
+
+
+def _data(spec: RunSpec, rules: Rules, absolute: bool) -> Data:
+    whole = all(isinstance(task, CausalLm | MaskedLm) for task in spec.tasks.values())
+    why = "only causal_lm and masked_lm read documents that can share a row" if whole else "a task needs each row for one example"
+    data = _filled(spec.data, ("data",), rules, packing=(whole, why))
+    if not absolute:
+        return data  # type: ignore[no-any-return]
+    changes: dict[str, Any] = {"train": {name: _with_paths(source, _absolute) for name, source in data.train.items()}}
+    if data.validation is not None:
+        changes["validation"] = _with_paths(data.validation, _absolute)
+    return data.model_copy(update=changes)  # type: ignore[no-any-return]
+
+
+def _with_paths(source: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(source, HuggingFace):
+        local = source.huggingface.startswith((".", "/", "~")) or os.path.isdir(source.huggingface)
+        return source.model_copy(update={"huggingface": change(source.huggingface)}) if local else source
+    changes = {
+        key: tuple(change(path) for path in source.paths)
+        for key in type(source).model_fields
+        if getattr(source, "paths", ()) and getattr(source, key) == source.paths
+    }
+    return source.model_copy(update=changes)
+
+
+def _from_run(model: FromRun, absolute: bool) -> FromRun:
+    return model.model_copy(update={"from_": _absolute(model.from_)}) if absolute else model
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def words_of(spec: Spec) -> dict[str, Any]:
+    """The spec as plain mappings, lists and scalars that a spec file may hold; keys left at nothing are left out."""
+    found: dict[str, Any] = {}
+    for name, field in sorted(type(spec).model_fields.items(), key=lambda item: item[0] != "kind"):
+        value = getattr(spec, name)
+        if value is not None or field.default is not None:
+            found[field.alias or name] = _plain(value)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Amount):
+        return str(value)
+    if isinstance(value, Spec):
+        return words_of(value)
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(entry) for entry in value]
+    return value
