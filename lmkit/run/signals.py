@@ -1,0 +1,76 @@
+"""Stopping on request: the first signal asks for a save, a second SIGINT or SIGTERM ends the process at once."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+INSISTING = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """Call it to ask whether to stop; `name` is the signal's, such as SIGTERM."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def __call__(self) -> bool:
+        return self.number is not None
+
+    @property
+    def name(self) -> str:
+        return "" if self.number is None else signal.Signals(self.number).name
+
+
+@contextlib.contextmanager
+def watch(say: Callable[[str], None]) -> Iterator[StopRequest]:
+    """Within the block, signals ask instead of ending the process; the former handlers come back behind it.
+
+    `say` is given one line at the first signal. A thread writes it, because Python runs no handler while the main
+    thread is inside a compiler; the same thread ends the process (exit 128 + signal) when SIGINT or SIGTERM is repeated.
+    Signals that the process was started to ignore (nohup) stay ignored. In any thread but the main one nothing is watched.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def asked(number: int, frame: object) -> None:
+        if request.number is None:
+            request.number = number
+
+    taken = [number for number in ASKING if signal.getsignal(number) is not signal.SIG_IGN]
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    thread = threading.Thread(target=_listen, args=(reader, request, say), name="signals", daemon=True)
+    thread.start()
+    former_descriptor = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    former = {number: signal.signal(number, asked) for number in taken}
+    try:
+        yield request
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(former_descriptor)
+        os.close(writer)
+        thread.join()
+        os.close(reader)
+
+
+def _listen(reader: int, request: StopRequest, say: Callable[[str], None]) -> None:
+    """Reads the number of every signal from the pipe, until the other end is closed."""
+    asked = False
+    while numbers := os.read(reader, 64):
+        for number in numbers:
+            if number not in ASKING:
+                continue
+            if asked and number in INSISTING:
+                os._exit(128 + number)
+            if not asked:
+                asked = True
+                request.number = request.number or number
+                name = signal.Signals(number).name
+                with contextlib.suppress(Exception):  # a closed terminal is no reason not to save
+                    say(f"{name}: stopping after this step and saving; repeat Ctrl-C or SIGTERM to stop without saving")

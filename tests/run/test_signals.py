@@ -1,0 +1,105 @@
+"""Stopping on request, with real signals to real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lmkit.run.signals import watch
+
+WORK = """
+import sys, time
+from lmkit.run.signals import watch
+with watch(lambda line: print(line, file=sys.stderr, flush=True)) as stop:
+    print("ready", flush=True)
+    end = time.time() + 20
+    while not (stop() and "{mode}" == "polite") and time.time() < end:
+        time.sleep(0.01)
+print("saved", stop.name, flush=True)
+sys.exit(75)
+"""
+DEAF = """
+import sys, hashlib
+from lmkit.run.signals import watch
+with watch(lambda line: print(line, file=sys.stderr, flush=True)) as stop:
+    print("ready", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", 200_000_000)  # no Python runs in the main thread for minutes
+"""
+
+
+def start(code: str, *prefix: str) -> subprocess.Popen:
+    command = [*prefix, sys.executable, "-c", code]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+def test_the_first_signal_asks_for_a_save_and_says_so(number: signal.Signals) -> None:
+    process = start(WORK.format(mode="polite"))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (75, f"saved {number.name}\n")
+    assert len(err.splitlines()) == 1 and err.startswith(number.name) and "saving" in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_second_ends_the_process_at_once(number: signal.Signals, code: int) -> None:
+    process = start(WORK.format(mode="stubborn"))
+    process.send_signal(signal.SIGUSR1)
+    assert process.stderr is not None and "saving" in process.stderr.readline()
+    process.send_signal(signal.SIGUSR1)
+    time.sleep(0.1)
+    assert process.poll() is None, "only SIGINT and SIGTERM insist"
+    process.send_signal(number)
+    process.communicate(timeout=5)
+    assert process.returncode == code
+
+
+def test_both_work_while_the_main_thread_runs_no_python() -> None:
+    process = start(DEAF)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None and process.stderr.readline().startswith("SIGTERM")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=5)
+    assert process.returncode == 143
+
+
+def test_a_hangup_is_ignored_under_nohup(tmp_path: Path) -> None:
+    process = start(WORK.format(mode="polite"), "nohup")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 75
+
+
+def test_the_former_handlers_come_back() -> None:
+    former = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+    seen: list[int] = []
+    try:
+        said: list[str] = []
+        with watch(said.append) as stop:
+            assert not stop() and stop.name == ""
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert stop() and stop.name == "SIGUSR1" and seen == []
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert seen == [signal.SIGUSR1] and len(said) == 1
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+
+
+def test_a_closed_terminal_does_not_prevent_the_save() -> None:
+    def say(line: str) -> None:
+        raise BrokenPipeError
+
+    with watch(say) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+        assert stop()
