@@ -25,12 +25,12 @@ class Stack(Spec):
     num_heads: Count = Field(description="Query heads.", examples=[6])
     num_kv_heads: Count | None = Field(None, description="Key and value heads: fewer is grouped-query, 1 multi-query; default: num_heads.")
     head_dim: Count | None = Field(None, description="Width of a head; default: hidden_size / num_heads.")
-    attention: Attention = Field(Attention(), description="Windows, biases and dropout of attention.")
+    attention: Attention = Field(default_factory=Attention, description="Windows, biases and dropout of attention.")
     position: Annotated[tuple[Position, ...], ONE_OR_MORE] = Field(
-        (Learned(),), description="One position encoding, or a list with at most one per slot."
+        default_factory=lambda: (Learned(),), description="One position encoding, or a list with at most one per slot."
     )
-    norm: Norm = Field(LayerNorm(), description="Normalization and where it stands.")
-    feed_forward: FeedForward = Field(Dense(), description="The position-wise part of a block.")
+    norm: Norm = Field(default_factory=LayerNorm, description="Normalization and where it stands.")
+    feed_forward: FeedForward = Field(default_factory=Dense, description="The position-wise part of a block.")
     bias: bool | None = Field(None, description="Biases of projections; default: true with layer_norm, false with rms_norm.")
     dropout: Rate = Field(0.0, description="After embeddings, attention output and feed-forward output, and on attention probabilities.")
     embedding_norm: bool | None = Field(None, description="A norm after the embeddings; default: true iff norm.placement is post.")

@@ -35,8 +35,8 @@ class RunSpec(Spec):
         description="How it is trained.",
         examples=[{"steps": 1000, "batch_size": 32, "optimizer": {"kind": "adamw", "learning_rate": 3e-4}}],
     )
-    runtime: Runtime = Runtime()
-    logging: Logging = Logging()
+    runtime: Runtime = Field(default_factory=Runtime, description="Which devices do the work.")
+    logging: Logging = Field(default_factory=Logging, description="What is written for TensorBoard.")
 
     def rule_known_version(self) -> Iterator[tuple[str, str]]:
         if self.version > VERSION:

@@ -15,7 +15,7 @@ class Schedule(Spec):
 
     peak: Peak = Field(description="The highest learning rate.", examples=[3e-4])
     warmup: Annotated[Amount, units("steps", "fraction")] = Field(
-        Amount(value=0, unit="steps"), description="Steps, or a share of the run, from 0 to the peak."
+        default_factory=lambda: Amount(value=0, unit="steps"), description="Steps, or a share of the run, from 0 to the peak."
     )
 
 
@@ -49,7 +49,9 @@ class WarmupStableDecay(Schedule):
     """Warm-up, a plateau, and a linear decay at the end (MiniCPM)."""
 
     kind: Literal["warmup_stable_decay"] = "warmup_stable_decay"
-    decay: Annotated[Amount, units("steps", "fraction")] = Field(Amount(value=0.1, unit="fraction"), description="Length of the last part.")
+    decay: Annotated[Amount, units("steps", "fraction")] = Field(
+        default_factory=lambda: Amount(value=0.1, unit="fraction"), description="Length of the last part."
+    )
     floor: Fraction = Field(0.0, ge=0, le=1, description="Last learning rate, as a share of the peak.")
 
 
