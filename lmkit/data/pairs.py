@@ -86,7 +86,12 @@ def pair_rows(chunks: Chunks, documents: Documents, seed: int, epoch: int) -> Ro
     own = c.edges[document + 1] - c.edges[document]
     other = mix(seed, epoch, 1, row) % (len(c.start) - own)
     other += np.where(other >= c.edges[document], own, 0)
-    other_begin, other_document = c.start[other], c.document[other]
+    other_document = c.document[other]
+    early = (
+        np.searchsorted(c.start, documents.end[other_document] - (end - middle), side="right") - 1
+    )  # so that the document lasts for a whole B
+    other = np.maximum(np.minimum(other, early), c.edges[other_document])
+    other_begin = c.start[other]
     other_end = _whole_sentences(c, other, end - middle, c.budget - (middle - begin), documents.end[other_document])
 
     random = label == RANDOM

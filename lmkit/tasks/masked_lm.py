@@ -87,7 +87,7 @@ def _words(rows: TokenRows, word_start: np.ndarray, able: np.ndarray, places: in
 
 
 def _whole(order: np.ndarray, units: np.ndarray, wanted: np.ndarray, places: int) -> np.ndarray:
-    """bool [B, M]: the first of the ordered cells that make whole words and come nearest to the wanted number."""
+    """bool [B, M]: the first of the ordered cells that make whole words and come nearest to the wanted number, at least one."""
     length = order.shape[1]
     rank = np.arange(length)
     unit = np.where(order < NEVER, np.take_along_axis(units, (order & LOW).astype(np.int64) % length, axis=1), length)
@@ -96,7 +96,8 @@ def _whole(order: np.ndarray, units: np.ndarray, wanted: np.ndarray, places: int
     stop = np.minimum.accumulate(np.where(ends, rank + 1, length)[:, ::-1], axis=1)[:, ::-1]
     begin = np.zeros(order.shape, np.int64)
     begin[:, 1:] = np.maximum.accumulate(np.where(ends, rank + 1, 0), axis=1)[:, :-1]
-    fits = (stop <= wanted) | ((stop <= places) & (begin < wanted) & (2 * (wanted - begin) > stop - begin))
+    nearer = (begin < wanted) & ((2 * (wanted - begin) > stop - begin) | (begin == 0))
+    fits = (stop <= wanted) | ((stop <= places) & nearer)
     return (fits & (unit < length))[:, :places]
 
 
