@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import core_schema
 
 SUFFIXES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?(?:e([-+]?[0-9]{1,3}))?\s*([kMBT]?)(?:\s+([a-z]+))?$")
@@ -125,14 +126,36 @@ def units(*allowed: Unit) -> Any:
     return BeforeValidator(parse, json_schema_input_type=str | int | float)
 
 
-def short(key: str = "kind") -> BeforeValidator:
+class Also:
+    """A second way to write a key: `parse` turns it into the first before validation, `schema` says in JSON Schema what it is.
+
+    `schema` is given the JSON Schema of the first way.
+    """
+
+    def __init__(self, parse: Callable[[Any], Any], schema: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> None:
+        self.parse = parse
+        self.schema = schema
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.no_info_before_validator_function(self.parse, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        first = handler(schema)
+        return {"anyOf": [first, self.schema(first)]} if self.schema else first
+
+
+def short(key: str = "kind") -> Also:
     """Lets a scalar stand for the mapping `{key: scalar}`."""
-    return BeforeValidator(lambda v: {key: v} if isinstance(v, str | int | float) and not isinstance(v, bool) else v)
+
+    def parse(value: Any) -> Any:
+        return {key: value} if isinstance(value, str | int | float) and not isinstance(value, bool) else value
+
+    return Also(parse, lambda first: {"enum": list(first.get("discriminator", {}).get("mapping", ()))})
 
 
 # A key that takes a list, and one that takes an item or a list; both hold tuples.
-LISTED = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
-ONE_OR_MORE = BeforeValidator(lambda v: tuple(v) if isinstance(v, list | tuple) else (v,))
+LISTED = Also(lambda v: tuple(v) if isinstance(v, list) else v)
+ONE_OR_MORE = Also(lambda v: tuple(v) if isinstance(v, list | tuple) else (v,), lambda first: first["items"])
 
 
 def _usable_path(value: str) -> str:

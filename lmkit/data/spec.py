@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
-from lmkit.spec import ONE_OR_MORE, Count, Fraction, Name, PathText, Spec
+from lmkit.spec import ONE_OR_MORE, Also, Count, Fraction, Name, PathText, Spec
 
 Paths = Annotated[tuple[PathText, ...], ONE_OR_MORE, Field(min_length=1)]
 
@@ -133,7 +133,7 @@ class Holdout(Spec):
 class Data(Spec):
     """Sources and row making."""
 
-    train: Annotated[dict[Name, AnySource], BeforeValidator(_name_the_only)] = Field(
+    train: Annotated[dict[Name, AnySource], Also(_name_the_only, lambda first: next(iter(first["patternProperties"].values())))] = Field(
         min_length=1, description="One source, or a mapping of named sources.", examples=[{"text": "corpus/*.txt"}]
     )
     validation: (

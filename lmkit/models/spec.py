@@ -20,9 +20,9 @@ def nearest_multiples(value: int, of: int) -> str:
 class Stack(Spec):
     """What encoders and decoders share."""
 
-    num_layers: Count = Field(description="Number of blocks.", examples=[6])
+    num_layers: Count = Field(le=10_000, description="Number of blocks.", examples=[6])
     hidden_size: Count = Field(description="Width of the residual stream.", examples=[384])
-    num_heads: Count = Field(description="Query heads.", examples=[6])
+    num_heads: Count = Field(le=10_000, description="Query heads.", examples=[6])
     num_kv_heads: Count | None = Field(None, description="Key and value heads: fewer is grouped-query, 1 multi-query; default: num_heads.")
     head_dim: Count | None = Field(None, description="Width of a head; default: hidden_size / num_heads.")
     attention: Attention = Field(default_factory=Attention, description="Windows, biases and dropout of attention.")
@@ -94,6 +94,9 @@ class FromRun(Spec):
         (), description="Parts that stay as they are: `embeddings`, `layers.3`, `layers.0-5`, or any prefix of a variable path."
     )
     dropout: Rate | None = Field(None, description="Another dropout than the run was trained with.")
+    body: Annotated[Encoder | Decoder, Field(discriminator="kind")] | None = Field(
+        None, description="That run's own model words; lmkit fills them in, so that a run depends on nothing outside it."
+    )
 
 
 def _which(value: Any) -> str:

@@ -4,14 +4,17 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lmkit.errors import Problem, SpecError
 from lmkit.run import yaml_text
 from lmkit.run.origins import origins
-from lmkit.run.resolve import resolve
+from lmkit.run.plain_yaml import to_yaml
+from lmkit.run.resolve import resolve, words_of
 from lmkit.run.secrets import secrets
+from lmkit.run.size import size_problem
 from lmkit.run.spec import RunSpec
-from lmkit.run.tree import Node, Path, child, merge
+from lmkit.run.tree import Node, Path, child, merge, plain
 from lmkit.run.validate import validate
 
 MOST_BYTES = 2**20
@@ -48,7 +51,28 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, strict:
     if problems or spec is None:
         raise SpecError(*_in_order(problems)[:MOST_PROBLEMS])
     resolved, rules = resolve(spec)
+    too_large = size_problem(resolved)
+    if too_large:
+        raise SpecError(Problem(too_large, "model", tree.value["model"].key_at))
     return Loaded(resolved, origins(resolved, tree, rules), text, tuple(warnings))
+
+
+def plain_words(text: str) -> dict[str, Any]:
+    """The mapping in a YAML text such as `resolved.yaml`; raises ValueError where it is none."""
+    problems: list[Problem] = []
+    try:
+        tree = yaml_text.parse(text, yaml_text.anywhere(""), problems)
+    except yaml_text.Unreadable as error:
+        raise ValueError(error.problem.what) from None
+    if problems or tree is None or not isinstance(tree.value, dict):
+        raise ValueError(problems[0].what if problems else "no mapping")
+    found: dict[str, Any] = plain(tree)
+    return found
+
+
+def resolved_text(spec: RunSpec) -> str:
+    """The text of `resolved.yaml`: `load` reads it back as an equal spec."""
+    return to_yaml(words_of(spec))
 
 
 def read_bytes(path: str) -> bytes:

@@ -1,15 +1,12 @@
 """Derived defaults: what the user left open is filled in by the rules below, each with the sentence that explains it."""
 
-import math
 import os
 from collections.abc import Callable
 from typing import Any
 
-from lmkit.attention.spec import Attention
-from lmkit.blocks.spec import Dense
 from lmkit.data.spec import Data, HuggingFace
-from lmkit.models.spec import FromRun, Stack
-from lmkit.positions.spec import Learned
+from lmkit.models.derive import derived, resolved
+from lmkit.models.spec import Decoder, Encoder, FromRun
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import Path
 from lmkit.spec import Amount, Spec
@@ -30,7 +27,7 @@ def resolve(spec: RunSpec, *, absolute: bool = True) -> tuple[RunSpec, Rules]:
     changes: dict[str, Any] = {
         "data": _data(spec, rules, absolute),
         "training": _training(spec, rules),
-        "model": _stack(spec.model, spec, rules) if isinstance(spec.model, Stack) else _from_run(spec.model, absolute),
+        "model": _from_run(spec.model, absolute) if isinstance(spec.model, FromRun) else _stack(spec.model, spec, rules),
     }
     if isinstance(spec.tokenizer, FromFile) and absolute:
         changes["tokenizer"] = spec.tokenizer.model_copy(update={"from_": _absolute(spec.tokenizer.from_)})
@@ -47,48 +44,14 @@ def _filled(branch: Any, path: Path, rules: Rules, **defaults: tuple[Any, str]) 
     return branch.model_copy(update=changes)
 
 
-def _stack(model: Stack, spec: RunSpec, rules: Rules) -> Stack:
-    biased = model.norm.kind == "layer_norm"
-    post = model.norm.placement == "post"
-    pairs = sends_pairs(spec)
-    model = _filled(
-        model,
-        ("model",),
-        rules,
-        num_kv_heads=(model.num_heads, "as many as num_heads"),
-        head_dim=(model.hidden_size // model.num_heads, "hidden_size / num_heads"),
-        bias=(biased, "biases with layer_norm" if biased else "no biases with rms_norm"),
-        embedding_norm=(post, f"norm.placement is {model.norm.placement}"),
-        token_types=(2 if pairs else 0, "a task sends pairs" if pairs else "no task sends pairs"),
-    )
-    return model.model_copy(
-        update={
-            "attention": _attention(model.attention, model, spec, rules),
-            "feed_forward": _feed_forward(model, rules),
-            "position": tuple(
-                _filled(
-                    position, ("model", "position", i), rules, max_length=(spec.data.max_length, "data.max_length")
-                ) if isinstance(position, Learned) else position
-                for i, position in enumerate(model.position)
-            ),
-        }
-    )  # fmt: skip
-
-
-def _attention(attention: Attention, model: Stack, spec: RunSpec, rules: Rules) -> Attention:
-    path: Path = ("model", "attention")
-    for i, window in enumerate(attention.window):
-        if isinstance(window, int) and window >= spec.data.max_length:
-            rules[(*path, "window", i)] = f"{window} reaches over all of data.max_length = {spec.data.max_length}: the same as full"
-    return _filled(attention, path, rules, bias=(model.bias, "model.bias"), dropout=(model.dropout, "model.dropout"))
-
-
-def _feed_forward(model: Stack, rules: Rules) -> Any:
-    if isinstance(model.feed_forward, Dense):
-        width, why = 4 * model.hidden_size, "4 x hidden_size"
-    else:
-        width, why = math.ceil(model.hidden_size * 8 / 3 / 64) * 64, "8/3 x hidden_size, up to a multiple of 64"
-    return _filled(model.feed_forward, ("model", "feed_forward"), rules, intermediate_size=(width, why))
+def _stack(model: Encoder | Decoder, spec: RunSpec, rules: Rules) -> Encoder | Decoder:
+    length, pairs = spec.data.max_length, sends_pairs(spec)
+    for key, (_, why) in derived(model, max_length=length, pairs=pairs).items():
+        rules[("model", *(int(part) if part.isdigit() else part for part in key.split(".")))] = why
+    for i, window in enumerate(model.attention.window):
+        if isinstance(window, int) and window >= length:
+            rules[("model", "attention", "window", i)] = f"{window} reaches over all of data.max_length = {length}: the same as full"
+    return resolved(model, max_length=length, pairs=pairs)
 
 
 def sends_pairs(spec: RunSpec) -> bool:

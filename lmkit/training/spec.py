@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from lmkit.spec import LISTED, Amount, Count, Fraction, Spec, units
+from lmkit.spec import LISTED, Also, Amount, Count, Fraction, Spec, units
 
 Peak = Annotated[float, Field(gt=0, lt=1000)]
 
@@ -60,7 +60,9 @@ def _number_is_constant(value: object) -> object:
 
 
 LearningRate = Annotated[
-    Constant | Linear | Cosine | InverseSqrt | WarmupStableDecay, Field(discriminator="kind"), BeforeValidator(_number_is_constant)
+    Constant | Linear | Cosine | InverseSqrt | WarmupStableDecay,
+    Field(discriminator="kind"),
+    Also(_number_is_constant, lambda first: {"type": "number"}),
 ]
 
 
@@ -69,9 +71,9 @@ class Optimizer(Spec):
 
     learning_rate: LearningRate = Field(description="A number, or a schedule.", examples=[3e-4])
     weight_decay: float = Field(0.0, ge=0, description="Decoupled decay of matrices; biases and norms have none.")
-    clip_norm: Annotated[
-        float | None, BeforeValidator(lambda v: None if v == "off" else v, json_schema_input_type=float | Literal["off"] | None)
-    ] = Field(1.0, gt=0, description="Global gradient norm after summing over all replicas; or `off`.")
+    clip_norm: Annotated[float | None, Also(lambda v: None if v == "off" else v, lambda first: {"const": "off"})] = Field(
+        1.0, gt=0, description="Global gradient norm after summing over all replicas; or `off`."
+    )
     layer_decay: Fraction = Field(
         1.0, gt=0, le=1, description="The learning rate of each layer below the top, as a share of the one above."
     )
