@@ -166,14 +166,17 @@ def test_pairs_are_laid_as_bos_a_eos_b_eos_in_one_segment(tokenizer: Any, cache:
         assert np.array_equal(positions[:n], np.arange(n))
 
 
-def test_neither_kind_of_pair_is_longer_than_the_other(tokenizer: Any, cache: Make) -> None:
-    batches = build(tokenizer, cache([400] * 60, sentence=6), {"nsp": NextSentence()}, batch_size=8, max_length=64)
+def test_neither_lengths_nor_coverage_tell_random_pairs_from_real_ones(tokenizer: Any, cache: Make) -> None:
+    source = cache([400] * 60, sentence=6)
+    batches = build(tokenizer, source, {"nsp": NextSentence()}, batch_size=8, max_length=64)
     lengths: dict[int, list[int]] = {0: [], 1: []}
     for batch in epoch_of(batches, 0):
         for label, weight, segments in zip(batch["nsp/labels"], batch["nsp/weights"], batch["segments"], strict=True):
             if weight:
                 lengths[int(label)].append(int(segments.sum()))
-    assert abs(np.mean(lengths[0]) - np.mean(lengths[1])) < 2
+    assert abs(np.mean(lengths[0]) - np.mean(lengths[1])) < 1.5
+    shown = np.concatenate([text_of(batch) for batch in epoch_of(batches, 0)])
+    assert len(np.unique(shown)) > 0.95 * len(source.tokens)
 
 
 def test_one_document_cannot_make_random_pairs(tokenizer: Any, cache: Make) -> None:
