@@ -12,7 +12,7 @@ ABBREVIATIONS = frozenset(
     "mr mrs ms dr prof rev hon st sr jr messrs mme mlle gen col capt lt sgt maj gov sen rep pres supt "
     "vs etc cf al ca viz approx dept univ assn bros inc ltd co corp fig figs eq eqs ch sec vol vols no nos pp ed eds trans "
     "jan feb mar apr jun jul aug sept sep oct nov dec mon tue tues wed thu thur thurs fri sat sun "
-    "ave blvd rd mt ft e.g i.e a.m p.m u.s u.k u.n ph.d b.c a.d".split()
+    "ave blvd rd mt ft e.g i.e a.m p.m u.s u.k u.n ph.d b.c a.d".split()  # noqa: SIM905
 )
 SPACED = ".!?…؟۔։።។॥।"  # end a sentence before white space
 UNSPACED = "。！？；｡．"  # end one anywhere

@@ -1,0 +1,45 @@
+"""Records of JSON Lines files, read strictly: one object a line, no key twice, no NaN."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from lmkit.data.files import SPLIT_LIMIT, Stop, lines
+from lmkit.errors import DataError, Problem
+
+
+def read_jsonl(
+    path: Path, *, errors: Literal["fail", "replace"], longest: int, split: bool, stop: Stop
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, object) of each line that is not blank."""
+    for number, text in lines(path, errors=errors, longest=max(longest, SPLIT_LIMIT) if split else longest, stop=stop):
+        if not text.isspace():
+            yield number, _object(text, f"{path}:{number}")
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise DataError(Problem(f"is no JSON: {error.msg.lower()}; each line is one object", where=f"{where}:{error.colno}")) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(Problem(f"is no JSON: {str(error)[:120]}", where=where)) from None
+    if not isinstance(value, dict):
+        raise DataError(Problem(f'expected an object such as {{"text": ...}}, got {text.strip()[:40]}', where=where))
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return record
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)

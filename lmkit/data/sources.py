@@ -1,0 +1,109 @@
+"""The door to the sources: from the words of a source to its documents, in a fixed order."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, assert_never
+
+from lmkit.data.document import Document
+from lmkit.data.files import Stop, Warn, find, never, silent
+from lmkit.data.huggingface import load_huggingface, read_huggingface
+from lmkit.data.jsonl import read_jsonl
+from lmkit.data.parquet import read_parquet
+from lmkit.data.plain_text import read_text
+from lmkit.data.records import to_documents
+from lmkit.data.separated import read_separated
+from lmkit.data.spec import AnySource, Builtin, Csv, HuggingFace, JsonLines, Parquet, Records, TextFiles, Tsv
+from lmkit.errors import DataError, Problem
+
+Rows = Iterator[tuple[int, dict[str, Any]]]
+
+
+def read(source: AnySource, *, base: Path = Path(), stop: Stop = never, warn: Warn = silent) -> Iterator[Document]:
+    """Every document of a source, empty ones too, always in the same order; relative paths start at `base`.
+
+    Raises DataError with the place of the first thing that is wrong, MachineError where a library is missing, Interrupted once
+    `stop()` is true.
+    """
+    match source:
+        case Builtin():
+            yield from _builtin(source.builtin)
+        case TextFiles():
+            for path in find(source.text, base, warn):
+                yield from read_text(
+                    path,
+                    document=source.document,
+                    errors=source.encoding_errors,
+                    longest=source.max_record_bytes,
+                    split=source.long_records == "split",
+                    stop=stop,
+                )
+        case HuggingFace():
+            table = load_huggingface(source.huggingface, config=source.config, split=source.split, base=base)
+            needed = list(source.columns.values())
+            yield from _documents(source, source.huggingface, read_huggingface(table, source.huggingface, needed=needed, stop=stop))
+        case JsonLines() | Csv() | Tsv() | Parquet():
+            for path in find(patterns(source), base, warn):
+                yield from _documents(source, str(path), _rows(source, path, stop))
+        case _:
+            assert_never(source)
+
+
+def patterns(source: AnySource) -> tuple[str, ...]:
+    """The paths and globs that a source names; empty for what is no file."""
+    match source:
+        case TextFiles():
+            return source.text
+        case JsonLines():
+            return source.jsonl
+        case Csv():
+            return source.csv
+        case Tsv():
+            return source.tsv
+        case Parquet():
+            return source.parquet
+        case HuggingFace() | Builtin():
+            return ()
+        case _:
+            assert_never(source)
+
+
+def _rows(source: JsonLines | Csv | Tsv | Parquet, path: Path, stop: Stop) -> Rows:
+    needed, longest, split = list(source.columns.values()), source.max_record_bytes, source.long_records == "split"
+    errors = source.encoding_errors
+    match source:
+        case JsonLines():
+            return read_jsonl(path, errors=errors, longest=longest, split=split, stop=stop)
+        case Csv():
+            return read_separated(
+                path, delimiter=source.delimiter, quoted=True, needed=needed, errors=errors, longest=longest, split=split, stop=stop
+            )
+        case Tsv():
+            return read_separated(path, delimiter="\t", quoted=False, needed=needed, errors=errors, longest=longest, split=split, stop=stop)
+        case Parquet():
+            return read_parquet(path, needed=needed, stop=stop)
+        case _:
+            assert_never(source)
+
+
+def _documents(source: Records, file: str, rows: Rows) -> Iterator[Document]:
+    number = 0
+    for number, record in rows:
+        yield from to_documents(
+            record,
+            source.columns,
+            file,
+            number,
+            longest=source.max_record_bytes,
+            split=source.long_records == "split",
+            replace=source.encoding_errors == "replace",
+        )
+    if not number:
+        raise DataError(Problem("holds no records", where=file))
+
+
+def _builtin(name: str) -> Iterator[Document]:
+    """Topics of the language reference that every CPython carries; the text differs between Python versions."""
+    from pydoc_data import topics
+
+    for number, key in enumerate(sorted(topics.topics), 1):
+        yield Document(topics.topics[key], file=f"builtin:{name}", line=number)
