@@ -48,13 +48,14 @@ class Logger:
                 self._event(kind, step, [(name, events.scalar, value, _described(name)) for name, value in values.items()])
 
     def text(self, name: str, step: int, markdown: str) -> None:
-        """Shows a text in TensorBoard: `spec`, `samples`."""
-        self._event(tags.TRAIN, step, [(name, events.text, markdown, TEXTS.get(name, ""))])
+        """Shows a text in TensorBoard: `spec` (once, at the start of a fresh log) or, made at an evaluation, `samples`."""
+        kind = tags.TRAIN if name == "spec" else tags.VALIDATION
+        self._event(kind, step, [(name, events.text, markdown, TEXTS[name])])
 
     def histograms(self, step: int, tensors: Mapping[str, np.ndarray]) -> None:
-        """Shows how the values of each tensor are distributed; names are the tensors' canonical names."""
+        """Shows, at an evaluation, how the values of each tensor are distributed; names are the canonical ones."""
         named = [("weights/" + name, events.histogram, tensor, "Distribution of this tensor's values.") for name, tensor in tensors.items()]
-        self._event(tags.TRAIN, step, named)
+        self._event(tags.VALIDATION, step, named)
 
     def sync(self) -> None:
         """Puts everything written on disk: to be done before the checkpoint that these steps belong to."""
@@ -132,25 +133,28 @@ def read_metrics(directory: Path) -> Iterator[dict[str, Any]]:
         for line in path.read_bytes().split(b"\n")[:-1]:
             with contextlib.suppress(ValueError):
                 found = json.loads(line)
-                if isinstance(found, dict) and "step" in found:
+                if isinstance(found, dict) and "step" in found and found.get("kind") in (tags.TRAIN, tags.VALIDATION):
                     yield found
 
 
-def cut_back(directory: Path, step: int) -> None:
+def cut_back(directory: Path, step: int, evaluated: int | None = None) -> None:
     """Takes everything after `step` out of the logs of a run, so that what is trained again occurs once.
 
+    `evaluated` is the last step whose evaluation the checkpoint knows of (default `step`): a run may be stopped between a step
+    and its evaluation, and what is evaluated again occurs once too.
     metrics.jsonl is replaced in one step. An event file that loses something is followed by one with the next number, which also
     makes a TensorBoard that is open forget the lost steps; the former is then removed. Nothing happens where nothing is to cut.
     Raises MachineError when the disk refuses.
     """
     path = directory / METRICS
+    last = {tags.TRAIN: step, tags.VALIDATION: step if evaluated is None else evaluated}
     if path.exists():
         raw = path.read_bytes()
-        kept = b"".join((json.dumps(line) + "\n").encode() for line in read_metrics(directory) if line["step"] <= step)
+        kept = b"".join((json.dumps(line) + "\n").encode() for line in read_metrics(directory) if line["step"] <= last[line["kind"]])
         if kept != raw:
             write_file(path, kept)
-    for kind in (tags.TRAIN, tags.VALIDATION):
-        _cut_events(directory / TENSORBOARD / kind, step)
+    for kind, end in last.items():
+        _cut_events(directory / TENSORBOARD / kind, end)
 
 
 def _cut_events(directory: Path, step: int) -> None:

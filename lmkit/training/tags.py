@@ -35,7 +35,6 @@ TAGS: Mapping[str, Tag] = {
     "{task}/matthews": Tag("", "Matthews correlation: 0 is chance, 1 is perfect.", True),
     "{task}/unigram_entropy": Tag("nat", "Cross-entropy of the same targets by their frequencies alone: the baseline of the loss."),
     "{task}/majority": Tag("", "Share of the commonest label: the accuracy of always guessing it."),
-    "{task}/weight": Tag("targets", "Targets that the average is over."),
 }
 
 

@@ -52,8 +52,8 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     write(tmp_path, range(1, 9))
     assert series(tmp_path, "train", "loss") == [(s, pytest.approx(10 / s)) for s in range(1, 9)]
     assert series(tmp_path, "validation", "lm/accuracy") == [(s, pytest.approx(s / 100)) for s in (4, 8)]
-    assert series(tmp_path, "train", "samples") == [(4, b"**4** text"), (8, b"**8** text")]
-    ((_, rows), _) = series(tmp_path, "train", "weights/encoder.norm.scale")
+    assert series(tmp_path, "validation", "samples") == [(4, b"**4** text"), (8, b"**8** text")]
+    ((_, rows), _) = series(tmp_path, "validation", "weights/encoder.norm.scale")
     assert len(rows) == 30 and sum(row[2] for row in rows) == 10 and (rows[0][0], rows[-1][1]) == (0.0, 36.0)
 
 
@@ -62,8 +62,8 @@ def test_each_panel_has_its_description_and_its_plugin(tmp_path: Path) -> None:
     reader = board(tmp_path)
     metadata = reader.SummaryMetadata("train", "loss")
     assert metadata.summary_description.startswith("Weighted sum") and metadata.plugin_data.plugin_name == "scalars"
-    assert reader.SummaryMetadata("train", "samples").plugin_data.plugin_name == "text"
-    assert reader.SummaryMetadata("train", "weights/encoder.norm.scale").plugin_data.plugin_name == "histograms"
+    assert reader.SummaryMetadata("validation", "samples").plugin_data.plugin_name == "text"
+    assert reader.SummaryMetadata("validation", "weights/encoder.norm.scale").plugin_data.plugin_name == "histograms"
 
 
 def test_training_and_validation_share_the_panel_of_a_figure(tmp_path: Path) -> None:
@@ -93,8 +93,17 @@ def test_after_a_kill_each_step_is_there_once_and_equal_to_the_undisturbed_log(t
     write(run, range(min(cut, 12) + 1, 15))
     assert list(read_metrics(run)) == list(read_metrics(tmp_path / "whole"))
     assert len(event_files(run)) == 2
-    for run_name, tag in (("train", "loss"), ("validation", "loss"), ("train", "samples"), ("train", "weights/encoder.norm.scale")):
-        assert series(run, run_name, tag) == series(tmp_path / "whole", run_name, tag)
+    for shown in (("train", "loss"), ("validation", "loss"), ("validation", "samples"), ("validation", "weights/encoder.norm.scale")):
+        assert series(run, *shown) == series(tmp_path / "whole", *shown)
+
+
+def test_an_evaluation_that_the_checkpoint_does_not_know_is_cut_and_its_step_kept(tmp_path: Path) -> None:
+    write(tmp_path, range(1, 9))
+    cut_back(tmp_path, 8, evaluated=4)
+    assert [(line["step"], line["kind"]) for line in read_metrics(tmp_path)][-2:] == [(7, "train"), (8, "train")]
+    assert [step for step, _ in series(tmp_path, "train", "loss")][-1] == 8
+    assert [step for step, _ in series(tmp_path, "validation", "loss")] == [4]
+    assert [step for step, _ in series(tmp_path, "validation", "samples")] == [4]
 
 
 def test_half_written_ends_are_cut_off_wherever_they_break(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""Joins the loop's snapshots with checkpoints on disk: save, keep the best, and go on from the newest that is whole."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lmkit.checkpoints import own
+from lmkit.checkpoints.files import Fault, no_fault
+from lmkit.checkpoints.manifest import read_manifest, require
+from lmkit.errors import CheckpointError, Problem
+from lmkit.training.hooks import Snapshot
+
+# Facts that must be as they were when a run goes on, and what to say when they are not.
+FIXED = {
+    "data": "the data are not those that the run was trained on; bring them back, or use --from-scratch",
+    "tokenizer": "the tokenizer is not the one that the run was trained with; bring it back, or use --from-scratch",
+}
+
+
+class Checkpoints:
+    """The checkpoints of one run directory; an instance is the loop's `save` hook.
+
+    `facts` go into every manifest (`spec`, `data` and `tokenizer` hashes, versions, decisions). `before_save` is called first:
+    the log of a step must be on disk before its checkpoint is. `saved(step)` is called when a checkpoint is complete.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        *,
+        keep: int,
+        facts: Mapping[str, Any],
+        before_save: Callable[[], None] = lambda: None,
+        saved: Callable[[int], None] = lambda step: None,
+        say: own.Say = own.silent,
+        fault: Fault = no_fault,
+    ) -> None:
+        self._directory, self._best = run / "checkpoints", run / "best"
+        self._keep, self._facts = keep, dict(facts)
+        self._before_save, self._saved, self._say, self._fault = before_save, saved, say, fault
+
+    def __call__(self, snapshot: Snapshot, *, best: bool) -> None:
+        """Saves, then makes it the best if it is, then deletes what is too old. Raises MachineError, NumericsError."""
+        self._before_save()
+        own.save(
+            self._directory,
+            snapshot.step,
+            model=snapshot.model,
+            optimizer=snapshot.optimizer,
+            state={"loop": snapshot.state, "metrics": dict(snapshot.metrics)},
+            facts=self._facts,
+            fault=self._fault,
+        )
+        self._saved(snapshot.step)
+        if best:
+            own.set_best(self._directory, self._best, snapshot.step, fault=self._fault)
+        own.retain(self._directory, self._keep, fault=self._fault)
+
+    def resume(self, *, model: Mapping[str, Any], optimizer: Mapping[str, Any], saved: int | None = None) -> Snapshot | None:
+        """The newest snapshot that is whole, or None for a run that has never saved; for who holds the run's lock.
+
+        `model` and `optimizer` are what this run has (anything with `.shape` and `.dtype`, by name); `saved` is a step that is
+        known to have been saved. Raises CheckpointError when tensors, data or tokenizer differ, when no checkpoint is whole, and
+        when checkpoints are gone: a run that was to go on is never begun anew.
+        """
+        found = own.load(self._directory, say=self._say, repair=True)
+        if found is None:
+            if saved is not None:
+                what = f"the run has saved step {saved} and its checkpoints are gone; bring them back, or use --from-scratch"
+                raise CheckpointError(Problem(what, where=str(self._directory)))
+            return None
+        for key, what in FIXED.items():
+            if key in found.facts and key in self._facts and found.facts[key] != self._facts[key]:
+                raise CheckpointError(Problem(what, where=str(found.path)))
+        require(found.model, model, found.path)
+        require(found.optimizer, optimizer, found.path)
+        best = found.state["loop"].get("best_step")
+        if best is not None and not own.set_best(self._directory, self._best, best):
+            self._say(f"{self._best}: the best checkpoint, of step {best}, is gone; training goes on from step {found.step}")
+        return Snapshot(found.step, found.model, found.optimizer, found.state["loop"], found.state["metrics"])
+
+
+def newest_facts(run: Path) -> dict[str, Any]:
+    """The facts of the newest checkpoint whose manifest is whole, without reading tensors; empty when there is none.
+
+    What was decided at the first start (precision) is found here before a model is built.
+    """
+    directory = run / "checkpoints"
+    for step in reversed(own.steps(directory)):
+        try:
+            return read_manifest(directory / own.name_of(step)).facts
+        except CheckpointError:
+            continue
+    return {}

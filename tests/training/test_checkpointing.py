@@ -1,0 +1,96 @@
+"""Snapshots on disk: what the loop saved is what it goes on from, and a run that was to go on is never begun anew."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmkit.checkpoints import own
+from lmkit.errors import CheckpointError
+from lmkit.training.checkpointing import Checkpoints, newest_facts
+from lmkit.training.hooks import Snapshot
+
+MODEL = {"w": np.zeros((2, 3), np.float32)}
+SLOTS = {"w/m": np.zeros((2, 3), np.float32)}
+FACTS = {"data": "d1", "tokenizer": "t1", "decisions": {"precision": "float32"}}
+
+
+def snapshot(step: int, best_step: int | None = None) -> Snapshot:
+    model = {"w": np.full((2, 3), step, np.float32)}
+    return Snapshot(step, model, {"w/m": -model["w"]}, {"step": step, "best_step": best_step, "best": 0.1}, {"loss": 1 / step})
+
+
+def checkpoints(run: Path, **options) -> Checkpoints:
+    return Checkpoints(run, **({"keep": 2, "facts": FACTS} | options))
+
+
+def test_it_goes_on_from_what_was_saved_last(tmp_path: Path) -> None:
+    save = checkpoints(tmp_path)
+    for step in (1, 2, 3):
+        save(snapshot(step), best=False)
+    found = checkpoints(tmp_path).resume(model=MODEL, optimizer=SLOTS)
+    assert found is not None and found.step == 3
+    assert (found.state, found.metrics) == (snapshot(3).state, {"loss": 1 / 3})
+    np.testing.assert_array_equal(found.model["w"], snapshot(3).model["w"])
+    np.testing.assert_array_equal(found.optimizer["w/m"], snapshot(3).optimizer["w/m"])
+    assert own.steps(tmp_path / "checkpoints") == [2, 3]
+
+
+def test_the_log_is_on_disk_before_the_checkpoint_and_the_note_after(tmp_path: Path) -> None:
+    order: list[str] = []
+    save = checkpoints(
+        tmp_path,
+        before_save=lambda: order.append("log"),
+        saved=lambda step: order.append(f"saved {step}"),
+        fault=lambda point: order.append(point.split()[0]),
+    )
+    save(snapshot(1), best=True)
+    assert order[0] == "log" and order.index("done") < order.index("saved 1") < order.index("link")
+
+
+def test_a_kill_between_a_checkpoint_and_its_place_as_the_best_is_made_good(tmp_path: Path) -> None:
+    save = checkpoints(tmp_path)
+    save(snapshot(1, best_step=1), best=True)
+    save(snapshot(2, best_step=2), best=False)  # killed before it became the best
+    assert own.steps(tmp_path / "best") == [1]
+    save.resume(model=MODEL, optimizer=SLOTS)
+    assert own.steps(tmp_path / "best") == [2]
+
+
+def test_a_run_that_never_saved_begins_and_one_whose_checkpoints_are_gone_does_not(tmp_path: Path) -> None:
+    assert checkpoints(tmp_path).resume(model=MODEL, optimizer=SLOTS) is None
+    with pytest.raises(CheckpointError, match="saved step 20 and its checkpoints are gone"):
+        checkpoints(tmp_path).resume(model=MODEL, optimizer=SLOTS, saved=20)
+
+
+@pytest.mark.parametrize(("key", "word"), [("data", "data are not those"), ("tokenizer", "tokenizer is not the one")])
+def test_other_data_or_another_tokenizer_are_refused(tmp_path: Path, key: str, word: str) -> None:
+    checkpoints(tmp_path)(snapshot(1), best=False)
+    with pytest.raises(CheckpointError, match=word):
+        checkpoints(tmp_path, facts=FACTS | {key: "other"}).resume(model=MODEL, optimizer=SLOTS)
+
+
+def test_another_model_or_optimizer_is_refused_by_name_and_shape(tmp_path: Path) -> None:
+    save = checkpoints(tmp_path)
+    save(snapshot(1), best=False)
+    with pytest.raises(CheckpointError, match=r"w is \[2, 3\] in the checkpoint and \[4, 3\] in the model"):
+        save.resume(model={"w": np.zeros((4, 3), np.float32)}, optimizer=SLOTS)
+    with pytest.raises(CheckpointError, match="missing: w/v"):
+        save.resume(model=MODEL, optimizer=SLOTS | {"w/v": SLOTS["w/m"]})
+
+
+def test_decisions_of_the_first_start_are_found_before_a_model_is_built(tmp_path: Path) -> None:
+    assert newest_facts(tmp_path) == {}
+    save = checkpoints(tmp_path)
+    save(snapshot(1), best=False)
+    save(snapshot(2), best=False)
+    (tmp_path / "checkpoints" / "step-00000002" / "MANIFEST.json").write_text("{")
+    assert newest_facts(tmp_path)["decisions"] == {"precision": "float32"}
+
+
+def test_a_best_that_is_gone_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    save = checkpoints(tmp_path, say=said.append)
+    save(snapshot(5, best_step=3), best=False)
+    assert save.resume(model=MODEL, optimizer=SLOTS) is not None
+    assert len(said) == 1 and "step 3" in said[0]
