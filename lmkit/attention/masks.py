@@ -32,14 +32,14 @@ class Mask:
     def dense(self) -> Any:
         """bool [B or 1, 1, T, S]: True where the query may see the key."""
         q, k = _rows(self.query_index), _columns(self.key_index)
-        visible = ops.ones_like(ops.add(q, k), dtype="bool")
+        visible = ops.ones_like(q + k, dtype="bool")
         if self.causal:
             past = ops.less_equal(k, q)
             if self.prefix_length is not None:
                 past = ops.logical_or(past, ops.less(k, ops.reshape(ops.cast(self.prefix_length, k.dtype), (-1, 1, 1, 1))))
             visible = past
         if self.window is not None:
-            distance = ops.subtract(q, k)
+            distance = q - k
             near = ops.less(distance, self.window) if self.causal else ops.less_equal(ops.abs(distance), self.window)
             visible = ops.logical_and(visible, near)
         if self.query_segments is not None:
@@ -59,7 +59,7 @@ class Mask:
         visible = self.dense()
         hidden = ops.where(visible, ops.zeros((), "float32"), ops.full((), HIDDEN, "float32"))
         seeing = None if self.query_segments is None else ops.squeeze(ops.any(visible, axis=-1), 1)
-        return (hidden if self.bias is None else ops.add(hidden, self.bias)), seeing
+        return (hidden if self.bias is None else hidden + self.bias), seeing
 
     def materialized(self) -> "Mask":
         """The same mask with `additive` computed once, for all layers that share it."""

@@ -28,17 +28,17 @@ def attend(
     keys, groups = ops.shape(k_BSKH)[1:3]
     group = heads // groups
     scale = width**-0.5 if scale is None else scale
-    q = ops.multiply(q_BTNH, ops.cast(scale, q_BTNH.dtype))
+    q = q_BTNH * ops.cast(scale, q_BTNH.dtype)
     q = ops.reshape(ops.transpose(q, (0, 2, 1, 3)), (batch, groups, group * length, width))
     k, v = ops.transpose(k_BSKH, (0, 2, 3, 1)), ops.transpose(v_BSKH, (0, 2, 1, 3))
     scores_BNTS = ops.cast(ops.reshape(ops.matmul(q, k), (batch, heads, length, keys)), "float32")
     additive, seeing = (None, None) if mask is None else mask.additive()
     if additive is not None:
-        scores_BNTS = ops.add(scores_BNTS, additive)
+        scores_BNTS = scores_BNTS + additive
     weights = ops.cast(ops.softmax(scores_BNTS, axis=-1), v.dtype)
     dropped = dropout(weights, dropout_rate, row_key, layer_id)
     out = ops.matmul(ops.reshape(dropped, (batch, groups, group * length, keys)), v)
     out = ops.transpose(ops.reshape(out, (batch, heads, length, width)), (0, 2, 1, 3))
     if seeing is not None:
-        out = ops.multiply(out, ops.cast(ops.reshape(seeing, (*ops.shape(seeing), 1, 1)), out.dtype))
+        out = out * ops.cast(ops.reshape(seeing, (*ops.shape(seeing), 1, 1)), out.dtype)
     return out, weights

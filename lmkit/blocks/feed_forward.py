@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from keras import ops
-
 from lmkit.layers.activations import activation
 from lmkit.layers.layer import Layer
 from lmkit.layers.linear import Linear
@@ -60,7 +58,7 @@ class GatedFeedForward(Layer):
         self.down.build()
 
     def call(self, x_BTD: Any) -> Any:
-        return self.down(ops.multiply(activation(self.activation)(self.gate(x_BTD)), self.up(x_BTD)))
+        return self.down(activation(self.activation)(self.gate(x_BTD)) * self.up(x_BTD))
 
 
 def _up_and_down(layer: Any) -> tuple[Linear, Linear]:

@@ -11,16 +11,16 @@ from lmkit.layers.weights import add_weight
 def layer_norm(x: Any, scale_D: Any, bias_D: Any, epsilon: float) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias over the last axis (Ba et al., 2016)."""
     wide = ops.cast(x, "float32")
-    centred = ops.subtract(wide, ops.mean(wide, axis=-1, keepdims=True))
+    centred = wide - ops.mean(wide, axis=-1, keepdims=True)
     variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
-    return ops.cast(ops.add(ops.multiply(centred, ops.multiply(ops.rsqrt(variance + epsilon), scale_D)), bias_D), x.dtype)
+    return ops.cast(centred * (ops.rsqrt(variance + epsilon) * scale_D) + bias_D, x.dtype)
 
 
 def rms_norm(x: Any, scale_D: Any, epsilon: float) -> Any:
     """x / sqrt(mean(x^2) + epsilon) * scale over the last axis (Zhang and Sennrich, 2019)."""
     wide = ops.cast(x, "float32")
     mean_square = ops.mean(ops.square(wide), axis=-1, keepdims=True)
-    return ops.cast(ops.multiply(wide, ops.multiply(ops.rsqrt(mean_square + epsilon), scale_D)), x.dtype)
+    return ops.cast(wide * (ops.rsqrt(mean_square + epsilon) * scale_D), x.dtype)
 
 
 class LayerNorm(Layer):

@@ -2,8 +2,6 @@
 
 from typing import Any, Literal
 
-from keras import ops
-
 from lmkit.attention.masks import Mask
 from lmkit.attention.multi_head import Collect
 from lmkit.layers.dropout import dropout, layer_id
@@ -57,9 +55,9 @@ class TransformerBlock(Layer):
         branch = self.attention(self.attention_norm(x_BTD) if pre else x_BTD, row_key=row_key, **attention)
         if cache is not None:
             branch, cache = branch
-        x = ops.add(x_BTD, dropout(branch, self.dropout, row_key, self.attention_dropout_id))
+        x = x_BTD + dropout(branch, self.dropout, row_key, self.attention_dropout_id)
         x = x if pre else self.attention_norm(x)
         branch = self.feed_forward(self.feed_forward_norm(x) if pre else x)
-        x = ops.add(x, dropout(branch, self.dropout, row_key, self.feed_forward_dropout_id))
+        x = x + dropout(branch, self.dropout, row_key, self.feed_forward_dropout_id)
         x = x if pre else self.feed_forward_norm(x)
         return x if cache is None else (x, cache)

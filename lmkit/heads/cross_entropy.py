@@ -12,10 +12,10 @@ def cross_entropy(logits_NV: Any, labels_N: Any) -> tuple[Any, Any]:
     """
     logits = ops.cast(logits_NV, "float32")
     highest = ops.max(logits, axis=-1)
-    total = ops.sum(ops.exp(ops.subtract(logits, ops.expand_dims(highest, -1))), axis=-1)
+    total = ops.sum(ops.exp(logits - ops.expand_dims(highest, -1)), axis=-1)
     chosen = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(labels_N, -1), axis=-1), -1)
     correct = ops.cast(ops.greater_equal(chosen, highest), "float32")
-    return ops.subtract(ops.add(ops.log(total), highest), chosen), correct
+    return ops.log(total) + highest - chosen, correct
 
 
 def row_losses(logits_NV: Any, labels: Any, weights: Any) -> dict[str, Any]:
@@ -25,5 +25,5 @@ def row_losses(logits_NV: Any, labels: Any, weights: Any) -> dict[str, Any]:
     loss, correct = cross_entropy(logits_NV, ops.reshape(labels, (-1,)))
     by_row = ops.reshape(weights, (batch, -1))
     summed = {"loss": loss, "correct": correct}
-    out = {name: ops.sum(ops.multiply(ops.reshape(value, ops.shape(by_row)), by_row), axis=1) for name, value in summed.items()}
+    out = {name: ops.sum(ops.reshape(value, ops.shape(by_row)) * by_row, axis=1) for name, value in summed.items()}
     return out | {"weight": ops.sum(by_row, axis=1)}

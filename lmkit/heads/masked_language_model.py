@@ -17,7 +17,7 @@ def gather_rows(hidden_BTD: Any, where_BM: Any) -> Any:
     """The hidden states at the places `where` of each row: [B, M, D]."""
     batch, length, width = ops.shape(hidden_BTD)
     first = ops.expand_dims(ops.arange(batch, dtype="int32") * length, 1)
-    places = ops.reshape(ops.add(ops.cast(where_BM, "int32"), first), (-1,))
+    places = ops.reshape(ops.cast(where_BM, "int32") + first, (-1,))
     flat = ops.take(ops.reshape(hidden_BTD, (-1, width)), places, axis=0)
     return ops.reshape(flat, (batch, ops.shape(where_BM)[1], width))
 
@@ -47,7 +47,7 @@ class MaskedLanguageModelHead(Head):
         """hidden [..., D] -> [..., V] in the dtype of `hidden`."""
         x = self.transform_norm(activation(self.activation)(self.transform(hidden)))
         scores = project(x, embedding) if self.out is None else self.out(x)
-        return ops.add(scores, ops.cast(self.bias, scores.dtype))
+        return scores + ops.cast(self.bias, scores.dtype)
 
     def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any, row_key: Any = None) -> dict[str, Any]:
         labels = batch[f"{self.name}/labels"]

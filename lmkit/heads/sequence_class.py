@@ -19,8 +19,8 @@ def pool(hidden_BTD: Any, segments_BT: Any, pooling: Pooling) -> Any:
     real = ops.not_equal(segments_BT, 0)
     if pooling == "mean":
         weight = ops.expand_dims(ops.cast(real, "float32"), -1)
-        total = ops.sum(ops.multiply(ops.cast(hidden_BTD, "float32"), weight), axis=1)
-        return ops.cast(ops.divide(total, ops.maximum(ops.sum(weight, axis=1), 1.0)), hidden_BTD.dtype)
+        total = ops.sum(ops.cast(hidden_BTD, "float32") * weight, axis=1)
+        return ops.cast(total / ops.maximum(ops.sum(weight, axis=1), 1.0), hidden_BTD.dtype)
     where = ops.zeros_like(segments_BT)
     if pooling == "last":
         index = ops.expand_dims(ops.arange(ops.shape(segments_BT)[1], dtype="int32"), 0)

@@ -53,9 +53,9 @@ class TokenInput(Layer):
         """tokens int[B, T], or `vectors` [B, T, D] in their place -> [B, T, D]; token types default to 0."""
         x = ops.cast(vectors, "float32") if vectors is not None else self.token(tokens)
         if self.position is not None:
-            x = ops.add(x, self.position(positions))
+            x = x + self.position(positions)
         if self.token_type is not None:
-            x = ops.add(x, self.token_type(ops.zeros(ops.shape(x)[:2], "int32") if token_types is None else token_types))
+            x = x + self.token_type(ops.zeros(ops.shape(x)[:2], "int32") if token_types is None else token_types)
         if self.norm is not None:
             x = self.norm(x)
         return dropout(ops.cast(x, self.compute_dtype), self.dropout, row_key, self.layer_id)

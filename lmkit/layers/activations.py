@@ -18,7 +18,7 @@ def gelu_tanh(x: Any) -> Any:
 
 def quick_gelu(x: Any) -> Any:
     """CLIP's approximation: x * sigmoid(1.702 x)."""
-    return ops.multiply(x, ops.sigmoid(ops.multiply(x, 1.702)))
+    return x * ops.sigmoid(1.702 * x)
 
 
 def relu_squared(x: Any) -> Any:

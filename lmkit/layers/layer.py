@@ -12,6 +12,9 @@ class Layer(keras.layers.Layer):
     Two departures from Keras's defaults. Nothing is cast behind the back of `call`: inputs keep their dtype and weights are
     float32, cast where they are used. And `build` needs no shapes, so that a layer inside another is always built by its
     parent, under the parent's name.
+
+    Sums in layers are written `x + y`: `keras.ops.add` on TensorFlow takes any second operand with one long axis for a bias
+    over the last one, and [2, 2] + [2, 1] comes out transposed (Keras 3.15).
     """
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -18,7 +18,7 @@ def linear(x: Any, kernel: Any, bias: Any = None) -> Any:
     flat = ops.reshape(x, (-1, size_in)) if len(leading) != 1 else x
     out = ops.matmul(flat, ops.cast(kernel, x.dtype))
     if bias is not None:
-        out = ops.add(out, ops.cast(bias, x.dtype))
+        out = out + ops.cast(bias, x.dtype)
     return ops.reshape(out, (*leading, size_out)) if len(leading) != 1 else out
 
 

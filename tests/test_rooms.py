@@ -1,0 +1,150 @@
+"""The contract of every room, run over every member of its union: a model made of it behaves as models must."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from lmkit.attention.spec import Attention
+from lmkit.blocks.spec import Dense, Gated, LayerNorm, RmsNorm
+from lmkit.engine.tensorflow import compiled, value_and_grad
+from lmkit.heads.model import Model
+from lmkit.layers.weights import canonical
+from lmkit.models.build import build_backbone
+from lmkit.models.initialize import initialize
+from lmkit.models.spec import Decoder, Encoder
+from lmkit.positions.spec import Alibi, Learned, NoPosition, Rotary, Sinusoidal
+from lmkit.tasks.build import build_head
+from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
+
+ROWS, LENGTH, VOCAB = 3, 8, 20
+MEMBERS: dict[str, dict[str, Any]] = {
+    "none": {"position": (NoPosition(),)},
+    "learned": {"position": (Learned(),)},
+    "sinusoidal": {"position": (Sinusoidal(),)},
+    "rotary": {"position": (Rotary(),)},
+    "rotary_interleaved": {"position": (Rotary(layout="interleaved", fraction=0.5),)},
+    "alibi": {"position": (Alibi(),)},
+    "learned_rotary_alibi": {"position": (Learned(), Rotary(), Alibi())},
+    "post": {"norm": LayerNorm(placement="post")},
+    "rms": {"norm": RmsNorm(), "feed_forward": Gated()},
+    "rms_post": {"norm": RmsNorm(placement="post")},
+    "gated_bias": {"feed_forward": Gated(activation="gelu"), "bias": True},
+    "relu_squared": {"feed_forward": Dense(activation="relu_squared")},
+    "grouped_windows": {"num_kv_heads": 2, "head_dim": 6, "attention": Attention(window=(3, "full"))},
+    "untied_types": {"tie_embeddings": False, "token_types": 2},
+}
+TASKS: dict[str, AnyTask] = {"lm": CausalLm(), "mlm": MaskedLm(), "nsp": NextSentence(), "stars": Classification(pooling="mean")}
+
+
+def model(member: str, tasks: tuple[str, ...] = ("mlm", "nsp"), cls: type = Encoder) -> Model:
+    spec = cls(**{"num_layers": 2, "hidden_size": 16, "num_heads": 4, "dropout": 0.1} | MEMBERS[member])
+    backbone = build_backbone(spec, vocab_size=VOCAB, max_length=LENGTH)
+    heads = {name: build_head(TASKS[name], name, backbone=backbone, model_spec=spec, num_labels=3) for name in tasks}
+    built = Model(backbone, heads)
+    initialize(built, 3)
+    return built
+
+
+def batch(tasks: tuple[str, ...] = ("mlm", "nsp")) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    made: dict[str, np.ndarray] = {
+        "tokens": random.permutation(np.arange(ROWS * LENGTH) % VOCAB).reshape(ROWS, LENGTH).astype(np.int32),
+        "segments": (np.arange(LENGTH) < np.array([[8], [6], [5]])).astype(np.int32),
+        "positions": np.tile(np.arange(LENGTH, dtype=np.int32), (ROWS, 1)),
+        "token_types": np.tile(np.arange(LENGTH, dtype=np.int32) // 4, (ROWS, 1)),
+        "row_key": np.arange(ROWS, dtype=np.uint32) + 9,
+    }
+    for name in tasks:
+        shape = {"lm": (ROWS, LENGTH), "mlm": (ROWS, 2)}.get(name, (ROWS,))
+        made |= {f"{name}/labels": np.ones(shape, np.int32), f"{name}/weights": np.ones(shape, np.float32)}
+    return made | ({"mlm/where": np.array([[1, 4], [0, 5], [2, 3]], np.int32)} if "mlm" in tasks else {})
+
+
+def total(built: Model, data: dict[str, Any], row_key: Any = None) -> Any:
+    return ops.sum(ops.stack([ops.sum(out["loss"]) for out in built(data, row_key=row_key).values()]))
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_symbolic_shapes_are_the_real_ones(member: str) -> None:
+    built, data = model(member), batch()
+    symbols = {name: keras.KerasTensor(value.shape, dtype=value.dtype.name) for name, value in data.items()}
+    real, symbolic = built(data), built(symbols)
+    for task, out in real.items():
+        for name, value in out.items():
+            assert tuple(symbolic[task][name].shape) == tuple(value.shape)
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_gradient_reaches_every_weight(member: str) -> None:
+    built, data = model(member), batch()
+    _, _, gradients = value_and_grad(lambda: (total(built, data, data["row_key"]), ()), built.trainable_weights)
+    missing = [canonical(w) for w, g in zip(built.trainable_weights, gradients, strict=True) if not np.any(np.asarray(g))]
+    zero = [name for name in missing if not name.endswith("attention.key.bias")]  # softmax ignores what all keys share
+    assert zero == []
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_model_from_its_config_with_the_same_weights_is_the_same_model(member: str) -> None:
+    built, data = model(member), batch()
+    again = Model.from_config(built.get_config())
+    assert again.get_config() == built.get_config()
+    saved = {canonical(weight): np.asarray(weight) for weight in built.weights}
+    assert [canonical(weight) for weight in again.weights] == list(saved)
+    for weight in again.weights:
+        weight.assign(saved[canonical(weight)])
+    np.testing.assert_array_equal(np.asarray(total(again, data, data["row_key"])), np.asarray(total(built, data, data["row_key"])))
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_one_seed_gives_one_model_and_names_are_unique(member: str) -> None:
+    first, second = model(member), model(member)
+    names = [canonical(weight) for weight in first.weights]
+    assert len(set(names)) == len(names)
+    for a, b in zip(first.weights, second.weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+@pytest.mark.parametrize(
+    ("member", "tasks", "xla"),
+    [
+        ("grouped_windows", ("lm",), False),
+        ("learned_rotary_alibi", ("stars",), False),
+        ("rms", ("mlm", "nsp"), False),
+        ("grouped_windows", ("lm",), True),
+        ("rms", ("mlm", "nsp"), True),
+    ],
+)
+def test_graph_and_xla_give_the_eager_loss(member: str, tasks: tuple[str, ...], xla: bool) -> None:
+    built, data = model(member, tasks), batch(tasks)
+    run = compiled(lambda data: total(built, data, data["row_key"]), xla=xla)
+    np.testing.assert_allclose(np.asarray(run(data)), np.asarray(total(built, data, data["row_key"])), rtol=1e-5)
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_mixed_bfloat16_runs_near_float32_with_float32_weights_and_losses(member: str) -> None:
+    data, exact = batch(), model(member)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = model(member)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert mixed.hidden(data).dtype.name == "bfloat16"
+    assert {weight.dtype for weight in mixed.weights} == {"float32"}
+    for task, out in mixed(data).items():
+        assert {out[name].dtype.name for name in ("loss", "weight", "correct")} == {"float32"}
+        np.testing.assert_allclose(np.asarray(out["loss"]), np.asarray(exact(data)[task]["loss"]), rtol=0.05)
+
+
+@pytest.mark.parametrize("compile_it", [False, True])
+def test_rematerializing_blocks_changes_no_loss_and_no_gradient(compile_it: bool) -> None:
+    built, data = model("grouped_windows", ("lm",), Decoder), batch(("lm",))
+    run = lambda d: value_and_grad(lambda: (total(built, d, d["row_key"]), ()), built.trainable_weights)[::2]  # noqa: E731
+    loss, gradients = (compiled(run) if compile_it else run)(data)
+    built.backbone.rematerialize = True
+    again, regradients = (compiled(run) if compile_it else run)(data)
+    np.testing.assert_allclose(np.asarray(again), np.asarray(loss), rtol=1e-6)
+    for a, b in zip(gradients, regradients, strict=True):
+        np.testing.assert_allclose(np.asarray(b), np.asarray(a), atol=1e-5)
