@@ -1,0 +1,36 @@
+"""The words of the body that a run trains: its own, or those of the run it comes from."""
+
+from pathlib import Path
+
+from lmkit.errors import Problem, SpecError
+from lmkit.models.spec import Decoder, Encoder, FromRun
+from lmkit.positions.spec import Learned
+from lmkit.run.directory import existing_run
+from lmkit.run.load import load
+from lmkit.run.spec import RunSpec
+
+
+def with_body(spec: RunSpec) -> RunSpec:
+    """The spec with the body's words in it where `model.from` names a run.
+
+    Raises CheckpointError when that is no run, SpecError when rows are longer than its table of positions.
+    """
+    model = spec.model
+    if not isinstance(model, FromRun) or model.body is not None:
+        return spec
+    body = body_of(load(existing_run(Path(model.from_)).resolved).spec)
+    if model.dropout is not None:
+        attention = body.attention.model_copy(update={"dropout": model.dropout})
+        body = body.model_copy(update={"dropout": model.dropout, "attention": attention})
+    for position in body.position:
+        if isinstance(position, Learned) and (position.max_length or 0) < spec.data.max_length:
+            what = f"{spec.data.max_length} is longer than the {position.max_length} learned positions of {model.from_}"
+            raise SpecError(Problem(what, "data.max_length"))
+    return spec.model_copy(update={"model": model.model_copy(update={"body": body})})
+
+
+def body_of(spec: RunSpec) -> Encoder | Decoder:
+    """The words of the body; `with_body` has been there."""
+    found = spec.model.body if isinstance(spec.model, FromRun) else spec.model
+    assert found is not None
+    return found

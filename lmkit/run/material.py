@@ -1,0 +1,82 @@
+"""What a run reads: its tokenizer, the token caches of its sources, and the batches made of them; no Keras, no TensorFlow."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmkit.data.batches import Batches
+from lmkit.data.build import build_batches
+from lmkit.data.cache import Cache, open_cache
+from lmkit.data.sources import read
+from lmkit.data.spec import Holdout
+from lmkit.errors import Problem, SpecError
+from lmkit.models.spec import FromRun
+from lmkit.run.spec import RunSpec
+from lmkit.tasks.spec import NextSentence
+from lmkit.text.build import load_tokenizer, train_tokenizer
+from lmkit.text.tokenizer import Tokenizer
+
+CACHE = ".cache"  # beside the runs, shared by them: it can always be made again
+
+Say = Callable[[str], None]
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that does not depend on weights."""
+
+    tokenizer: Tokenizer
+    caches: dict[str, Cache]
+    batches: Batches
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What a continued run must find unchanged."""
+        return {name: cache.fingerprint for name, cache in self.caches.items()} | {"tokenizer": self.tokenizer.hash}
+
+
+def tokenizer_of(spec: RunSpec, *, say: Say, stop: Stop) -> Tokenizer:
+    """The tokenizer that the spec declares: read from a file or the run that the model comes from, or trained on data.train."""
+    if isinstance(spec.model, FromRun):
+        return load_tokenizer(Path(spec.model.from_))
+    assert spec.tokenizer is not None
+    say("training the tokenizer on data.train" if not hasattr(spec.tokenizer, "from_") else f"reading {spec.tokenizer.from_}")
+    return train_tokenizer(spec.tokenizer, _texts(spec, stop))
+
+
+def _texts(spec: RunSpec, stop: Stop) -> Iterator[str]:
+    for source in spec.data.train.values():
+        for document in read(source, stop=stop):
+            yield document.text
+            if document.pair is not None:
+                yield document.pair
+
+
+def material(spec: RunSpec, *, tokenizer: Tokenizer, cache: Path, say: Say, stop: Stop) -> Material:
+    """Tokenizes what is not in the cache yet and plans the rows.
+
+    Raises SpecError where the tokenizer has more ids than the spec's vocabulary, DataError for anything wrong with the data.
+    """
+    declared = getattr(spec.tokenizer, "vocab_size", None)
+    if declared is not None and tokenizer.vocab_size != declared:
+        raise SpecError(Problem(f"{declared} was declared, the tokenizer has {tokenizer.vocab_size} ids", "tokenizer.vocab_size"))
+    sentences = any(isinstance(task, NextSentence) for task in spec.tasks.values())
+    sources = dict(spec.data.train)
+    validation = spec.data.validation
+    if validation is not None and not isinstance(validation, Holdout):
+        sources["validation"] = validation
+    caches = {
+        name: open_cache(source, tokenizer, directory=cache, needs_sentences=sentences, warn=say, stop=stop)
+        for name, source in sources.items()
+    }
+    batches = build_batches(
+        spec.data,
+        spec.tasks,
+        tokenizer,
+        {name: caches[name] for name in spec.data.train},
+        caches.get("validation"),
+        seed=spec.seed,
+        batch_size=spec.training.batch_size,
+    )
+    return Material(tokenizer, caches, batches)

@@ -1,0 +1,80 @@
+"""A run's model in tensors: the body, the heads of its tasks, and weights taken over from another run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmkit.errors import CheckpointError, Problem
+from lmkit.heads.model import Model
+from lmkit.layers.weights import canonical
+from lmkit.models.build import build_backbone
+from lmkit.models.initialize import initialize
+from lmkit.run.body import body_of
+from lmkit.run.spec import RunSpec
+from lmkit.tasks.build import build_head
+
+HEADS = "heads."
+
+
+def build_model(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence[str]]) -> Model:
+    """The model under the dtype policy in force, its weights drawn from the seed; `labels` names those of each classification."""
+    body = body_of(spec)
+    rematerialize = spec.training.rematerialize == "blocks"
+    backbone = build_backbone(body, vocab_size=vocab_size, max_length=spec.data.max_length, rematerialize=rematerialize)
+    heads = {
+        name: build_head(task, name, backbone=backbone, model_spec=body, num_labels=len(labels.get(name, ())))
+        for name, task in spec.tasks.items()
+    }
+    model = Model(backbone, heads)
+    initialize(model, spec.seed)
+    return model
+
+
+def variables_of(model: Model) -> dict:
+    """Every variable by canonical name, in a fixed order."""
+    return {canonical(variable): variable for variable in model.weights}
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """What happened to the heads when a body was taken over."""
+
+    kept: tuple[str, ...]
+    dropped: tuple[str, ...]
+    new: tuple[str, ...]
+
+
+def take_over(model: Model, tensors: Mapping[str, np.ndarray], where: str) -> TakenOver:
+    """Fills the body, and the heads that fit, with another run's weights.
+
+    Raises CheckpointError unless the body's names and shapes are exactly those of the model.
+    """
+    variables = variables_of(model)
+    problems = [Problem(f"{name} is in the model but not in the checkpoint", where=where) for name in variables if _missing(name, tensors)]
+    problems += [Problem(f"{name} is in the checkpoint but not in the model", where=where) for name in tensors if _missing(name, variables)]
+    for name in variables.keys() & tensors.keys():
+        shape = tuple(variables[name].shape)
+        if not name.startswith(HEADS) and shape != tensors[name].shape:
+            problems.append(Problem(f"{name} has shape {tensors[name].shape}, the model needs {shape}", where=where))
+    if problems:
+        raise CheckpointError(*problems[:10])
+    fitting = {name for name in variables.keys() & tensors.keys() if tuple(variables[name].shape) == tensors[name].shape}
+    ours, theirs = _heads(variables), _heads(tensors)
+    kept = tuple(sorted(head for head in ours & theirs if _of(head, variables) == _of(head, tensors) <= fitting))
+    for name in fitting:
+        if not name.startswith(HEADS) or name.split(".")[1] in kept:
+            variables[name].assign(tensors[name])
+    return TakenOver(kept, tuple(sorted(theirs - set(kept))), tuple(sorted(ours - set(kept))))
+
+
+def _missing(name: str, others: Mapping) -> bool:
+    return not name.startswith(HEADS) and name not in others
+
+
+def _heads(names: Mapping) -> set[str]:
+    return {name.split(".")[1] for name in names if name.startswith(HEADS)}
+
+
+def _of(head: str, names: Mapping) -> set[str]:
+    return {name for name in names if name.startswith(f"{HEADS}{head}.")}

@@ -1,0 +1,114 @@
+"""`lmkit plan`: what a spec will cost, said before anything is built."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lmkit.models.count import count, flops_per_token
+from lmkit.run.body import body_of, with_body
+from lmkit.run.console import Console
+from lmkit.run.load import load
+from lmkit.run.spec import RunSpec
+from lmkit.tasks.count import count_head, head_flops_per_token
+from lmkit.tasks.spec import AnyTask, Classification
+from lmkit.text.spec import Sized
+
+
+def plan(spec: Path, *, overrides: Sequence[str], as_json: bool, console: Console) -> int:
+    """Prints parameters by block, arithmetic for a token and the length of the run."""
+    loaded = load(spec, overrides)
+    for warning in loaded.warnings:
+        console.err(f"warning: {warning}")
+    resolved = with_body(loaded.spec)
+    facts = facts_of(resolved, vocab_size_of(resolved, console))
+    for line in [json.dumps(facts, indent=1)] if as_json else lines(facts):
+        console.out(line)
+    return 0
+
+
+def vocab_size_of(spec: RunSpec, console: Console) -> int:
+    """Rows of the token embedding: declared, or those of the tokenizer, which the data may have to be read for."""
+    if isinstance(spec.tokenizer, Sized):
+        return spec.tokenizer.vocab_size
+    from lmkit.run.material import tokenizer_of
+
+    return tokenizer_of(spec, say=console.err, stop=lambda: False).vocab_size
+
+
+def facts_of(spec: RunSpec, vocab: int) -> dict[str, Any]:
+    """Parameters, floating-point operations and steps of a resolved spec, as data; what needs the data is None."""
+    body, length = body_of(spec), spec.data.max_length
+    parts = count(body, vocab_size=vocab, max_length=length)
+    heads = {name: count_head(task, body, vocab_size=vocab, num_labels=_labels(task)) for name, task in spec.tasks.items()}
+    backbone, head_total = sum(parts.values()), sum(sum(head.values()) for head in heads.values())
+    tokens = spec.training.batch_size * length
+    return {
+        "name": spec.name,
+        "parameters": {
+            "backbone": _grouped(parts),
+            "backbone_total": backbone,
+            "heads": heads,
+            "total": backbone + head_total,
+        },
+        "labels_unknown": [name for name, task in spec.tasks.items() if isinstance(task, Classification) and task.labels == "auto"],
+        "flops_per_token": flops_of(spec, vocab),
+        "tokens_per_step_at_most": tokens,
+        "steps": steps_of(spec),
+        "epochs": spec.training.epochs,
+    }
+
+
+def steps_of(spec: RunSpec) -> int | None:
+    """Optimizer steps as far as the spec alone tells: epochs need the data. Full rows are taken for tokens."""
+    training = spec.training
+    if training.tokens is not None:
+        return math.ceil(training.tokens / (training.batch_size * spec.data.max_length))
+    return training.steps
+
+
+def _labels(task: AnyTask) -> int:
+    return 2 if not isinstance(task, Classification) or task.labels == "auto" else len(task.labels)
+
+
+def flops_of(spec: RunSpec, vocab: int) -> dict[str, float]:
+    """Matrix-product operations for a token of a full row, all tasks in one pass: `forward` and `training`."""
+    body, length = body_of(spec), spec.data.max_length
+    found = flops_per_token(body, length=length)
+    for task in spec.tasks.values():
+        head = head_flops_per_token(task, body, vocab_size=vocab, length=length, num_labels=_labels(task))
+        found = {name: value + head[name] for name, value in found.items()}
+    return found
+
+
+def _grouped(parts: Mapping[str, int]) -> dict[str, int]:
+    """Equal layers as one entry, `layers.0-11`; the sum stays."""
+    layers = [name for name in parts if name.startswith("layers.")]
+    if len(layers) < 2 or len({parts[name] for name in layers}) > 1:
+        return dict(parts)
+    merged = {f"layers.0-{len(layers) - 1}": sum(parts[name] for name in layers)}
+    return {"embeddings": parts["embeddings"], **merged, **{n: v for n, v in parts.items() if n not in layers and n != "embeddings"}}
+
+
+def lines(facts: Mapping[str, Any]) -> list[str]:
+    """The facts for a reader."""
+    parameters = facts["parameters"]
+    rows = [(f"  {name}", value) for name, value in parameters["backbone"].items()]
+    rows.append(("backbone", parameters["backbone_total"]))
+    for head, parts in parameters["heads"].items():
+        rows += [(f"  heads.{head}.{part}", value) for part, value in parts.items()]
+    rows.append(("parameters", parameters["total"]))
+    width = max(len(name) for name, _ in rows)
+    text = [f"{facts['name']}"] + [f"{name:<{width}} {value:>16,}" for name, value in rows]
+    text += [f"  heads.{name}.classifier is counted for 2 labels; data.train decides" for name in facts["labels_unknown"]]
+    flops = facts["flops_per_token"]
+    text.append(f"FLOPs per token: {flops['forward']:,.0f} forward, {flops['training']:,.0f} training (matrix products)")
+    tokens = facts["tokens_per_step_at_most"]
+    if facts["steps"] is None:
+        text.append(f"steps: {facts['epochs']:g} epochs (lmkit data counts their rows), at most {tokens:,} tokens each")
+    else:
+        text.append(
+            f"steps: {facts['steps']:,} of at most {tokens:,} tokens: {facts['steps'] * flops['training'] * tokens:.2e} FLOPs in all"
+        )
+    return text

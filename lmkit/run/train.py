@@ -1,0 +1,87 @@
+"""`lmkit train`: begins a run, or goes on with it, until its plan is done."""
+
+import hashlib
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lmkit.run.body import with_body
+from lmkit.run.console import Console
+from lmkit.run.directory import RunDirectory, open_run
+from lmkit.run.load import load, plain_words, resolved_text
+from lmkit.run.material import CACHE, Material, material, tokenizer_of
+from lmkit.run.signals import StopRequest, watch
+from lmkit.run.spec import RunSpec
+from lmkit.text.build import load_tokenizer
+from lmkit.text.tokenizer import Tokenizer
+
+RUNS = Path("runs")
+VERSIONS = ("lmkit", "tensorflow", "keras", "numpy", "tokenizers", "safetensors")
+
+
+def train(spec: Path, *, overrides: list[str], run_dir: Path | None, from_scratch: bool, allow_code: bool, console: Console) -> int:
+    """Trains the spec in its run directory; a run that is there with the same spec goes on where it was saved.
+
+    Raises LmkitError of every kind; Interrupted after a signal, with everything saved.
+    """
+    loaded = load(spec, overrides)
+    for warning in loaded.warnings:
+        console.err(f"warning: {warning}")
+    resolved = with_body(loaded.spec)
+    words = resolved_text(resolved)
+    path = run_dir or RUNS / resolved.name
+    with open_run(path, spec_text=loaded.text, resolved_text=words, parse=plain_words, from_scratch=from_scratch, say=console.err) as run:
+        for change in run.changes:
+            console.err(f"changed since the last start: {change}")
+        if run.finished:
+            console.out(run.finished)
+            return 0
+        with watch(console.err) as stop:
+            return _train(resolved, words, run, stop, console)
+
+
+def _train(spec: RunSpec, words: str, run: RunDirectory, stop: StopRequest, console: Console) -> int:
+    tokenizer = _tokenizer(spec, run, stop, console)
+    stuff = material(spec, tokenizer=tokenizer, cache=run.path.parent / CACHE, say=console.err, stop=stop)
+    console.err(_greeting(run, stuff))
+
+    run.note(labels={name: list(names) for name, names in stuff.batches.labels.items()} or None)
+    facts = {"spec": _sha(words), "data": stuff.fingerprints, "tokenizer": tokenizer.hash, "versions": versions()}
+
+    from lmkit.run import session  # imports TensorFlow, so only when everything else is in order
+
+    session.train(spec, words, stuff, session.World(run, stop, console), facts=facts)
+    return 0
+
+
+def _tokenizer(spec: RunSpec, run: RunDirectory, stop: Callable[[], bool], console: Console) -> Tokenizer:
+    """The run's own tokenizer, made at its first start."""
+    if run.tokenizer.exists():
+        return load_tokenizer(run.tokenizer)
+    tokenizer = tokenizer_of(spec, say=console.err, stop=stop)
+    tokenizer.save(run.tokenizer)
+    return tokenizer
+
+
+def _greeting(run: RunDirectory, stuff: Material) -> str:
+    facts: dict[str, Any] = stuff.batches.describe()
+    rows = sum(part["rows"] for part in facts["train"])
+    held = sum(part["rows"] for part in facts["validation"])
+    return f"{run.path}: {rows:,} rows for training, {held:,} for validation, {stuff.tokenizer.vocab_size:,} token ids"
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what decides the numbers."""
+
+    def one(name: str) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "absent"
+
+    return {name: one(name) for name in VERSIONS}
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
