@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof rev hon st sr jr messrs mme mlle gen col capt lt sgt maj gov sen rep pres supt "
-    "vs etc cf al ca viz approx dept univ assn bros inc ltd co corp fig figs eq eqs ch sec vol vols no nos pp ed eds trans "
-    "jan feb mar apr jun jul aug sept sep oct nov dec mon tue tues wed thu thur thurs fri sat sun "
-    "ave blvd rd mt ft e.g i.e a.m p.m u.s u.k u.n ph.d b.c a.d".split()  # noqa: SIM905
+ABBREVIATION = re.compile(
+    r"mr|mrs|ms|dr|prof|rev|hon|st|sr|jr|messrs|mme|mlle|gen|col|capt|lt|sgt|maj|gov|sen|rep|pres|supt|vs|etc|cf|al|ca|viz|approx|dept"
+    r"|univ|assn|bros|inc|ltd|co|corp|figs?|eqs?|ch|sec|vols?|nos?|pp|eds?|trans|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?"
+    r"|wed|thu|thurs?|fri|sat|sun|ave|blvd|rd|mt|ft|e\.g|i\.e|a\.m|p\.m|u\.s|u\.k|u\.n|ph\.d|b\.c|a\.d",
+    re.IGNORECASE,
 )
 SPACED = ".!?…؟۔։።។॥।"  # end a sentence before white space
 UNSPACED = "。！？；｡．"  # end one anywhere
@@ -29,6 +29,8 @@ def split_sentences(text: str, rule: Literal["line", "rules"]) -> list[str]:
     sentences = []
     start, last = 0, len(text.rstrip())
     for end in _line_ends(text) if rule == "line" else _ends(text):
+        while end > start and text[end - 1].isspace():
+            end -= 1
         if start < end < last and not text[start:end].isspace():
             sentences.append(text[start:end])
             start = end
@@ -76,4 +78,4 @@ def _abbreviated(text: str, at: int) -> bool:
     if word is None:
         return False
     letters = word.group()
-    return (len(letters) == 1 and letters.isupper() and letters != "I") or letters.lower() in ABBREVIATIONS
+    return (len(letters) == 1 and letters.isupper() and letters != "I") or ABBREVIATION.fullmatch(letters) is not None

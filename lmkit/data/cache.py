@@ -1,0 +1,173 @@
+"""Tokenized sources on disk: built once, proved on opening, memory-mapped ever after.
+
+A cache is a folder named by its fingerprint. It is written under another name and renamed when it is whole, so a kill never
+leaves half of one; one that was damaged since is built again.
+"""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmkit.data.columns import Damaged, largest, open_column
+from lmkit.data.files import Stop, Warn, never, silent
+from lmkit.data.fingerprint import contents, fingerprint, stamps
+from lmkit.data.spec import AnySource
+from lmkit.data.tokenize import META, Progress, nothing, tokenize
+from lmkit.errors import DataError, MachineError, Problem
+from lmkit.text.tokenizer import Tokenizer
+
+VERSION = 1
+OFFSETS = {"documents": "tokens", "sentences": "tokens", "pair_documents": "pair_tokens"}
+
+
+@dataclass(frozen=True, eq=False)
+class Cache:
+    """A source as token ids, without specials: document i is tokens[documents[i]:documents[i + 1]], never empty.
+
+    `sentences` are such offsets too, document edges included (None where they were not asked for); `pair_tokens` and
+    `pair_documents` hold the second texts; `labels[i]` is a place in `label_names`, which is sorted (whole numbers by value).
+    `bytes` counts UTF-8 bytes of all texts; `skipped` counts what was left out, by reason.
+    """
+
+    tokens: np.ndarray  # uint16 or uint32
+    documents: np.ndarray  # int64[n + 1]
+    sentences: np.ndarray | None  # int64[m + 1]
+    pair_tokens: np.ndarray | None
+    pair_documents: np.ndarray | None
+    labels: np.ndarray | None  # int32[n]
+    label_names: tuple[str, ...]
+    bytes: int
+    fingerprint: str
+    skipped: dict[str, int] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    file: np.ndarray | None = None  # int32[n], place in files
+    line: np.ndarray | None = None  # int64[n]
+
+    def __len__(self) -> int:
+        """The number of documents."""
+        return len(self.documents) - 1
+
+    def where(self, document: int) -> str:
+        """`file:line` where a document begins."""
+        return "" if self.file is None or self.line is None else f"{self.files[self.file[document]]}:{self.line[document]}"
+
+
+def open_cache(
+    source: AnySource,
+    tokenizer: Tokenizer,
+    *,
+    directory: Path,
+    needs_sentences: bool = False,
+    base: Path = Path(),
+    stop: Stop = never,
+    progress: Progress = nothing,
+    warn: Warn = silent,
+) -> Cache:
+    """The cache of a source, built below `directory` when it is not there whole.
+
+    `progress(documents, tokens)` is called now and then while it is built. Raises DataError for bad or no data, Interrupted once
+    `stop()` is true, MachineError when the disk refuses.
+    """
+    before = stamps(source, base)
+    facts = contents(source, base, stop, warn)
+    words = source.model_dump(mode="json", exclude={"weight"} | (set() if needs_sentences else {"sentence"}))
+    mark = fingerprint(facts, source=words, tokenizer=tokenizer.hash, sentences=needs_sentences, version=VERSION)
+    folder = directory / mark[:32]
+    if folder.is_dir():
+        try:
+            return _open(folder, mark, tokenizer)
+        except Damaged as error:
+            warn(f"{error}; the cache is built again")
+    try:
+        _build(
+            folder, lambda new: tokenize(source, tokenizer, new, mark, needs_sentences, base=base, stop=stop, progress=progress, warn=warn)
+        )
+    except OSError as error:
+        raise MachineError(Problem(f"the token cache cannot be written: {error.strerror or error}", where=str(directory))) from None
+    if stamps(source, base) != before:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise DataError(Problem("a data file changed while it was read; run again when it is still", where=before[0][0]))
+    return _open(folder, mark, tokenizer)
+
+
+def _build(folder: Path, write: Callable[[Path], None]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder.parent)
+    new = folder.parent / f".{folder.name}.{socket.gethostname()}.{os.getpid()}"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        write(new)
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            new.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process built the same one meanwhile
+                raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _sweep(directory: Path) -> None:
+    """Removes what killed processes of this machine left half built."""
+    for left in directory.glob(f".*.{socket.gethostname()}.*"):
+        pid = left.name.rpartition(".")[2]
+        if pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _open(folder: Path, mark: str, tokenizer: Tokenizer) -> Cache:
+    try:
+        meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
+        if meta["fingerprint"] != mark:
+            raise Damaged(f"{folder}: is of another fingerprint")
+        columns = {name: open_column(folder / f"{name}.npy", facts) for name, facts in meta["columns"].items()}
+        cache = Cache(
+            tokens=columns["tokens"],
+            documents=columns["documents"],
+            sentences=columns.get("sentences"),
+            pair_tokens=columns.get("pair_tokens"),
+            pair_documents=columns.get("pair_documents"),
+            labels=columns.get("labels"),
+            file=columns["file"],
+            line=columns["line"],
+            label_names=tuple(meta["label_names"]),
+            bytes=meta["bytes"],
+            fingerprint=mark,
+            skipped=meta["skipped"],
+            files=tuple(meta["files"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{folder}: {type(error).__name__} {error}") from None
+    _check(cache, columns, folder, tokenizer.vocab_size)
+    return cache
+
+
+def _check(cache: Cache, columns: dict[str, np.ndarray], folder: Path, vocab_size: int) -> None:
+    for name in ("tokens", "pair_tokens"):
+        if name in columns and largest(columns[name]) >= vocab_size:
+            raise Damaged(f"{folder}/{name}.npy: token id {largest(columns[name])} is not below the vocabulary of {vocab_size}")
+    for name, of in OFFSETS.items():
+        if name in columns:
+            edges = columns[name]
+            if edges[0] != 0 or edges[-1] != len(columns[of]) or (np.diff(edges) < 0).any():
+                raise Damaged(f"{folder}/{name}.npy: the offsets do not cover {of}")
+    if cache.labels is not None and len(cache.labels) and not 0 <= cache.labels.min() <= cache.labels.max() < len(cache.label_names):
+        raise Damaged(f"{folder}/labels.npy: a label has no name")
