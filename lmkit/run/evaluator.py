@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
+from lmkit.data.batches import Evaluation
 from lmkit.engine import tensorflow as engine
 from lmkit.heads.model import Model
-from lmkit.run.material import Material
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.spec import Classification, NextSentence
+from lmkit.text.tokenizer import Tokenizer
 from lmkit.training.evaluate import evaluate
 from lmkit.training.step import EvaluationStep
 
@@ -21,13 +22,21 @@ def label_counts(spec: RunSpec, vocab_size: int, labels: Mapping[str, tuple[str,
     return {name: size(name) for name in spec.tasks}
 
 
-def evaluator(spec: RunSpec, model: Model, material: Material, replicas: engine.Replicas, *, xla: bool) -> Callable[..., dict[str, float]]:
-    """`evaluate(stop)` over the validation rows."""
+def evaluator(
+    spec: RunSpec,
+    model: Model,
+    batches: Evaluation,
+    tokenizer: Tokenizer,
+    labels: Mapping[str, tuple[str, ...]],
+    replicas: engine.Replicas,
+    *,
+    xla: bool,
+) -> Callable[..., dict[str, float]]:
+    """`evaluate(stop)` gives every figure of every task over the batches; compiled once for each shape."""
     step = EvaluationStep(model, replicas, xla=xla)
-    sizes = label_counts(spec, material.tokenizer.vocab_size, material.batches.labels)
+    sizes = label_counts(spec, tokenizer.vocab_size, labels)
 
     def run(stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
-        lengths = material.tokenizer.byte_length
-        return evaluate(step, material.batches.validation, spec.tasks, label_counts=sizes, byte_length=lengths, stop=stop)
+        return evaluate(step, batches, spec.tasks, label_counts=sizes, byte_length=tokenizer.byte_length, stop=stop)
 
     return run

@@ -30,6 +30,8 @@ class Material:
     caches: dict[str, Cache]
     batches: Batches
 
+    needs_sentences: bool
+
     @property
     def fingerprints(self) -> dict[str, str]:
         """What a continued run must find unchanged."""
@@ -79,4 +81,4 @@ def material(spec: RunSpec, *, tokenizer: Tokenizer, cache: Path, say: Say, stop
         seed=spec.seed,
         batch_size=spec.training.batch_size,
     )
-    return Material(tokenizer, caches, batches)
+    return Material(tokenizer, caches, batches, sentences)

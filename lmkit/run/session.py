@@ -90,6 +90,8 @@ def train(spec: RunSpec, text: str, material: Material, world: World, *, facts: 
 
     run.write_environment({"versions": facts["versions"], "device": asdict(devices.facts()), "decisions": asdict(decision)})
     weights = {name: task.weight for name, task in spec.tasks.items()}
+    batches, tokenizer = material.batches, material.tokenizer
+    figures = evaluator(spec, model, batches.validation, tokenizer, batches.labels, replicas, xla=decision.xla)
     step = Step(
         model,
         optimizer,
@@ -107,7 +109,7 @@ def train(spec: RunSpec, text: str, material: Material, world: World, *, facts: 
         batch_at=material.batches.train,
         rate_at=lambda s: learning_rate(schedule, s, plan.steps),
         weights=weights,
-        evaluate=evaluator(spec, model, material, replicas, xla=decision.xla) if plan.evaluate_every else None,
+        evaluate=figures if plan.evaluate_every else None,
         hooks=Hooks(log=logger, save=checkpoints, stop=world.stop, progress=bar, after_evaluation=after_evaluation),
         state=RunState.from_json(snapshot.state) if snapshot else None,
         steps_per_epoch=material.batches.steps_per_epoch,
