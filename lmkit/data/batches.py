@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,7 @@ from lmkit.data.layout import Corpus, lay, widths
 from lmkit.data.order import Mixture, mix, row_keys
 from lmkit.data.plans import Epochs, Plan, RowSource
 from lmkit.tasks.features import Features
-
-if TYPE_CHECKING:
-    from lmkit.text.tokenizer import Tokenizer
+from lmkit.text.tokenizer import Tokenizer
 
 Batch = dict[str, np.ndarray]
 VALIDATION = 0x56414C49
@@ -28,7 +26,7 @@ class Stream:
     corpus: Corpus
     sources: dict[str, RowSource]
     features: dict[str, Features]
-    tokenizer: "Tokenizer"
+    tokenizer: Tokenizer
     batch_size: int
 
     def batch(self, plan: Plan, index: int, row_key: np.ndarray) -> Batch:
@@ -71,7 +69,7 @@ class Evaluation(Sequence[Batch]):
         return {int(length) for _, plan in self._streams for length in plan.lengths}
 
     def describe(self) -> list[dict[str, Any]]:
-        return [_describe(stream, plan) for stream, plan in self._streams]
+        return [_describe(s, plan, {name: len(source.fixed) for name, source in s.sources.items()}) for s, plan in self._streams]
 
 
 class Batches:
@@ -119,7 +117,10 @@ class Batches:
             "buckets": list(self.buckets),
             "steps_per_epoch": self.steps_per_epoch,
             "tokens_per_step": self.tokens_per_step,
-            "train": [_describe(stream, plan(0)) for stream, plan in zip(self._streams, self._plans, strict=True)],
+            "train": [
+                _describe(s, plan(0), {name: source.count for name, source in s.sources.items()})
+                for s, plan in zip(self._streams, self._plans, strict=True)
+            ],
             "validation": self.validation.describe(),
             "labels": {name: list(names) for name, names in self.labels.items()},
         }
@@ -129,14 +130,14 @@ class Batches:
         return int(widths(plan.rows, self._streams[which].group.layout)[plan.order].sum())
 
 
-def _describe(stream: Stream, plan: Plan) -> dict[str, Any]:
+def _describe(stream: Stream, plan: Plan, rows: dict[str, int]) -> dict[str, Any]:
     cells = int(widths(plan.rows, stream.group.layout)[plan.order].sum())
     room = int(plan.lengths.sum()) * stream.batch_size
     used, batches = np.unique(plan.lengths, return_counts=True)
     return {
         "tasks": list(stream.group.tasks),
         "layout": stream.group.layout,
-        "sources": {name: source.count for name, source in stream.sources.items()},
+        "sources": rows,
         "rows": len(plan.order),
         "tokens": cells,
         "padding": 1 - cells / max(room, 1),

@@ -1,12 +1,12 @@
 """The door of the data room: from words and caches to batches."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lmkit.data.batches import Batches, Evaluation, Stream
 from lmkit.data.buckets import plan_buckets
+from lmkit.data.cache import Cache
 from lmkit.data.documents import Documents, all_documents, hold_out
 from lmkit.data.groups import Group, group_tasks
 from lmkit.data.layout import widths
@@ -17,10 +17,7 @@ from lmkit.errors import DataError, Problem, SpecError
 from lmkit.tasks.classification import label_names, label_table
 from lmkit.tasks.features import Features, features
 from lmkit.tasks.spec import AnyTask, Classification
-
-if TYPE_CHECKING:
-    from lmkit.data.cache import Cache
-    from lmkit.text.tokenizer import Tokenizer
+from lmkit.text.tokenizer import Tokenizer
 
 SHORTEST = {"causal": 1, "masked": 3, "records": 4, "pairs": 8}
 
@@ -28,9 +25,9 @@ SHORTEST = {"causal": 1, "masked": 3, "records": 4, "pairs": 8}
 def build_batches(
     data: Data,
     tasks: Mapping[str, AnyTask],
-    tokenizer: "Tokenizer",
-    train: Mapping[str, "Cache"],
-    validation: "Cache | None" = None,
+    tokenizer: Tokenizer,
+    train: Mapping[str, Cache],
+    validation: Cache | None = None,
     *,
     seed: int,
     batch_size: int,
@@ -78,8 +75,8 @@ def build_batches(
 def evaluation_batches(
     data: Data,
     tasks: Mapping[str, AnyTask],
-    tokenizer: "Tokenizer",
-    sources: Mapping[str, "Cache"],
+    tokenizer: Tokenizer,
+    sources: Mapping[str, Cache],
     *,
     labels: Mapping[str, tuple[str, ...]],
     buckets: tuple[int, ...],
@@ -94,7 +91,7 @@ def _evaluation(
     groups: Sequence[Group],
     data: Data,
     tasks: Mapping[str, AnyTask],
-    tokenizer: "Tokenizer",
+    tokenizer: Tokenizer,
     held: Mapping[str, Documents],
     labels: Mapping[str, tuple[str, ...]],
     buckets: tuple[int, ...],
@@ -125,7 +122,7 @@ def _stream(
     group: Group,
     data: Data,
     tasks: Mapping[str, AnyTask],
-    tokenizer: "Tokenizer",
+    tokenizer: Tokenizer,
     pool: Mapping[str, Documents],
     labels: Mapping[str, tuple[str, ...]],
     batch_size: int,
@@ -168,13 +165,10 @@ def _labels(documents: Sequence[Documents], group: Group) -> tuple[dict[str, str
         if source.cache.labels is None:
             raise DataError(Problem(f"source {source.name} has no labels; name its field in columns: {{label: ...}}", task))
         labels = np.asarray(source.cache.labels, np.int64)[source.number]
-        if len(labels) and labels.min() < 0:
-            place = int(source.number[np.argmin(labels)]) + 1
-            raise DataError(Problem("a record has no label", task, f"{source.name}: record {place}"))
         table = np.zeros(len(source.cache.label_names), np.int64)
         for label, first in zip(*np.unique(labels, return_index=True), strict=True):
             name = source.cache.label_names[label]
-            names.setdefault(name, f"{source.name}: record {int(source.number[first]) + 1}")
+            names.setdefault(name, source.cache.where(int(source.number[first])))
             table[label] = list(names).index(name)
         numbers.append(table[labels])
     return names, numbers

@@ -1,15 +1,12 @@
 """The documents of a cache as spans of its tokens, and what is held out of them for validation."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lmkit.data.cache import Cache
 from lmkit.data.order import permutation
 from lmkit.errors import DataError, Problem
-
-if TYPE_CHECKING:
-    from lmkit.data.cache import Cache
 
 HOLDOUT_SEED = 0x484F4C44  # not the run's seed: every run on these documents holds out the same ones, fine-tuning included
 
@@ -19,7 +16,7 @@ class Documents:
     """Documents of one source: `number[i]` in the cache, tokens begin[i]:end[i] of its token array (ascending)."""
 
     name: str
-    cache: "Cache"
+    cache: Cache
     number: np.ndarray
     begin: np.ndarray
     end: np.ndarray
@@ -32,7 +29,7 @@ class Documents:
         return self.end - self.begin
 
 
-def all_documents(name: str, cache: "Cache") -> Documents:
+def all_documents(name: str, cache: Cache) -> Documents:
     """Every document of the cache, empty ones included."""
     edges = np.asarray(cache.documents, np.int64)
     return Documents(name, cache, np.arange(len(edges) - 1), edges[:-1], edges[1:])

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from lmkit.data.rows import Rows
 from lmkit.errors import DataError, Problem
 from lmkit.tasks.rows import TokenRows
-
-if TYPE_CHECKING:
-    from lmkit.text.tokenizer import Tokenizer
+from lmkit.text.tokenizer import Tokenizer
 
 # causal: text text ...   masked: bos text eos bos text eos ...   pairs, records: bos A eos [B eos], one segment
 Layout = Literal["causal", "masked", "pairs", "records"]
@@ -39,9 +37,7 @@ def widths(rows: Rows, layout: Layout) -> np.ndarray:
     return rows.tokens() + rows.pieces * piece_extra(layout)
 
 
-def lay(
-    rows: Rows, corpus: Corpus, tokenizer: "Tokenizer", layout: Layout, *, batch_size: int, width: int, row_key: np.ndarray
-) -> TokenRows:
+def lay(rows: Rows, corpus: Corpus, tokenizer: Tokenizer, layout: Layout, *, batch_size: int, width: int, row_key: np.ndarray) -> TokenRows:
     """Lays rows (at most batch_size, each at most `width` cells) into arrays [batch_size, width]; the rest is padding.
 
     Raises DataError for a token id outside the vocabulary.
@@ -101,7 +97,7 @@ def _wrap(
     segment: np.ndarray,
     position: np.ndarray,
     token_type: np.ndarray | None,
-    tokenizer: "Tokenizer",
+    tokenizer: Tokenizer,
 ) -> None:
     """Sets bos before and eos after the pieces at `cell`."""
     close = cell + length
@@ -139,7 +135,7 @@ def _following(
 
 
 def lay_texts(
-    tokenizer: "Tokenizer", texts: Sequence[np.ndarray], pairs: Sequence[np.ndarray] | None = None, *, batch_size: int, width: int
+    tokenizer: Tokenizer, texts: Sequence[np.ndarray], pairs: Sequence[np.ndarray] | None = None, *, batch_size: int, width: int
 ) -> TokenRows:
     """Rows `bos text [eos pair] eos` of encoded texts, cut to `width` as in training: what predict and serving need.
 

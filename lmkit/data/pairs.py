@@ -40,6 +40,7 @@ def plan_chunks(documents: Documents, max_length: int) -> Chunks:
     """
     budget = max_length - SPECIAL
     d = documents
+    assert d.cache.sentences is not None, "next_sentence needs a cache that was opened with needs_sentences"
     edges = np.unique(np.concatenate([np.asarray(d.cache.sentences, np.int64), d.begin, d.end]))
     start, end = edges[:-1], edges[1:]
     document = np.searchsorted(d.begin, start, side="right") - 1

@@ -15,11 +15,11 @@ def features(rows: TokenRows, *, table: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def label_names(declared: Literal["auto"] | Sequence[str], found: Sequence[str], key: str) -> tuple[str, ...]:
-    """The labels in the order of their ids: as declared, or those found in the training data, sorted.
+    """The labels in the order of their ids: as declared, or those found in the training data, sorted by `label_order`.
 
     Raises DataError where there are fewer than two.
     """
-    names = tuple(sorted(set(found))) if declared == "auto" else tuple(declared)
+    names = tuple(sorted(set(found), key=label_order)) if declared == "auto" else tuple(declared)
     if len(names) < 2:
         what = f"only the label {names[0]}" if names else "no labels"
         raise DataError(Problem(f"the training data has {what}; classification needs two or more", key))
@@ -39,3 +39,9 @@ def label_table(names: Sequence[str], found: Sequence[str], *, key: str, where: 
     if unknown:
         raise DataError(*unknown)
     return np.array([names.index(label) for label in found], np.int32)
+
+
+def label_order(name: str) -> tuple[int, int, str]:
+    """Sorts labels: whole numbers by value, then the others as text."""
+    whole = name.removeprefix("-").isdecimal() and len(name) < 20
+    return (0, int(name), name) if whole else (1, 0, name)

@@ -2,22 +2,20 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 import numpy as np
 
 from lmkit.tasks import causal_lm, classification, masked_lm, next_sentence
 from lmkit.tasks.rows import TokenRows
 from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
-
-if TYPE_CHECKING:
-    from lmkit.text.tokenizer import Tokenizer
+from lmkit.text.tokenizer import Tokenizer
 
 # Every task has one shape: rows in; labels, weights and what else its head reads out. "tokens" replaces the rows' tokens.
 Features = Callable[[TokenRows], dict[str, np.ndarray]]
 
 
-def features(task: AnyTask, tokenizer: "Tokenizer", *, table: np.ndarray | None = None) -> Features:
+def features(task: AnyTask, tokenizer: Tokenizer, *, table: np.ndarray | None = None) -> Features:
     """`table` is what `classification.label_table` gives, needed for classification alone."""
     match task:
         case CausalLm():

@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
 
 from lmkit.tasks.counting import mix, scramble
 from lmkit.tasks.rows import TokenRows
-
-if TYPE_CHECKING:
-    from lmkit.text.tokenizer import Tokenizer
+from lmkit.text.tokenizer import Tokenizer
 
 CHOOSE, REPLACE, RANDOM = (crc32(f"masked_lm/{use}".encode()) for use in ("choose", "replace", "random"))
 NEVER, LOW = np.uint64(0xFFFFFFFF << 32), np.uint64(0xFFFFFFFF)
@@ -27,7 +24,7 @@ class Vocabulary:
     word_start: np.ndarray
 
 
-def vocabulary(tokenizer: "Tokenizer") -> Vocabulary:
+def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
     """Random replacements come from `ordinary`: ids that stand for text."""
     mask = tokenizer.require("mask", "masked_lm")
     special = np.zeros(tokenizer.vocab_size, bool)

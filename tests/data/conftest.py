@@ -1,53 +1,44 @@
 """A small corpus in which every token is another id, so that each can be followed through any row."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
+
+from lmkit.data.cache import Cache
+from lmkit.text.tokenizer import Tokenizer
+
+ROLES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-@dataclass
-class PlainCache:
-    tokens: np.ndarray
-    documents: np.ndarray
-    sentences: np.ndarray
-    pair_tokens: np.ndarray | None = None
-    pair_documents: np.ndarray | None = None
-    labels: np.ndarray | None = None
-    label_names: tuple[str, ...] = ()
-
-
-class PlainTokenizer:
-    """Ids 0 to 4 are the roles, the others stand for one byte each; every third begins a word."""
-
-    pad, unk, bos, eos, mask = range(5)
-    specials = frozenset(range(5))
-
-    def __init__(self, vocab_size: int = 70_000) -> None:
-        self.vocab_size = vocab_size
-        self.byte_length = (np.arange(vocab_size) >= 5).astype(np.int32)
-        self.word_start = np.arange(vocab_size) % 3 == 0
-
-    def require(self, role: str, purpose: str) -> int:
-        return getattr(self, role)
-
-
-def plain_cache(lengths: Sequence[int], sentence: int = 7, **columns: Any) -> PlainCache:
+def counting_cache(lengths: Sequence[int], sentence: int = 7, first: int = 5, **columns: Any) -> Cache:
+    """Documents of these lengths whose tokens are first, first + 1, ...; a sentence ends every `sentence` tokens."""
     documents = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     inner = [np.arange(a, b, sentence) for a, b in pairwise(documents)]
-    return PlainCache(
-        np.arange(5, 5 + documents[-1]).astype(np.uint32), documents, np.unique(np.concatenate([*inner, documents])), **columns
-    )
+    tokens = np.arange(first, first + documents[-1]).astype(np.uint32)
+    cache = Cache(tokens, documents, np.unique(np.concatenate([*inner, documents])), None, None, None, (), 0, "")
+    places = {"files": ("corpus.txt",), "file": np.zeros(len(lengths), np.int32), "line": np.arange(1, len(lengths) + 1)}
+    return replace(cache, **places, **columns)
+
+
+@pytest.fixture(scope="session")
+def words_tokenizer() -> Tokenizer:
+    """30,000 words, one id each, and the roles as ids 0 to 4."""
+    vocab = {piece: i for i, piece in enumerate(ROLES + [f"w{i}" for i in range(5, 30_000)])}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocab, unk_token="[UNK]"))
+    backend.add_special_tokens(ROLES)
+    return Tokenizer(backend)
 
 
 @pytest.fixture
-def tokenizer() -> PlainTokenizer:
-    return PlainTokenizer()
+def tokenizer(words_tokenizer: Tokenizer) -> Tokenizer:
+    return words_tokenizer
 
 
 @pytest.fixture
-def cache() -> Callable[..., PlainCache]:
-    return plain_cache
+def cache() -> Callable[..., Cache]:
+    return counting_cache

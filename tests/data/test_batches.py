@@ -195,8 +195,7 @@ def test_masked_and_next_sentence_share_rows_while_other_groups_take_turns_by_we
 
 
 def test_weighted_sources_give_their_shares_and_each_runs_through_its_own_epochs(tokenizer: Any, cache: Make) -> None:
-    long, small = cache([10] * 300), cache([10] * 30)
-    small.tokens = small.tokens + 10_000
+    long, small = cache([10] * 300), cache([10] * 30, first=10_005)
     words = {"train": {"a": {"text": "a", "weight": 3.0}, "b": {"text": "b", "weight": 1.0}}, "packing": False}
     batches = build(tokenizer, {"a": long, "b": small}, LM, batch_size=10, **words)
     assert batches.steps_per_epoch == 33
@@ -210,8 +209,7 @@ def test_weighted_sources_give_their_shares_and_each_runs_through_its_own_epochs
 
 
 def test_a_task_reads_the_source_it_is_bound_to(tokenizer: Any, cache: Make) -> None:
-    a, b = cache([10] * 50), cache([10] * 50)
-    b.tokens = b.tokens + 10_000
+    a, b = cache([10] * 50), cache([10] * 50, first=10_005)
     words = {"train": {"a": {"text": "a"}, "b": {"text": "b"}}}
     batches = build(tokenizer, {"a": a, "b": b}, {"one": CausalLm(data="a"), "two": CausalLm(data="b")}, **words)
     for batch in epoch_of(batches, 0):
@@ -266,9 +264,9 @@ def test_workers_slices_make_up_the_global_batch_and_keep_its_denominators(token
 
 
 def test_records_are_labelled_and_cut_from_the_longer_side(tokenizer: Any, cache: Make) -> None:
-    pairs = cache([40, 2, 3, 0])
-    records = cache([4, 40, 5, 30], labels=np.array([0, 1, 1, 0], np.int32), label_names=("bad", "good"))
-    records.pair_tokens, records.pair_documents = pairs.tokens + 1000, pairs.documents
+    pairs = cache([40, 2, 3, 0], first=1000)
+    columns = {"pair_tokens": pairs.tokens, "pair_documents": pairs.documents}
+    records = cache([4, 40, 5, 30], labels=np.array([0, 1, 1, 0], np.int32), label_names=("bad", "good"), **columns)
     batches = build(tokenizer, records, {"stars": Classification(labels=("good", "bad"))}, max_length=16)
     assert batches.labels == {"stars": ("good", "bad")}
     found = {}
@@ -285,7 +283,7 @@ def test_an_unknown_label_in_validation_names_the_label_the_choices_and_the_plac
     other = cache([5] * 3, labels=np.array([0, 1, 0], np.int32), label_names=("no", "maybe"))
     with pytest.raises(DataError) as caught:
         build(tokenizer, train, {"c": Classification()}, validation_cache=other)
-    assert str(caught.value) == 'validation: record 2: tasks.c.labels: label "maybe" is not one of no, yes'
+    assert str(caught.value) == 'corpus.txt:2: tasks.c.labels: label "maybe" is not one of no, yes'
 
 
 def test_what_cannot_be_trained_on_is_refused(tokenizer: Any, cache: Make) -> None:
@@ -293,9 +291,8 @@ def test_what_cannot_be_trained_on_is_refused(tokenizer: Any, cache: Make) -> No
         build(tokenizer, cache([30, 30, 30]), LM)
     with pytest.raises(DataError, match="gives no rows"):
         build(tokenizer, cache([0, 0]), LM)
-    tokenizer.vocab_size = 50
-    with pytest.raises(DataError, match="not below the vocabulary of 50"):
-        build(tokenizer, cache(LENGTHS), LM).train(0)
+    with pytest.raises(DataError, match="not below the vocabulary of 30000"):
+        build(tokenizer, cache(LENGTHS, first=29_990), LM).train(0)
 
 
 def test_texts_to_predict_are_laid_as_in_training(tokenizer: Any, cache: Make) -> None:
