@@ -1,0 +1,33 @@
+"""Real SIGKILLs at random and at aimed moments: every run ends with the bits of the run that was left in peace."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import killer
+
+TRAINER = Path(__file__).with_name("numpy_trainer.py")
+
+
+def command(run: Path) -> list[str]:
+    return [sys.executable, str(TRAINER), str(run)]
+
+
+def test_runs_that_are_killed_end_bit_identical_to_the_one_that_was_not(tmp_path: Path) -> None:
+    outcomes = killer.campaign(command, tmp_path, runs=2, kills=5, limit=60)
+    assert not [o.differences for o in outcomes if o.differences], killer.table(outcomes)
+    assert sum(len(o.kills) for o in outcomes) >= 8 and sum(o.in_flight for o in outcomes) >= 1, killer.table(outcomes)
+    assert sum(o.rejected for o in outcomes) == 0
+
+
+def test_the_comparison_notices_a_changed_tensor_and_a_step_logged_twice(tmp_path: Path) -> None:
+    expected, _ = killer.reference(command, tmp_path / "a", limit=60)
+    assert killer.differences(killer.fingerprint(tmp_path / "a"), expected) == []
+    other = expected | {"model": {"w": "0" * 64}}
+    assert killer.differences(other, expected) == ["model: w"]
+    with (tmp_path / "a" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 40, "kind": "train", "loss": 1.0}\n')
+    with pytest.raises(AssertionError, match="twice"):
+        killer.fingerprint(tmp_path / "a")
