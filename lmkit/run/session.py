@@ -74,7 +74,7 @@ def train(spec: RunSpec, text: str, material: Material, world: World, *, facts: 
         console.err(f"going on from step {snapshot.step}")
     elif isinstance(spec.model, FromRun):
         _take_over(model, spec.model.from_, console)
-    cut_back(run.path, snapshot.step if snapshot else 0)
+    cut_back(run.path, snapshot.step if snapshot else 0, snapshot.state["evaluated"] if snapshot else None)
     logger = Logger(run.path, say=console.err)
     if logger.fresh:
         logger.text("spec", 0, f"```yaml\n{text}```")
@@ -121,8 +121,8 @@ def train(spec: RunSpec, text: str, material: Material, world: World, *, facts: 
     finally:
         bar.close()
         logger.close()
-    run.finish(state.step, DONE if state.step >= plan.steps else "validation no longer improved")
     _report(spec, text, state, material, world, sum(math.prod(v.shape) for v in variables.values()), samples)
+    run.finish(state.step, DONE if state.step >= plan.steps else "validation no longer improved")
 
 
 def _decision(spec: RunSpec, material: Material, run: RunDirectory, replicas: engine.Replicas) -> Decision:

@@ -1,5 +1,6 @@
 """Joins the loop's snapshots with checkpoints on disk: save, keep the best, and go on from the newest that is whole."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Checkpoints:
         fault: Fault = no_fault,
     ) -> None:
         self._directory, self._best = run / "checkpoints", run / "best"
-        self._keep, self._facts = keep, dict(facts)
+        self._keep, self._facts = keep, json.loads(json.dumps(facts))  # as they come back: lists for tuples
         self._before_save, self._saved, self._say, self._fault = before_save, saved, say, fault
 
     def __call__(self, snapshot: Snapshot, *, best: bool) -> None:
