@@ -16,6 +16,7 @@ from lmkit.data.files import Stop, Warn
 from lmkit.data.sources import read
 from lmkit.data.spec import AnySource
 from lmkit.errors import DataError, Interrupted, Problem
+from lmkit.tasks.classification import label_order
 from lmkit.text.sentences import split_sentences
 from lmkit.text.tokenizer import Tokenizer
 
@@ -165,7 +166,7 @@ class _Writer:
         return [list(islice(ids, len(group))) for group in groups]
 
     def finish(self, mark: str) -> None:
-        names = sorted(self.names, key=_label_order)
+        names = sorted(self.names, key=label_order)
         if self.labelled:
             place = {self.names[name]: i for i, name in enumerate(names)}
             self.columns["labels"] = ColumnWriter(self.folder / "labels.npy", np.int32)
@@ -186,8 +187,3 @@ class _Writer:
     def close(self) -> None:
         for column in self.columns.values():
             column.close()
-
-
-def _label_order(name: str) -> tuple[int, int, str]:
-    whole = name.lstrip("-").isdecimal() and len(name) < 20
-    return (0, int(name), name) if whole else (1, 0, name)
