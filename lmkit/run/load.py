@@ -42,9 +42,7 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, strict:
         tree, text = _file(os.fspath(path), problems, ())
         tree = _override(tree, overrides, problems)
     except yaml_text.Unreadable as error:
-        raise SpecError(*problems, error.problem) from None
-    if problems:
-        raise SpecError(*problems[:MOST_PROBLEMS])
+        raise SpecError(*problems[: MOST_PROBLEMS - 1], error.problem) from None
     problems += secrets(tree)
     spec, found, warnings = validate(tree)
     problems += found + (warnings if strict else [])

@@ -14,7 +14,7 @@ from lmkit.errors import Problem
 from lmkit.run import words
 from lmkit.run.phrases import NAME, Complaint, choices, one_of, shown, wrong_value
 from lmkit.run.spec import RunSpec
-from lmkit.run.tree import Node, Path, child, dotted, plain
+from lmkit.run.tree import UNREADABLE, Node, Path, child, dotted, leaves, plain
 from lmkit.spec import Amount, Spec
 
 ROUNDS = 12
@@ -77,7 +77,18 @@ class _Examination:
         self.problems: list[Problem] = []
         self.broken: set[Path] = set()  # taken out or made up
         self.renamed: dict[Path, Path] = {}  # mended path -> path as written
+        for path, node in leaves(tree):
+            if node.value is UNREADABLE:
+                self._forget(path)
         self.edits: list[Callable[[], Any]] = []  # what mends the data, done when everything is noted
+
+    def _forget(self, path: Path) -> None:
+        """Leaves out the mapping entry around a value whose text was refused; that was said already."""
+        while path and not isinstance(path[-1], str):
+            path = path[:-1]
+        if path and not self.is_broken(path):
+            at(self.data, path[:-1]).pop(path[-1])
+            self.broken.add(path)
 
     # ---- where things stand
 

@@ -8,7 +8,7 @@ import yaml
 
 from lmkit.errors import Problem
 from lmkit.run.scalars import scalar
-from lmkit.run.tree import Node, Path, dotted
+from lmkit.run.tree import UNREADABLE, Node, Path, dotted
 
 LOADER = getattr(yaml, "CLoader", yaml.SafeLoader)  # only its parser runs: events, no objects
 DEEPEST = 32
@@ -110,11 +110,15 @@ class _Reader:
         self.problems.append(Problem(what, dotted(path), self._at(event)))
 
     def _node(self, event: Any, path: Path, depth: int) -> Node:
+        node = self._untagged(event, path, depth)
+        return Node(UNREADABLE, node.at) if path and getattr(event, "tag", None) is not None else node
+
+    def _untagged(self, event: Any, path: Path, depth: int) -> Node:
         if depth > DEEPEST:
             raise Unreadable(f"nested deeper than {DEEPEST} levels", self._at(event), dotted(path[:3]) + "...")
         if isinstance(event, yaml.AliasEvent):
             self._refuse(f"anchors and aliases (*{event.anchor}) are not supported; write the value out, or use extends", event, path)
-            return Node(None, self._at(event))
+            return Node(UNREADABLE, self._at(event))
         if event.anchor is not None:
             self._refuse(f"anchors and aliases (&{event.anchor}) are not supported; write the value out, or use extends", event, path)
         if event.tag is not None:
@@ -165,15 +169,18 @@ class _Reader:
                 value = scalar(event.value)
             except ValueError as error:
                 self._refuse(str(error), event, path)
-                value = None
+                value = UNREADABLE
         elif found := NOT_TEXT.search(value):
             offset = len(self.text[: event.start_mark.index].encode())
             self._refuse(f"the text at byte {offset} holds U+{ord(found.group()):04X}, which is no character; remove it", event, path)
+            value = UNREADABLE
         return Node(value, self._at(event), quoted=quoted)
 
     def _syntax(self, error: Any) -> Unreadable:
         lines = LINE_END.split(self.text)
         what, mark = explain(error, lines)
+        if "invalid Unicode" in what:
+            what += f" (byte {len(self.text[: error.problem_mark.index].encode())})"
         line = lines[mark.line] if mark.line < len(lines) else ""
         start = max(0, mark.column - 60)
         shown = line[start : start + 100].replace("\t", " ")
@@ -200,6 +207,9 @@ def explain(error: Any, lines: list[str]) -> tuple[str, Any]:
         return "a quote that is never closed opens here", opened
     if "expected ':'" in problem:
         return "a colon is missing; write key: value", opened
+    above = next((i for i in range(mark.line - 1, -1, -1) if lines[i].strip() and not lines[i].lstrip().startswith("#")), 0)
+    if "mapping values are not allowed" in problem and mark.line and ":" not in lines[above] and not lines[above].lstrip().startswith("-"):
+        return "a colon is missing; write key: value", _Mark(above, len(lines[above]) - len(lines[above].lstrip()))
     if "mapping values are not allowed" in problem:
         return "a colon is not possible here: the line above lacks its colon or is indented differently, or the text needs quotes", mark
     if "',' or" in problem:
@@ -209,6 +219,8 @@ def explain(error: Any, lines: list[str]) -> tuple[str, Any]:
     if "cannot start any token" in problem:
         character = near[mark.column : mark.column + 1]
         return f"text cannot begin with {character}; put it in quotes", mark
+    if "invalid Unicode" in problem:
+        return "an escape of an invalid Unicode character; write the character itself", mark
     if "escape" in problem:
         return "a \\ escape that is no character; write \\\\ for a backslash, or use single quotes", mark
     if "anchor" in context or "alias" in context:
