@@ -7,7 +7,8 @@ import numpy as np
 
 from lmkit.text.units import cut
 
-PART = 8192  # characters; long documents would be one unbearably long word list for the trainers
+PART = 8192  # characters
+UNBROKEN = 1024  # characters; trainers take time quadratic in the length of a word
 
 
 def sample(texts: Iterable[str], limit: int) -> list[str]:
@@ -15,7 +16,7 @@ def sample(texts: Iterable[str], limit: int) -> list[str]:
     kept: list[str] = []
     held, stride, number = 0, 1, 0
     for text in texts:
-        for part in cut(text, PART):
+        for part in _short(text):
             if number % stride == 0:
                 kept.append(part)
                 held += len(part)
@@ -24,6 +25,14 @@ def sample(texts: Iterable[str], limit: int) -> list[str]:
                     held, stride = sum(map(len, kept)), stride * 2
             number += 1
     return kept
+
+
+def _short(text: str) -> Iterator[str]:
+    for part in cut(text, PART):
+        if len(part) <= 2 * PART:
+            yield part
+        else:  # no white space for a long way
+            yield from (part[at : at + UNBROKEN] for at in range(0, len(part), UNBROKEN))
 
 
 def codepoints(text: str) -> np.ndarray:

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-# Unicode White_Space as the tokenizers library knows it; Python's \s also has U+001C..U+001F.
-SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-UNIT = re.compile(f"[{SPACE}]*[^{SPACE}]+|[{SPACE}]+")
-SEAM = re.compile(f"(?<=[^{SPACE}])[{SPACE}]")
+# Unicode White_Space as the tokenizers library knows it; Python's \s also has U+001C..U+001F. U+0085 is a blank to GPT-2's words
+# and nothing at all to BERT's, so no cut is made before it inside a word, nor after it.
+SPACE = "\t-\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+EITHER = "\x85"
+UNIT = re.compile(f"[{SPACE}{EITHER}]*[^{SPACE}]*[^{SPACE}{EITHER}]|[{SPACE}{EITHER}]+")
+SEAM = re.compile(f"(?<=[^{SPACE}{EITHER}])[{SPACE}]")
 FULL = 2**21  # ids remembered before the table starts over: about 0.2 GB with its keys
 
 
