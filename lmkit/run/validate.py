@@ -111,7 +111,7 @@ class _Examination:
         if self.is_broken(path):
             return
         node, reached = self.node(path)
-        where = node.at if reached == path and not key else node.section_at
+        where = node.section_at if key or reached != path else node.at
         self.problems.append(Problem(what, dotted(path), where))
 
     def is_broken(self, path: Path) -> bool:
@@ -173,7 +173,8 @@ class _Examination:
         here = words.walk(location)[0]
         known = list(dict.fromkeys(name for cls in here for name in words.fields(cls)))
         near = words.nearest(key, known)
-        elsewhere = [home for home in words.homes(key) if home != dotted(locate(location, self.data))]
+        called = words.SYNONYMS.get(key, key)
+        elsewhere = [home for home in words.homes(called) if home != dotted(locate(location, self.data))]
         siblings = words.walk(location[:-1])[0] if location else []
         beside = list(dict.fromkeys(words.tag(cls).strip("<>") for cls in siblings if key in words.fields(cls) and cls not in here))
         chooser = next((k for k in parent if k in words.CHOSEN_BY_KEY and k != key), None)
@@ -181,9 +182,9 @@ class _Examination:
             self.note(path, f"{chooser} and {key} exclude each other here; keep one", key=True)
         elif beside:
             self.note(path, f"does not go with {parent.get('kind') or chooser or 'this'}; it belongs to {' or '.join(beside)}", key=True)
-        elif elsewhere and words.SYNONYMS.get(key) not in known:
+        elif elsewhere and called not in known:
             places = " or ".join(home or "the top level" for home in elsewhere[:3])
-            self.note(path, f"unknown key here; it belongs under {places}", key=True)
+            self.note(path, f"unknown key here; {'it' if called == key else called} belongs under {places}", key=True)
         elif near:
             self.note(path, f"unknown key; did you mean {' or '.join(near)}?", key=True)
             if len(near) == 1 and near[0] not in parent and parent[key] is not None:
@@ -267,11 +268,11 @@ class _Examination:
         for location, _, branch in written:
             for rule in branch.rules():
                 for key, what in self._heard(rule):
-                    self.note(self._joined(location, key), what)
+                    self._note_rule(self._joined(location, key), what)
         aside, self.problems = self.problems, []
         for location, _, branch in written:
             for key, what in self._heard(branch.warnings):
-                self.note(self._joined(location, key), what)
+                self._note_rule(self._joined(location, key), what)
         warnings, self.problems = self.problems, aside
         return warnings
 
@@ -282,6 +283,9 @@ class _Examination:
                 here = (*path, key)
                 if broken == here or (broken[:-1] == here and isinstance(branch.__dict__.get(key), dict)):
                     branch.__dict__.pop("from_" if key == "from" else key, None)
+
+    def _note_rule(self, path: Path, what: str) -> None:
+        self.note(path, what, key=isinstance(self.node(path)[0].value, dict))
 
     def _heard(self, rule: Any) -> list[tuple[str, str]]:
         try:
