@@ -1,5 +1,6 @@
 """The engine on TensorFlow: compiled functions, gradients, replicas and variables; a later jax.py offers the same functions."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,8 +65,8 @@ def value_and_grad(function: Callable[[], tuple[Tensor, Any]], variables: Sequen
     return scalar, rest, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
-def fused(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Runs `function(*tensors) -> tensor` as one small XLA kernel inside a plain graph, forward and backward.
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs `function(*tensors) -> tensor or tuple` as one small XLA kernel inside a plain graph, forward and backward.
 
     The backward kernel computes the function again from its inputs, so nothing between them is stored. The function must be
     pure: no variables, no Python state. Outside a compiled graph, inside a whole-step XLA program, or on symbolic Keras
@@ -73,12 +74,12 @@ def fused(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """
     forward = tf.function(function, jit_compile=True, autograph=False)
 
-    def backward_function(floats: tuple[int, ...], upstream: Tensor, *tensors: Tensor) -> list[Tensor]:
+    def backward_function(floats: tuple[int, ...], upstream: tuple[Tensor, ...], *tensors: Tensor) -> list[Tensor]:
         sources = [tensors[i] for i in floats]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            value = function(*tensors)
-        return tape.gradient(value, sources, output_gradients=upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            values = tf.nest.flatten(function(*tensors))
+        return tape.gradient(values, sources, output_gradients=list(upstream), unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     backward = tf.function(backward_function, jit_compile=True, autograph=False)
 
@@ -86,13 +87,14 @@ def fused(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def kernel(*tensors: Tensor) -> Any:
         floats = tuple(i for i, tensor in enumerate(tensors) if tensor.dtype.is_floating)
 
-        def gradient(upstream: Tensor) -> list[Tensor | None]:
+        def gradient(*upstream: Tensor) -> list[Tensor | None]:
             by_index = dict(zip(floats, backward(floats, upstream, *tensors), strict=True))
             return [by_index.get(i) for i in range(len(tensors))]
 
         return forward(*tensors), gradient
 
-    def call(*tensors: Tensor) -> Tensor:
+    @functools.wraps(function)
+    def call(*tensors: Tensor) -> Any:
         if getattr(_tracing, "mode", None) != "graph" or any(isinstance(t, keras.KerasTensor) for t in tensors):
             return function(*tensors)
         return kernel(*(tf.convert_to_tensor(tensor) for tensor in tensors))

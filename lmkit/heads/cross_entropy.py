@@ -4,18 +4,23 @@ from typing import Any
 
 from keras import ops
 
+from lmkit.engine.tensorflow import fused
 
+
+@fused
 def cross_entropy(logits_NV: Any, labels_N: Any) -> tuple[Any, Any]:
     """-log softmax(logits)[label], float32 [N], and whether no class scores higher than the label, float32 [N].
 
-    Labels must be in range even where they have no weight: XLA gives NaN for one that is not.
+    Labels must be in range, which data/ sees to: another is not noticed here and trains towards nothing.
     """
     logits = ops.cast(logits_NV, "float32")
-    highest = ops.max(logits, axis=-1)
-    total = ops.sum(ops.exp(logits - ops.expand_dims(highest, -1)), axis=-1)
-    chosen = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(labels_N, -1), axis=-1), -1)
-    correct = ops.cast(ops.greater_equal(chosen, highest), "float32")
-    return ops.log(total) + highest - chosen, correct
+    # The gradient does not depend on what is subtracted; a comparison picks the label in the same pass, where a gather scatters back.
+    below_highest = ops.subtract(logits, ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True)))
+    classes = ops.expand_dims(ops.arange(ops.shape(logits)[-1], dtype="int32"), 0)
+    here = ops.equal(ops.expand_dims(ops.cast(labels_N, "int32"), -1), classes)
+    chosen = ops.sum(ops.where(here, below_highest, 0.0), axis=-1)
+    total = ops.sum(ops.exp(below_highest), axis=-1)
+    return ops.subtract(ops.log(total), chosen), ops.cast(ops.greater_equal(chosen, 0.0), "float32")
 
 
 def row_losses(logits_NV: Any, labels: Any, weights: Any) -> dict[str, Any]:

@@ -69,6 +69,17 @@ def test_recomputing_changes_no_gradient(xla, dense):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_a_fused_function_can_be_recomputed_and_give_several_values(dense):
+    both = engine.fused(lambda x: (ops.tanh(x), ops.square(x)))
+
+    def block(x):
+        tanh, square = both(dense(x))
+        return tanh * 2 + square
+
+    for a, b in zip(gradients(engine.recompute(block), dense, xla=False), gradients(block, dense, xla=True), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_rows_that_an_embedding_meets_twice_are_summed_in_one_dense_gradient():
     table = keras.layers.Embedding(6, 2)
     table.build()
