@@ -130,13 +130,13 @@ def bounds(annotation: Any, metadata: Iterable[Any] = ()) -> dict[str, float]:
 
 def range_text(found: dict[str, float]) -> str:
     """`{"ge": 0, "lt": 1}` -> `from 0 to below 1`."""
-    low = f"from {found['ge']:g}" if "ge" in found else f"above {found['gt']:g}" if "gt" in found else ""
-    high = f"to {found['le']:g}" if "le" in found else f"below {found['lt']:g}" if "lt" in found else ""
-    if low and not high:
-        return f"of {found['ge']:g} or more" if "ge" in found else low
+    bound = {name: str(int(value)) if float(value).is_integer() else f"{value:g}" for name, value in found.items()}
+    low = f"from {bound['ge']}" if "ge" in bound else f"above {bound['gt']}" if "gt" in bound else ""
+    high = f"to {bound['le']}" if "le" in bound else f"below {bound['lt']}" if "lt" in bound else ""
     if low and high:
-        return f"{low} {'to ' if high.startswith('below') and low.startswith('from') else 'and ' if high.startswith('below') else ''}{high}"
-    return high
+        joint = " " if high.startswith("to") else " to " if "ge" in bound else " and "
+        return f"{low}{joint}{high}"
+    return f"of {bound['ge']} or more" if "ge" in bound else low or high
 
 
 def distance(a: str, b: str) -> int:

@@ -15,6 +15,8 @@ DEEPEST = 32
 LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+NO_CHARACTER = re.compile("[\0\ud800-\udfff]")  # what an escape may not make
+
 Place = Callable[[int, int], str]  # (line, column), both from 1 -> where
 
 
@@ -170,7 +172,7 @@ class _Reader:
             except ValueError as error:
                 self._refuse(str(error), event, path)
                 value = UNREADABLE
-        elif found := NOT_TEXT.search(value):
+        elif found := NO_CHARACTER.search(value):
             offset = len(self.text[: event.start_mark.index].encode())
             self._refuse(f"the text at byte {offset} holds U+{ord(found.group()):04X}, which is no character; remove it", event, path)
             value = UNREADABLE
