@@ -1,6 +1,7 @@
 """Every kind of tokenizer: what comes back is what went in, and the facts about ids are true."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_a_vocabulary_has_as_many_rows_as_asked_and_the_file_remembers(tmp_path)
         made.save(tmp_path / "tokenizer.json")
         again = load_tokenizer(tmp_path)
         assert (again.vocab_size, again.unused, again.hash) == (5000, made.unused, made.hash)
-        ids = made.encode(CORPUS + ["<unused0> <unused7>"], specials=False)
+        ids = made.encode([*CORPUS, "<unused0> <unused7>"], specials=False)
         assert max(map(max, ids)) < 5000 - made.unused
         assert made.decode([4999, 4998]) == ""
 
@@ -133,7 +134,7 @@ def test_word_starts_are_the_words():
         starts = made.word_start[ids]
         starts[0] = True
         edges = [*np.flatnonzero(starts), len(ids)]
-        found = [made.decode(ids[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+        found = [made.decode(ids[a:b]) for a, b in pairwise(edges)]
         if kind == "bpe":  # " 春" may be one word with its blank
             assert "".join(found) == text
             assert found[:6] == words[:6]
