@@ -200,8 +200,8 @@ def corrupted(raw):
 
 
 def a_record_ends(raw, prefix):
-    """Whether the prefix ends with a record, or in CSV looks so: between the two halves of a doubled quote."""
-    return raw[len(prefix) :].startswith(b"\n") or (prefix.endswith(b'"') and raw[len(prefix) :].startswith(b'"'))
+    """Whether the prefix ends with a record, or in CSV looks so: an empty last field, or half of a doubled quote."""
+    return raw[len(prefix) :].startswith(b"\n") or prefix.endswith(b",") or (prefix.endswith(b'"') and raw[len(prefix) :].startswith(b'"'))
 
 
 def fixtures():
