@@ -87,7 +87,13 @@ class Builtin(Source):
     builtin: Literal["python_reference"] = Field(description="The language reference inside every CPython (pydoc_data.topics).")
 
 
-_SOURCES = {
+class Holdout(Spec):
+    """Validation text taken out of data.train: whole documents, or the tail where there is only one."""
+
+    holdout: Fraction = Field(gt=0, lt=1, examples=["1%"], description="Share of the documents (or of the only document's tokens).")
+
+
+_SOURCES: dict[str, type[Spec]] = {
     "text": TextFiles,
     "jsonl": JsonLines,
     "csv": Csv,
@@ -96,38 +102,35 @@ _SOURCES = {
     "huggingface": HuggingFace,
     "builtin": Builtin,
 }
+_CHOSEN = {"holdout": Holdout, **_SOURCES}
 
 
 def _which(value: Any) -> str:
     if isinstance(value, dict):
-        found = [key for key in _SOURCES if key in value]
-        return f"<{found[0]}>" if found else "missing"
-    return next((f"<{key}>" for key, cls in _SOURCES.items() if isinstance(value, cls)), "missing")
+        return next((f"<{key}>" for key in _CHOSEN if key in value), "missing")
+    return next((f"<{key}>" for key, cls in _CHOSEN.items() if isinstance(value, cls)), "missing")
 
 
-AnySource = Annotated[
+_Sources = (
     Annotated[TextFiles, Tag("<text>")]
     | Annotated[JsonLines, Tag("<jsonl>")]
     | Annotated[Csv, Tag("<csv>")]
     | Annotated[Tsv, Tag("<tsv>")]
     | Annotated[Parquet, Tag("<parquet>")]
     | Annotated[HuggingFace, Tag("<huggingface>")]
-    | Annotated[Builtin, Tag("<builtin>")],
-    Discriminator(_which),
-]
+    | Annotated[Builtin, Tag("<builtin>")]
+)
+AnySource = Annotated[_Sources, Discriminator(_which)]
+Validation = Annotated[Annotated[Holdout, Tag("<holdout>")] | _Sources, Discriminator(_which)]
 
 
 def _name_the_only(value: Any) -> Any:
     """`{text: ...}` means one source, called `train`; a mapping of mappings names several."""
-    if isinstance(value, dict) and value and ("columns" in value or not all(isinstance(v, dict | Source) for v in value.values())):
-        return {"train": value}
-    return value
-
-
-class Holdout(Spec):
-    """Validation text taken out of data.train: whole documents, or the tail where there is only one."""
-
-    holdout: Fraction = Field(gt=0, lt=1, examples=["1%"], description="Share of the documents (or of the only document's tokens).")
+    if not isinstance(value, dict) or not value:
+        return value
+    mappings = [isinstance(entry, dict | Source) for entry in value.values()]
+    lone = "columns" in value or not any(mappings) or (any(key in _SOURCES for key in value) and not all(mappings))
+    return {"train": value} if lone else value
 
 
 class Data(Spec):
@@ -136,13 +139,7 @@ class Data(Spec):
     train: Annotated[dict[Name, AnySource], Also(_name_the_only, lambda first: next(iter(first["patternProperties"].values())))] = Field(
         min_length=1, description="One source, or a mapping of named sources.", examples=[{"text": "corpus/*.txt"}]
     )
-    validation: (
-        Annotated[
-            Annotated[Holdout, Tag("<holdout>")] | Annotated[AnySource, Tag("<source>")],
-            Discriminator(lambda v: "<holdout>" if isinstance(v, Holdout) or (isinstance(v, dict) and "holdout" in v) else "<source>"),
-        ]
-        | None
-    ) = Field(None, description="A source, or `{holdout: 1%}` of data.train.")
+    validation: Validation | None = Field(None, description="A source, or `{holdout: 1%}` of data.train.")
     max_length: Count = Field(512, ge=4, description="Tokens in a row, special tokens included.")
     packing: bool | None = Field(
         None, description="Fill rows with several documents kept apart by segment; default: true for causal_lm and masked_lm alone."

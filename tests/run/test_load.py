@@ -128,7 +128,7 @@ def test_the_origin_of_every_value_is_known(tmp_path: Path) -> None:
     assert origins["tasks", "lm", "weight"] == "default"
     assert origins["data", "train", "train", "text"] == "base.yaml:3:22"
     assert origins["data", "train", "train", "sentence"] == "default"
-    assert origins["training", "optimizer", "learning_rate", "peak"] == "base.yaml:7:110"
+    assert origins["training", "optimizer", "learning_rate", "peak"] == "base.yaml:7:116"
 
 
 def model_of(folder: Path, text: str) -> Decoder | Encoder:
