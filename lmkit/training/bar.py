@@ -27,15 +27,13 @@ class Bar:
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
         self._drawn_at = -LINE
         self._drawn = self._due = ""
-        self._loss: list[str] = []
 
     def __call__(self, step: int, total: int, scalars: Mapping[str, float]) -> None:
         """Redraws, or writes a line, when enough time has passed or the last step is done."""
         now = self._clock()
         self._recent.append((now, step))
-        if any(name.endswith("/loss") for name in scalars):  # just after a point of the curves there is nothing to average yet
-            self._loss = [f"loss {scalars['loss']:.4g}"]
-        self._due = self._bar(step, total, self._loss + self._speed(step, total))
+        words = [f"loss {scalars['loss']:.4g}"] if "loss" in scalars else []
+        self._due = self._bar(step, total, words + self._speed(step, total))
         if step >= total or now - self._drawn_at >= (REDRAW if self._is_terminal else LINE):
             self._drawn_at = now
             self._draw()

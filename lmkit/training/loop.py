@@ -68,6 +68,7 @@ class Trainer:
         self._steps_per_epoch, self._clock = steps_per_epoch, clock
         self._peak_tokens = peak_flops / flops_per_token if peak_flops and flops_per_token else None
         self._changed, self._saved_at = False, clock()
+        self._shown: Scalars = {}
         self._seconds, self._timed_tokens = 0.0, 0  # since the last point, compilation, evaluation and saving left out
 
     def train(self) -> RunState:
@@ -111,7 +112,9 @@ class Trainer:
             self._timed_tokens += sum(map(_tokens, group))
         for i, batch in enumerate(group):
             self._account(sums, i, batch)
-        self._hooks.progress(self.state.step, self._plan.steps, self.state.window.figures(self._weights))
+        if self.state.window.steps:  # else the point that was just made stands for the last steps
+            self._shown = self.state.window.figures(self._weights)
+        self._hooks.progress(self.state.step, self._plan.steps, self._shown)
 
     def _account(self, sums: StepSums, i: int, batch: Batch) -> None:
         state = self.state
@@ -124,6 +127,7 @@ class Trainer:
             figures = state.window.figures(self._weights) | {"learning_rate": self._rate_at(state.step), "tokens": state.tokens}
             if self._steps_per_epoch:
                 figures["epoch"] = state.step / self._steps_per_epoch
+            self._shown = figures
             self._hooks.log(state.step, _tagged(tags.TRAIN, figures | self._speed()))
             state.window = Window()
 
