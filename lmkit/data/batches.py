@@ -83,7 +83,7 @@ class Batches:
     ) -> None:
         self._streams, self._epochs, self._seed = streams, epochs, seed
         self._plans = [lru_cache(maxsize=2)(each.plan) for each in epochs]
-        self._turns = Mixture([stream.group.share for stream in streams], mix(seed, 2)) if len(streams) > 1 else None
+        self._turns = Mixture([1.0] * len(streams), mix(seed, 2)) if len(streams) > 1 else None
         self.validation, self.labels = validation, labels
         self.buckets = epochs[0].buckets
         self.batch_size = streams[0].batch_size
@@ -102,9 +102,7 @@ class Batches:
     @property
     def tokens_per_step(self) -> float:
         """Mean tokens of a step, padding not counted, special tokens counted."""
-        share = [stream.group.share for stream in self._streams]
-        means = [self._cells(i) / each.steps for i, each in enumerate(self._epochs)]
-        return float(np.average(means, weights=share))
+        return float(np.mean([self._cells(i) / each.steps for i, each in enumerate(self._epochs)]))
 
     @property
     def shapes(self) -> set[int]:

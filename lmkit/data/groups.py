@@ -14,11 +14,10 @@ class Group:
     tasks: tuple[str, ...]
     layout: Layout
     source: str | None
-    share: float
 
 
 def group_tasks(tasks: Mapping[str, AnyTask]) -> list[Group]:
-    """Groups in the order of their first task; a group's share of the steps is the sum of its tasks' weights.
+    """Groups in the order of their first task; where there are several they take turns, and weights act in the loss alone.
 
     masked_lm joins next_sentence of the same sources (BERT), never classification, whose texts stay whole; a second masked_lm
     hides other tokens and so reads rows of its own.
@@ -40,6 +39,4 @@ def group_tasks(tasks: Mapping[str, AnyTask]) -> list[Group]:
             layout = "pairs" if task.data in paired else "masked"
             number = masked[layout, task.data] = masked.get((layout, task.data), -1) + 1
         members.setdefault((layout, task.data, number), []).append(name)
-    return [
-        Group(tuple(names), layout, source, sum(tasks[name].weight for name in names)) for (layout, source, _), names in members.items()
-    ]
+    return [Group(tuple(names), layout, source) for (layout, source, _), names in members.items()]

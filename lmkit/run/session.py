@@ -130,7 +130,10 @@ def _decision(spec: RunSpec, material: Material, run: RunDirectory, replicas: en
     stored = run.notes.get("decisions") or newest_facts(run.path).get("decisions")
     if stored:
         return Decision(**stored)
-    decision = decide(spec.training, spec.runtime, body_of(spec), rows=material.batches.batch_size, replicas=replicas)
+    rows = material.batches.batch_size * spec.data.max_length
+    flops = flops_of(spec, material.tokenizer.vocab_size)["training"] * material.batches.tokens_per_step / replicas.count
+    width = body_of(spec).hidden_size
+    decision = decide(spec.training, spec.runtime, rows=rows // replicas.count, width=width, flops=flops, replicas=replicas.count)
     run.note(decisions=asdict(decision))
     return decision
 

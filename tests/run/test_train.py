@@ -1,0 +1,213 @@
+"""A whole life of a run, as the user lives it: train, stop, go on, evaluate, predict, generate, fine-tune."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from lmkit.cli import main
+
+ROOT = Path(__file__).parents[2]
+DECODER, ENCODER = (str(ROOT / "model_configs" / f"debug-{kind}.yaml") for kind in ("decoder", "encoder"))
+CLOCK = {"tokens_per_second", "peak_share", "seconds"}
+
+
+def lmkit(*arguments: str) -> int:
+    return main(list(arguments))
+
+
+def tensors(run: Path) -> dict[str, np.ndarray]:
+    newest = sorted((run / "checkpoints").glob("step-*"))[-1]
+    return {name: value for file in sorted(newest.glob("*.safetensors")) for name, value in load_file(file).items()}
+
+
+def series(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in CLOCK} for line in lines]
+
+
+def same(one: Path, other: Path) -> None:
+    a, b = tensors(one), tensors(other)
+    assert a.keys() == b.keys()
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert series(one) == series(other)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def decoder(home: Path) -> Path:
+    run = home / "decoder"
+    assert lmkit("train", DECODER, "--run-dir", str(run)) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def encoder(home: Path) -> Path:
+    run = home / "encoder"
+    assert lmkit("train", ENCODER, "--run-dir", str(run)) == 0
+    return run
+
+
+def test_a_run_directory_holds_all_that_the_run_is(decoder: Path) -> None:
+    found = {path.name for path in decoder.iterdir()}
+    assert {"spec.yaml", "resolved.yaml", "tokenizer.json", "checkpoints", "best", "tensorboard", "metrics.jsonl", "report.md"} <= found
+    assert (decoder / "spec.yaml").read_text() == Path(DECODER).read_text()
+    losses = [line["loss"] for line in series(decoder) if line["kind"] == "train"]
+    assert len(losses) == 20 and losses[-1] < losses[0]
+
+
+def test_a_finished_run_is_left_alone(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = series(decoder)
+    assert lmkit("train", DECODER, "--run-dir", str(decoder)) == 0
+    assert "already finished" in capsys.readouterr().out
+    assert series(decoder) == before
+
+
+def test_another_spec_is_refused_key_by_key(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lmkit("train", DECODER, "--run-dir", str(decoder), "model.hidden_size=48") == 2
+    said = capsys.readouterr().err
+    assert "model.hidden_size" in said and "32" in said and "48" in said and "--from-scratch" in said
+
+
+def test_a_longer_run_goes_on_from_the_shorter_one(decoder: Path, home: Path) -> None:
+    short, constant = home / "short", "training.optimizer.learning_rate=1e-3"
+    assert lmkit("train", DECODER, "--run-dir", str(short), constant, "training.steps=8", "training.evaluate_every=4 steps") == 0
+    assert lmkit("train", DECODER, "--run-dir", str(short), constant, "training.steps=16", "training.evaluate_every=4 steps") == 0
+    straight = home / "straight"
+    assert lmkit("train", DECODER, "--run-dir", str(straight), constant, "training.steps=16", "training.evaluate_every=4 steps") == 0
+    same(short, straight)
+
+
+def start(spec: str, run: Path, *overrides: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    command: Sequence[str] = [sys.executable, "-m", "lmkit.cli", "train", spec, "--run-dir", str(run), *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(home: Path) -> None:
+    more = ("training.steps=400", "training.evaluate_every=100 steps", "runtime.steps_per_call=1")
+    straight, stopped = home / "unstopped", home / "stopped"
+    process = start(ENCODER, stopped, *more)
+    while (
+        process.poll() is None
+        and len((stopped / "metrics.jsonl").read_text().splitlines() if stopped.exists() and (stopped / "metrics.jsonl").exists() else "")
+        < 8
+    ):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 75, said
+    assert "the same command continues" in said and "SIGTERM" in said
+    assert lmkit("train", ENCODER, "--run-dir", str(stopped), *more) == 0
+    assert lmkit("train", ENCODER, "--run-dir", str(straight), *more) == 0
+    same(stopped, straight)
+
+
+def test_evaluate_repeats_the_last_validation(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lmkit("evaluate", str(decoder), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    best = min((line for line in series(decoder) if line["kind"] == "validation"), key=lambda line: line["loss"])
+    assert found["step"] == best["step"]
+    assert found["figures"]["loss"] == pytest.approx(best["loss"], rel=2e-2 if found["figures"] else 0)
+    assert found["figures"]["lm/bits_per_byte"] > 0
+
+
+def test_generate_continues_prompts_reproducibly(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def once() -> str:
+        assert lmkit("generate", str(decoder), "The with statement", "--max-tokens", "12", "--seed", "3") == 0
+        return capsys.readouterr().out
+
+    first = once()
+    assert first == once() and len(first) > len("The with statement")
+
+
+def test_predict_fills_masks(encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lmkit("predict", str(encoder), "--text", "the value of the [MASK] is a list.", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)["mlm"]
+    assert len(answer["masks"]) == 1 and "[MASK]" not in answer["filled"]
+    shares = [found["probability"] for found in answer["masks"][0]]
+    assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1
+    assert lmkit("predict", str(encoder), "--text", "no place to fill") == 3
+    assert "[MASK]" in capsys.readouterr().err
+
+
+def reviews(path: Path, rows: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    words = {"good": ["list", "tuple", "value", "class"], "bad": ["error", "raise", "except", "delete"]}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["body", "stars"])
+        for _ in range(rows):
+            label = ("good", "bad")[generator.integers(2)]
+            writer.writerow([" ".join(generator.choice(words[label], 6)), label])
+
+
+def test_an_encoder_is_fine_tuned_to_classify(encoder: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reviews(home / "train.csv", 200, 0)
+    reviews(home / "dev.csv", 40, 1)
+    spec = home / "reviews.yaml"
+    spec.write_text(f"""
+name: reviews
+model: {{from: {encoder}, freeze: [embeddings]}}
+data:
+  train: {{csv: {home}/train.csv, columns: {{text: body, label: stars}}}}
+  validation: {{csv: {home}/dev.csv, columns: {{text: body, label: stars}}}}
+  max_length: 16
+tasks:
+  stars: {{kind: classification, labels: auto, pooling: first, metrics: [accuracy, f1]}}
+training:
+  epochs: 8
+  batch_size: 16
+  optimizer: {{kind: adamw, learning_rate: {{kind: cosine, peak: 3e-3, warmup: 10%}}, layer_decay: 0.9}}
+  early_stopping: {{monitor: stars/f1, patience: 8}}
+""")
+    run = home / "reviews"
+    assert lmkit("train", str(spec), "--run-dir", str(run)) == 0
+    said = capsys.readouterr().err
+    assert "heads dropped: mlm, nsp" in said and "heads new: stars" in said
+    base, tuned = tensors(encoder), tensors(run)
+    assert np.array_equal(base["embeddings.token.embedding"], tuned["embeddings.token.embedding"]), "frozen"
+    assert not any(name.startswith("embeddings.") and "/" in name for name in tuned), "frozen weights have no slots"
+    assert not np.array_equal(base["encoder.layers.0.attention.query.kernel"], tuned["encoder.layers.0.attention.query.kernel"])
+    assert lmkit("evaluate", str(run), "--json") == 0
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert figures["stars/accuracy"] > 0.9 and figures["stars/f1"] > 0.9
+
+    whole, part = home / "out.jsonl", home / "part.csv"
+    assert lmkit("predict", str(run), "--input", str(home / "dev.csv"), "--output", str(whole)) == 0
+    rows = [json.loads(line) for line in whole.read_text().splitlines()]
+    with (home / "dev.csv").open() as file:
+        sent = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == [row["body"] for row in sent]
+    assert sum(row["stars"]["label"] == row_sent["stars"] for row, row_sent in zip(rows, sent, strict=True)) / len(rows) == pytest.approx(
+        figures["stars/accuracy"]
+    )
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["body"])
+        writer.writeheader()
+        writer.writerow({"body": sent[7]["body"]})
+    assert lmkit("predict", str(run), "--input", str(part), "--output", "-") == 0
+    alone = json.loads(capsys.readouterr().out)
+    for label, share in rows[7]["stars"]["probabilities"].items():
+        assert alone["stars"]["probabilities"][label] == pytest.approx(share, abs=1e-5), "no prediction depends on its batch"
+
+
+def test_a_run_that_does_not_exist_is_never_begun_by_asking_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in (["evaluate"], ["predict", "--text", "a"], ["generate"]):
+        arguments = [verb[0], str(home / "decodr"), *verb[1:], *(["The"] if verb == ["generate"] else [])]
+        assert lmkit(*arguments) == 4
+        assert "decoder" in capsys.readouterr().err, "the runs beside it are named"
+    assert not (home / "decodr").exists()
