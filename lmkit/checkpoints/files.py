@@ -139,6 +139,20 @@ def write_file(path: Path, data: bytes | str) -> None:
             raise
 
 
+def place(path: Path, write: Callable[[Path], None]) -> None:
+    """As `write_file`, for content that only `write(path)` can put into a file."""
+    temporary = path.with_name(f".tmp-{os.getpid()}")
+    with machine_errors(f"cannot write {path.name}", path):
+        try:
+            write(temporary)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            Disk().rename(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
 def sweep(directory: Path) -> None:
     """Removes what a killed process left half-written or half-deleted; only for who holds the run's lock."""
     for path in directory.iterdir() if directory.is_dir() else ():

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lmkit.checkpoints.files import place
 from lmkit.run.body import with_body
 from lmkit.run.console import Console
 from lmkit.run.directory import RunDirectory, open_run
@@ -60,7 +61,7 @@ def _tokenizer(spec: RunSpec, run: RunDirectory, stop: Callable[[], bool], conso
     if run.tokenizer.exists():
         return load_tokenizer(run.tokenizer)
     tokenizer = tokenizer_of(spec, say=console.err, stop=stop)
-    tokenizer.save(run.tokenizer)
+    place(run.tokenizer, tokenizer.save)
     return tokenizer
 
 
