@@ -88,6 +88,11 @@ class Tokenizer:
         piece = self._pieces[index]
         return "<unused>" if piece is None else readable(piece, self._byte_level and index not in self.specials)
 
+    @property
+    def spaced(self) -> bool:
+        """Whether pieces carry no blanks, so that a reader wants one between them (wordpiece)."""
+        return self._scheme == "wordpiece"
+
     @cached_property
     def word_start(self) -> np.ndarray:
         """bool[V]: the id begins a word (a punctuation mark and a Chinese character are words)."""

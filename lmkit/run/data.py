@@ -1,0 +1,146 @@
+"""`lmkit data`: reads everything, counts it, and shows rows as the model sees them; nothing is trained but the tokenizer."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lmkit.data.cache import Cache
+from lmkit.data.documents import Documents, all_documents, hold_out
+from lmkit.data.spec import Holdout
+from lmkit.run.body import with_body
+from lmkit.run.console import Console
+from lmkit.run.examples import Painter, show_row
+from lmkit.run.load import load
+from lmkit.run.material import CACHE, Material, material, tokenizer_of
+from lmkit.run.signals import watch
+from lmkit.run.spec import RunSpec
+from lmkit.run.train import RUNS
+from lmkit.tasks.spec import CausalLm
+from lmkit.text.tokenizer import Tokenizer
+
+SEARCH = 64  # steps among which a batch of every task is looked for
+
+
+def data(spec: Path, *, overrides: Sequence[str], examples: int, console: Console) -> int:
+    """Prints counts of documents, tokens, labels and rows, the tokenizer's facts, warnings, and `examples` rows of each batch kind.
+
+    Raises SpecError, DataError with the place of the first bad record, Interrupted.
+    """
+    loaded = load(spec, overrides)
+    for warning in loaded.warnings:
+        console.err(f"warning: {warning}")
+    resolved = with_body(loaded.spec)
+    with watch(console.err) as stop:
+        tokenizer = tokenizer_of(resolved, say=console.err, stop=stop)
+        stuff = material(resolved, tokenizer=tokenizer, cache=RUNS / CACHE, say=console.err, stop=stop)
+        for line in facts(resolved, stuff):
+            console.out(line)
+        repeated = repeats(*_split(resolved, stuff.caches))
+        if repeated:
+            console.err(f"warning: {repeated}")
+        for line in rows(resolved, stuff, examples, Painter(console.is_terminal and not console.environment.get("NO_COLOR"))):
+            console.out(line)
+    return 0
+
+
+def facts(spec: RunSpec, stuff: Material) -> Iterator[str]:
+    """What was read, the vocabulary, and the rows that are made of it."""
+    for name, cache in stuff.caches.items():
+        yield from _source(name, cache, spec.data.max_length)
+    yield from _vocabulary(stuff.tokenizer, stuff.caches)
+    described = stuff.batches.describe()
+    for part in ("train", "validation"):
+        for group in described[part]:
+            lengths = ", ".join(f"{count:,} of {length}" for length, count in group["batches"].items())
+            yield (
+                f"{part} {', '.join(group['tasks'])}: {group['rows']:,} rows, {group['tokens']:,} tokens with special ones, "
+                f"{group['padding']:.1%} padding; batches by row length: {lengths}"
+            )
+    steps, tokens = described["steps_per_epoch"], described["tokens_per_step"]
+    yield f"one epoch: {steps:,} steps of {spec.training.batch_size} rows, {tokens:,.0f} tokens each"
+
+
+def _source(name: str, cache: Cache, max_length: int) -> Iterator[str]:
+    lengths = np.diff(cache.documents)
+    tokens = len(cache.tokens) + (len(cache.pair_tokens) if cache.pair_tokens is not None else 0)
+    yield (
+        f"{name}: {len(cache):,} documents in {len(cache.files):,} file{'s' if len(cache.files) != 1 else ''}, {cache.bytes:,} bytes, "
+        f"{tokens:,} tokens, {cache.bytes / tokens:.2f} bytes a token"
+    )
+    over, median = int((lengths > max_length).sum()), int(np.median(lengths))
+    yield f"  tokens a document: {lengths.min():,} to {lengths.max():,}, median {median:,}; {over:,} longer than {max_length}"
+    if cache.sentences is not None:
+        yield f"  {len(cache.sentences) - 1:,} sentences, {len(cache.tokens) / (len(cache.sentences) - 1):.1f} tokens each"
+    if cache.labels is not None:
+        counts = np.bincount(cache.labels, minlength=len(cache.label_names))
+        yield "  labels: " + ", ".join(f"{label} {n:,} ({n / len(cache):.1%})" for label, n in zip(cache.label_names, counts, strict=True))
+    for reason, count in cache.skipped.items():
+        yield f"  left out: {count:,} {reason}"
+
+
+def _vocabulary(tokenizer: Tokenizer, caches: Mapping[str, Cache]) -> Iterator[str]:
+    counts = np.zeros(tokenizer.vocab_size, np.int64)
+    for cache in caches.values():
+        for column in (cache.tokens, cache.pair_tokens):
+            for start in range(0, 0 if column is None else len(column), 2**24):
+                assert column is not None
+                counts += np.bincount(column[start : start + 2**24], minlength=tokenizer.vocab_size)
+    ordinary = counts[[i for i in range(tokenizer.vocab_size) if i not in tokenizer.specials]]
+    yield (
+        f"vocabulary: {tokenizer.vocab_size:,} rows, {len(ordinary):,} pieces, of which {int((ordinary == 0).sum()):,} never occur here"
+        + (f", {tokenizer.unused:,} rows without a piece" if tokenizer.unused else "")
+    )
+    if tokenizer.unk >= 0 and counts[tokenizer.unk]:
+        yield f"  unknown: {int(counts[tokenizer.unk]):,} tokens ({counts[tokenizer.unk] / counts.sum():.3%})"
+
+
+def _split(spec: RunSpec, caches: Mapping[str, Cache]) -> tuple[list[Documents], list[Documents]]:
+    """Documents for training and for validation, as the batches divide them."""
+    pool = [all_documents(name, caches[name]) for name in spec.data.train]
+    if isinstance(spec.data.validation, Holdout):
+        pairs = [hold_out(documents, spec.data.validation.holdout) for documents in pool]
+        return [kept for kept, _ in pairs], [held for _, held in pairs]
+    return pool, [all_documents("validation", caches["validation"])] if "validation" in caches else []
+
+
+def repeats(train: Sequence[Documents], validation: Sequence[Documents]) -> str:
+    """A sentence when documents for validation stand in the training text too, else nothing."""
+    held = {digest: where for documents in validation for digest, where in _digests(documents)}
+    if not held:
+        return ""
+    found = {digest: where for documents in train for digest, where in _digests(documents) if digest in held}
+    if not found:
+        return ""
+    digest, where = next(iter(found.items()))
+    return (
+        f"{len(found):,} of {len(held):,} different validation documents are in the training data too, for example {held[digest]} = {where}"
+    )
+
+
+def _digests(documents: Documents) -> Iterator[tuple[bytes, str]]:
+    cache = documents.cache
+    for number, begin, end in zip(documents.number, documents.begin, documents.end, strict=True):
+        digest = hashlib.blake2b(cache.tokens[begin:end].tobytes(), digest_size=12)
+        if cache.pair_tokens is not None and cache.pair_documents is not None:
+            digest.update(b"|" + cache.pair_tokens[cache.pair_documents[number] : cache.pair_documents[number + 1]].tobytes())
+        yield digest.digest(), cache.where(int(number))
+
+
+def rows(spec: RunSpec, stuff: Material, examples: int, painter: Painter) -> Iterator[str]:
+    """`examples` rows of the first batch of each group of tasks that share their rows."""
+    shown: set[tuple[str, ...]] = set()
+    for step in range(SEARCH):
+        tasks = stuff.batches.tasks_of(step)
+        if tasks in shown:
+            continue
+        shown.add(tasks)
+        batch = stuff.batches.train(step)
+        causal = any(isinstance(spec.tasks[name], CausalLm) for name in tasks)
+        direction = "left to right" if causal else "both ways"
+        yield painter.title(f"{', '.join(tasks)}: rows of step {step}, {batch['tokens'].shape[1]} tokens long, read {direction}")
+        yield f"  {painter.legend(causal)}"
+        for row in range(min(examples, int((batch["segments"].max(axis=1) > 0).sum()))):
+            for line in show_row(batch, row, {name: spec.tasks[name] for name in tasks}, stuff.tokenizer, stuff.batches.labels, painter):
+                yield f"  {line}"

@@ -1,0 +1,102 @@
+"""Rows of a batch as a reader wants to see them: the pieces the model reads, and which of them the loss counts."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmkit.data.batches import Batch
+from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
+from lmkit.text.tokenizer import Tokenizer
+
+LONGEST = 1500  # characters of one row
+GREEN, GREY, RED, BOLD, END = "\x1b[32m", "\x1b[90m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Marks what the loss counts: by colour on a terminal, by braces elsewhere."""
+
+    colour: bool
+
+    def legend(self, causal: bool) -> str:
+        if self.colour:
+            counted = "predicted from what stands before it" if causal else f"{RED}what stands there{END} > {GREEN}what is to be predicted"
+            return f"{GREEN}{counted}{END}, {GREY}read only{END}"
+        return (
+            "{read only}; all else is predicted from what stands before it" if causal else "{what stands there > what is to be predicted}"
+        )
+
+    def predicted(self, piece: str) -> str:
+        return f"{GREEN}{piece}{END}" if self.colour else piece
+
+    def read(self, piece: str, causal: bool) -> str:
+        if self.colour:
+            return f"{GREY}{piece}{END}"
+        return f"{{{piece}}}" if causal else piece
+
+    def hidden(self, piece: str, label: str) -> str:
+        return f"{RED}{piece}{END} > {GREEN}{label}{END}" if self.colour else f"{{{piece} > {label}}}"
+
+    def title(self, text: str) -> str:
+        return f"{BOLD}{text}{END}" if self.colour else text
+
+
+def show_row(
+    batch: Batch,
+    row: int,
+    tasks: Mapping[str, AnyTask],
+    tokenizer: Tokenizer,
+    labels: Mapping[str, tuple[str, ...]],
+    painter: Painter,
+) -> Iterator[str]:
+    """Two lines for one row: its pieces, and what they are made of, with the labels of the whole row."""
+    used = np.flatnonzero(batch["segments"][row])
+    causal = any(isinstance(task, CausalLm) for task in tasks.values())
+    hidden, counted = _targets(batch, row, tasks)
+    pieces: list[str] = []
+    size = 0
+    for at in used.tolist():
+        index = int(batch["tokens"][row, at])
+        text = _text(tokenizer, index)
+        if at in hidden:
+            shown = painter.hidden(text, _text(tokenizer, hidden[at]))
+        else:
+            shown = painter.predicted(text) if counted[at] else painter.read(text, causal)
+        pieces.append((" " if tokenizer.spaced and tokenizer.word_start[index] and pieces else "") + shown)
+        size += len(text)
+        if size > LONGEST:
+            break
+    rest = len(used) - len(pieces)
+    yield "".join(pieces) + (f" ... and {rest} more tokens" if rest else "")
+    segments, padding = len(np.unique(batch["segments"][row, used])), batch["tokens"].shape[1] - len(used)
+    notes = [f"{len(used)} tokens", f"{segments} segment{'s' if segments != 1 else ''}", f"{padding} padding"]
+    yield "; ".join([*notes, *_labels(batch, row, tasks, labels)])
+
+
+def _targets(batch: Batch, row: int, tasks: Mapping[str, AnyTask]) -> tuple[dict[int, int], np.ndarray]:
+    """What is hidden (place -> token), and bool[T]: the token here is predicted from those before it."""
+    hidden: dict[int, int] = {}
+    counted = np.zeros(batch["tokens"].shape[1] + 1, bool)
+    for name, task in tasks.items():
+        if isinstance(task, MaskedLm):
+            places = (batch[f"{name}/{key}"][row].tolist() for key in ("where", "labels", "weights"))
+            hidden |= {at: label for at, label, weight in zip(*places, strict=True) if weight}
+        elif isinstance(task, CausalLm):
+            counted[1:] |= batch[f"{name}/weights"][row] > 0
+    return hidden, counted
+
+
+def _labels(batch: Batch, row: int, tasks: Mapping[str, AnyTask], labels: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for name, task in tasks.items():
+        if isinstance(task, Classification | NextSentence):
+            number = int(batch[f"{name}/labels"][row])
+            known = labels[name] if isinstance(task, Classification) else ("follows", "from elsewhere")
+            yield f"{name}: {number} ({known[number]})"
+
+
+def _text(tokenizer: Tokenizer, index: int) -> str:
+    piece = tokenizer.piece(index)
+    if tokenizer.spaced and not tokenizer.word_start[index]:
+        piece = piece.removeprefix("##")
+    return piece.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍").replace("▁", " ")
