@@ -55,7 +55,7 @@ def show_row(
     causal = any(isinstance(task, CausalLm) for task in tasks.values())
     hidden, counted = _targets(batch, row, tasks)
     pieces: list[str] = []
-    size = 0
+    size, previous = 0, -1
     for at in used.tolist():
         index = int(batch["tokens"][row, at])
         text = _text(tokenizer, index)
@@ -63,7 +63,9 @@ def show_row(
             shown = painter.hidden(text, _text(tokenizer, hidden[at]))
         else:
             shown = painter.predicted(text) if counted[at] else painter.read(text, causal)
-        pieces.append((" " if tokenizer.spaced and tokenizer.word_start[index] and pieces else "") + shown)
+        apart = tokenizer.spaced and pieces and (tokenizer.word_start[index] or previous in tokenizer.specials)
+        pieces.append((" " if apart else "") + shown)
+        previous = index
         size += len(text)
         if size > LONGEST:
             break

@@ -69,9 +69,7 @@ def test_labels_are_counted_and_shown_by_name_and_repeats_are_a_warning(tmp_path
 
 def test_a_terminal_gets_colours_and_a_pipe_does_not(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text(SENTENCES * 20)
-    spec = "name: a\ntokenizer: {kind: character}\ndata: {train: {text: a.txt}, max_length: 32}\ntasks: {lm: causal_lm}\n" + MODEL.replace(
-        "KIND", "decoder"
-    )
+    spec = "name: a\ntokenizer: {kind: character}\ndata: {train: {text: a.txt}, max_length: 32}\ntasks: {lm: causal_lm}\n" + DECODER
     assert "\x1b[" in seen(tmp_path, monkeypatch, spec, colour=True)[0]
     assert "\x1b[" not in seen(tmp_path, monkeypatch, spec)[0]
 
