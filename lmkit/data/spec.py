@@ -102,7 +102,7 @@ _SOURCES: dict[str, type[Spec]] = {
     "huggingface": HuggingFace,
     "builtin": Builtin,
 }
-_CHOSEN = {"holdout": Holdout, **_SOURCES}
+_CHOSEN: dict[str, type[Spec]] = {"holdout": Holdout, **_SOURCES}
 
 
 def _which(value: Any) -> str:

@@ -53,13 +53,22 @@ def step(data: Any, part: str | int) -> bool:
 
 
 def locate(location: Path, data: Any) -> Path:
-    """The longest path in the data that a location of pydantic's means."""
-    path: list[str | int] = []
-    for part in location:
-        if step(data, part):
-            path.append(part)
-            data = data[part]
-    return tuple(path)
+    """The path in the data that a location of pydantic's means: the longest one that every `<key>` tag on the way agrees with."""
+    return _located(location, data)[1]
+
+
+def _located(location: Path, data: Any) -> tuple[int, Path]:
+    """How many tags disagree, and the path."""
+    if not location:
+        return 0, ()
+    part, rest = location[0], location[1:]
+    wrong = isinstance(part, str) and part[:1] == "<" and not (isinstance(data, dict) and part[1:-1] in data)
+    skipped, path = _located(rest, data)
+    ways = [(skipped + wrong, path)]
+    if step(data, part):
+        stepped, path = _located(rest, data[part])
+        ways.append((stepped, (part, *path)))
+    return min(ways, key=lambda way: (way[0], -len(way[1])))
 
 
 def at(data: Any, path: Path) -> Any:
@@ -131,6 +140,8 @@ class _Examination:
                 for path, complaints in sorted(groups.items(), key=lambda group: group[1][0]["type"] == "missing"):
                     self._examine(path, complaints)
                 if not self.edits:
+                    for complaint in [] if self.problems else error.errors(include_url=False):
+                        self.note(self._path(complaint), complaint["msg"])
                     return None
                 for edit in self.edits:
                     edit()
@@ -170,6 +181,8 @@ class _Examination:
 
     def _unknown_key(self, path: Path, location: Path) -> None:
         parent, key = at(self.data, path[:-1]), str(path[-1])
+        if not isinstance(parent, dict):
+            return
         here = words.walk(location)[0]
         known = list(dict.fromkeys(name for cls in here for name in words.fields(cls)))
         near = words.nearest(key, known)
