@@ -57,6 +57,7 @@ def _dispatch(arguments: list[str], console: Console) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         console.out(_help())
         return 0
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for them reads the metadata of every installed package
     name = arguments[0]
     if name not in VERBS:
         near = _nearest(name)
