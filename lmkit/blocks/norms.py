@@ -1,9 +1,12 @@
 """Layer and root-mean-square normalization, in float32 whatever the dtype around them."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from keras import ops
 
+from lmkit.engine.tensorflow import fused
 from lmkit.layers.layer import Layer
 from lmkit.layers.weights import add_weight
 
@@ -35,7 +38,7 @@ class LayerNorm(Layer):
         self.bias = add_weight(self, "bias", (self.size,), "zeros", ("hidden",))
 
     def call(self, x: Any) -> Any:
-        return layer_norm(x, self.scale, self.bias, self.epsilon)
+        return _layer_norm(self.epsilon)(x, ops.convert_to_tensor(self.scale), ops.convert_to_tensor(self.bias))
 
 
 class RmsNorm(Layer):
@@ -49,4 +52,14 @@ class RmsNorm(Layer):
         self.scale = add_weight(self, "scale", (self.size,), "ones", ("hidden",))
 
     def call(self, x: Any) -> Any:
-        return rms_norm(x, self.scale, self.epsilon)
+        return _rms_norm(self.epsilon)(x, ops.convert_to_tensor(self.scale))
+
+
+@cache
+def _layer_norm(epsilon: float) -> Callable[..., Any]:
+    return fused(lambda x, scale, bias: layer_norm(x, scale, bias, epsilon))
+
+
+@cache
+def _rms_norm(epsilon: float) -> Callable[..., Any]:
+    return fused(lambda x, scale: rms_norm(x, scale, epsilon))

@@ -1,10 +1,13 @@
 """Dropout by counting: a mask is a hash of (row key, layer, element), so it depends on neither batch split nor device."""
 
+from functools import cache
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 from keras import ops
+
+from lmkit.engine.tensorflow import fused
 
 
 def scramble(x: Any) -> Any:
@@ -27,7 +30,7 @@ def mix(*words: Any) -> Any:
     return h
 
 
-def keep_mask(shape: tuple[int, ...], rate: float, row_key: Any, layer_id: int) -> Any:
+def keep_mask(shape: tuple[int, ...], rate: float, row_key: Any, layer_id: Any) -> Any:
     """bool[shape]: True with probability 1 - rate, from mix(row_key[b], layer_id, index of the element within row b)."""
     batch, *inner = shape
     size = 1
@@ -46,8 +49,18 @@ def dropout(x: Any, rate: float, row_key: Any, layer_id: int) -> Any:
     """
     if row_key is None or rate == 0:
         return x
-    scaled = ops.multiply(x, ops.cast(1 / (1 - rate), x.dtype))
-    return ops.where(keep_mask(ops.shape(x), rate, row_key, layer_id), scaled, ops.zeros_like(x))
+    return _kernel(rate)(x, ops.cast(row_key, "uint32"), _word(layer_id))
+
+
+@cache
+def _kernel(rate: float) -> Any:
+    """Dropout of one rate as a fused kernel: the backward pass counts the mask again instead of reading it from memory."""
+
+    def drop(x: Any, row_key: Any, layer_id: Any) -> Any:
+        scaled = ops.multiply(x, ops.cast(1 / (1 - rate), x.dtype))
+        return ops.where(keep_mask(ops.shape(x), rate, row_key, layer_id), scaled, ops.zeros_like(x))
+
+    return fused(drop)
 
 
 def layer_id(name: str) -> int:

@@ -1,10 +1,13 @@
 """Rotary positions: pairs of query and key channels turned by an angle proportional to the position (RoFormer)."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from keras import ops
 
+from lmkit.engine.tensorflow import fused
 from lmkit.layers.layer import Layer
 
 Layout = Literal["half", "interleaved"]
@@ -23,7 +26,11 @@ def rotate(x_BTNH: Any, table: tuple[Any, Any], layout: Layout = "half") -> Any:
     `half` pairs channel i with i + R (Llama, NeoX), `interleaved` pairs 2i with 2i + 1 (RoFormer, GPT-J). The product is
     computed in float32 and returned in the dtype of `x`.
     """
-    cos, sin = (ops.expand_dims(part, 2) for part in table)
+    return _in_layout(layout)(x_BTNH, *table)
+
+
+def _rotated(x_BTNH: Any, cos_BTR: Any, sin_BTR: Any, layout: Layout) -> Any:
+    cos, sin = ops.expand_dims(cos_BTR, 2), ops.expand_dims(sin_BTR, 2)
     pairs = cos.shape[-1]
     batch, length, heads, width = ops.shape(x_BTNH)
     turned, kept = x_BTNH, None
@@ -38,6 +45,11 @@ def rotate(x_BTNH: Any, table: tuple[Any, Any], layout: Layout = "half") -> Any:
         out = ops.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
     out = ops.cast(out, x_BTNH.dtype)
     return out if kept is None else ops.concatenate([out, kept], axis=-1)
+
+
+@cache
+def _in_layout(layout: Layout) -> Callable[..., Any]:
+    return fused(lambda x, cos, sin: _rotated(x, cos, sin, layout))
 
 
 class RotaryPosition(Layer):
