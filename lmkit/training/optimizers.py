@@ -128,8 +128,8 @@ def adafactor(
         by_row = ops.rsqrt(r / ops.mean(r, axis=-1, keepdims=True))
         slots, update = {"r": r, "c": c}, gradient * ops.expand_dims(by_row, -1) * ops.expand_dims(ops.rsqrt(c), -2)
     update = update / ops.maximum(1.0, _rms(update) / clip_threshold)
-    scale = learning_rate * ops.maximum(1e-3, _rms(weight))
-    return weight * (1.0 - learning_rate * weight_decay) - scale * update, slots
+    kept = weight * (1.0 - learning_rate * weight_decay)
+    return kept - learning_rate * ops.maximum(1e-3, _rms(kept)) * update, slots
 
 
 def adafactor_slots(shape: Shape) -> dict[str, Shape]:

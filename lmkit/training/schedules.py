@@ -27,7 +27,7 @@ def learning_rate(schedule: LearningRate, step: int, total_steps: int) -> float:
     peak = schedule.peak
     warmup = steps_of(schedule.warmup, total_steps)
     if step <= warmup:
-        return peak * step / warmup
+        return peak * (step / warmup)
     match schedule:
         case Constant():
             return peak
