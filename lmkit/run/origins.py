@@ -3,10 +3,10 @@
 from typing import Any
 
 from lmkit.run import words
+from lmkit.run.locate import objects
 from lmkit.run.resolve import Rules, words_of
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import Node, Path, child
-from lmkit.run.validate import objects
 from lmkit.spec import Amount, Spec
 
 
