@@ -16,6 +16,8 @@ def load_huggingface(name: str, *, config: str | None, split: str, base: Path) -
     except ImportError:
         raise MachineError(Problem('needs the datasets library: pip install "lmkit[datasets]"', where=name)) from None
     folder = base / Path(name).expanduser()
+    if name.startswith((".", "/", "~")) and not folder.is_dir():
+        raise DataError(Problem("no such folder", where=name))
     try:
         if (folder / "state.json").is_file():
             return datasets.load_from_disk(str(folder))

@@ -150,5 +150,21 @@ def test_hugging_face_data_comes_from_a_local_folder_or_names_the_missing_librar
             list(read(source, base=tmp_path))
         return
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])})
-    datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features).save_to_disk(str(tmp_path / "folder"))
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n')
+    (tmp_path / "b.jsonl").write_text('{"text": "c", "label": -1}\n')
+    files = {"train": str(tmp_path / "a.jsonl"), "test": str(tmp_path / "b.jsonl")}
+    made = datasets.load_dataset("json", data_files=files, features=features, cache_dir=str(tmp_path / "cache"))
+    made["train"].save_to_disk(str(tmp_path / "folder"))
+    made.save_to_disk(str(tmp_path / "both"))
     assert [(d.text, d.label) for d in read(source, base=tmp_path)] == [("a", "good"), ("b", "bad")]
+    unlabelled = source.model_copy(update={"huggingface": "both", "split": "test"})
+    with pytest.raises(DataError, match="both:1: label: -1 is no label"):
+        list(read(unlabelled, base=tmp_path))
+    with pytest.raises(DataError, match="cannot be loaded"):
+        list(read(unlabelled.model_copy(update={"split": "nope"}), base=tmp_path))
+
+
+def test_a_hugging_face_folder_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
+    pytest.importorskip("datasets")
+    with pytest.raises(DataError, match="no such folder"):
+        list(read(HuggingFace(huggingface="./nowhere"), base=tmp_path))
