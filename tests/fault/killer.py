@@ -1,5 +1,6 @@
 """Kills training processes with SIGKILL, starts them again, and compares what they end with, bit by bit, with a run left in peace."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -7,7 +8,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ class Killer:
             if self._start_and_kill(run, AIMS[(number + self.outcome.seed) % len(AIMS)]):
                 break
         process, log = self._start(run)
-        code = process.wait(timeout=self._limit)
+        with _never_left_behind(process):
+            code = process.wait(timeout=self._limit)
         assert code == 0, f"start {self.outcome.starts} ended with {code}:\n{log.read_text(errors='replace')[-3000:]}"
         self.outcome.rejected = len(list(run.glob("*/.bad-*")))
         self.outcome.seconds = time.monotonic() - began
@@ -116,7 +118,8 @@ class Killer:
     def _start_and_kill(self, run: Path, aim: str) -> bool:
         """True when the process was done before its kill."""
         process, log = self._start(run)
-        self._wait_for(aim, run, process)
+        with _never_left_behind(process):
+            self._wait_for(aim, run, process)
         if process.poll() is not None:
             assert process.returncode == 0, f"ended by itself with {process.returncode}:\n{log.read_text(errors='replace')[-3000:]}"
             return True
@@ -153,6 +156,17 @@ class Killer:
         end = time.monotonic() + seconds
         while process.poll() is None and time.monotonic() < end:
             time.sleep(0.001)
+
+
+@contextlib.contextmanager
+def _never_left_behind(process: subprocess.Popen) -> Iterator[None]:
+    """Being in a session of its own, the process would outlive a killer that is stopped."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
 
 
 def _size(path: Path) -> int:

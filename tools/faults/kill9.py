@@ -4,6 +4,7 @@ python tools/faults/kill9.py model_configs/debug-decoder.yaml --runs 3 --kills 4
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,8 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that one start may take")
     parser.add_argument("--keep", type=Path, help="folder for the runs (default: a temporary one, removed afterwards)")
     arguments = parser.parse_args()
+
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
     def command(run: Path) -> list[str]:
         return [sys.executable, "-m", "lmkit.cli", "train", str(arguments.spec), "--run-dir", str(run), *arguments.overrides]
