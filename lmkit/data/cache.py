@@ -86,9 +86,7 @@ def open_cache(
         except Damaged as error:
             warn(f"{error}; the cache is built again")
     try:
-        _build(
-            folder, lambda new: tokenize(source, tokenizer, new, mark, needs_sentences, base=base, stop=stop, progress=progress, warn=warn)
-        )
+        _build(folder, lambda new: tokenize(source, tokenizer, new, mark, needs_sentences, base=base, stop=stop, progress=progress))
     except OSError as error:
         raise MachineError(Problem(f"the token cache cannot be written: {error.strerror or error}", where=str(directory))) from None
     if stamps(source, base) != before:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lmkit.data.columns import ColumnWriter
 from lmkit.data.document import Document
-from lmkit.data.files import Stop, Warn
+from lmkit.data.files import Stop
 from lmkit.data.sources import read
 from lmkit.data.spec import AnySource
 from lmkit.errors import DataError, Interrupted, Problem
@@ -39,7 +39,6 @@ def tokenize(
     base: Path,
     stop: Stop,
     progress: Progress,
-    warn: Warn,
 ) -> None:
     """Writes all columns and `cache.json` into `folder`, which is whole only when this returns."""
     roles = getattr(source, "columns", {})
@@ -51,7 +50,7 @@ def tokenize(
         labelled="label" in roles,
     )
     try:
-        for batch in _batches(read(source, base=base, stop=stop, warn=warn)):
+        for batch in _batches(read(source, base=base, stop=stop)):
             if stop():
                 raise Interrupted("stopped while tokenizing; nothing is lost")
             writer.add(batch)

@@ -163,3 +163,10 @@ def test_progress_counts_documents_and_tokens(corpus, tmp_path):
     seen = []
     cache = opened(corpus, tmp_path, progress=lambda *counts: seen.append(counts))
     assert seen[-1] == (len(cache), len(cache.tokens))
+
+
+def test_a_file_named_twice_is_said_once(corpus, tmp_path):
+    said = []
+    assert len(opened(corpus.model_copy(update={"text": ("*.txt", "1.txt")}), tmp_path, warn=said.append)) == 3
+    assert len(said) == 1
+    assert "1.txt named twice; read once" in said[0]
