@@ -148,3 +148,17 @@ def test_rematerializing_blocks_changes_no_loss_and_no_gradient(compile_it: bool
     np.testing.assert_allclose(np.asarray(again), np.asarray(loss), rtol=1e-6)
     for a, b in zip(gradients, regradients, strict=True):
         np.testing.assert_allclose(np.asarray(b), np.asarray(a), atol=1e-5)
+
+
+def test_kernels_of_a_bfloat16_graph_have_the_gradient_of_float32() -> None:
+    data, gradients = batch(("lm",)), []
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(policy)
+        try:
+            built = model("rms", ("lm",), Decoder)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        run = compiled(lambda d, built=built: value_and_grad(lambda: (total(built, d, d["row_key"]), ()), built.trainable_weights)[2])
+        gradients.append(np.concatenate([np.ravel(np.asarray(gradient)) for gradient in run(data)]))
+    exact, mixed = gradients
+    assert np.linalg.norm(mixed - exact) < 0.03 * np.linalg.norm(exact)
