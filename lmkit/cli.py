@@ -5,7 +5,8 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -57,6 +58,7 @@ def _dispatch(arguments: list[str], console: Console) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         console.out(_help())
         return 0
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for them reads the metadata of every installed package
     name = arguments[0]
     if name not in VERBS:
@@ -101,7 +103,27 @@ def _console() -> Console:
         print(line, file=sys.stderr, flush=True)
 
     width = os.get_terminal_size(stream.fileno()).columns if terminal else int(os.environ.get("COLUMNS", "") or 80)
-    return Console(out=out, err=err, write=write, is_terminal=terminal, width=width, environment=dict(os.environ))
+    return Console(out=out, err=err, write=write, is_terminal=terminal, width=width, environment=dict(os.environ), quiet=_quiet)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what C++ code writes to standard error, and shows it only when the block fails."""
+    import tempfile
+
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as heard:
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            heard.seek(0)
+            os.write(kept, heard.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _report(error: LmkitError, as_json: bool, console: Console) -> int:

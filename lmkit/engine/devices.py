@@ -47,6 +47,7 @@ def configure(*, replicas: int | None = None, deterministic: bool = False) -> No
     """
     if keras.backend.backend() != "tensorflow":
         raise MachineError(Problem(f"Keras runs on {keras.backend.backend()}; unset KERAS_BACKEND or set it to tensorflow"))
+    tf.get_logger().setLevel("ERROR")  # each set of shapes compiles once on purpose, which it warns of
     gpus = tf.config.list_physical_devices("GPU")
     if gpus and replicas is not None and replicas > len(gpus):
         raise MachineError(Problem(f"{replicas} devices are asked for and TensorFlow sees {len(gpus)} GPUs", "runtime.replicas"))

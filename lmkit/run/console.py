@@ -1,6 +1,7 @@
 """What a verb may use to talk to the user and to learn about the machine; built by cli.py, the only owner of print and os.environ."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 
@@ -14,3 +15,4 @@ class Console:
     is_terminal: bool = False  # standard output is a terminal
     width: int = 80  # columns
     environment: Mapping[str, str] = field(default_factory=dict)  # the process's environment variables
+    quiet: Callable[[], AbstractContextManager[None]] = nullcontext  # around the import of TensorFlow, which talks to standard error

@@ -16,9 +16,10 @@ from lmkit.run.signals import watch
 def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console) -> int:
     """Prints every figure of every task, as a table or as JSON."""
     existing_run(run)
-    from lmkit.engine import tensorflow as engine
-    from lmkit.run.evaluator import evaluator
-    from lmkit.run.open import open_trained
+    with console.quiet():
+        from lmkit.engine import tensorflow as engine
+        from lmkit.run.evaluator import evaluator
+        from lmkit.run.open import open_trained
 
     opened = open_trained(run, console)
     spec, tokenizer = opened.spec, opened.tokenizer

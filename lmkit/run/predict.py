@@ -27,8 +27,9 @@ def predict(run: Path, *, texts: list[str], input: str | None, output: str | Non
     if bool(texts) == bool(input):
         raise SpecError(Problem("give either --text or --input", where="command line"))
     existing_run(run)
-    from lmkit.run.answers import answerer
-    from lmkit.run.open import open_trained
+    with console.quiet():
+        from lmkit.run.answers import answerer
+        from lmkit.run.open import open_trained
 
     opened = open_trained(run, console)
     answer = answerer(opened)

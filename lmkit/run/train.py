@@ -50,7 +50,8 @@ def _train(spec: RunSpec, words: str, run: RunDirectory, stop: StopRequest, cons
     run.note(labels={name: list(names) for name, names in stuff.batches.labels.items()} or None)
     facts = {"spec": _sha(words), "data": stuff.fingerprints, "tokenizer": tokenizer.hash, "versions": versions()}
 
-    from lmkit.run import session  # imports TensorFlow, so only when everything else is in order
+    with console.quiet():  # imports TensorFlow, so only when everything else is in order
+        from lmkit.run import session
 
     session.train(spec, words, stuff, session.World(run, stop, console), facts=facts)
     return 0
