@@ -124,16 +124,6 @@ def loop(count: Tensor, body: Callable[[Tensor, Any], Any], state: Any) -> Any:
     return state
 
 
-def when(condition: Tensor, function: Callable[[], None]) -> None:
-    """Runs a function that assigns variables iff the scalar condition holds."""
-
-    def taken() -> Tensor:
-        function()
-        return tf.zeros(())
-
-    tf.cond(condition, taken, lambda: tf.zeros(()))
-
-
 def sum_of_squares(tensor: Tensor) -> Tensor:
     """Sum of squares of all elements, float32, in one pass."""
     return 2.0 * tf.nn.l2_loss(tf.cast(tensor, tf.float32))
@@ -193,13 +183,30 @@ class Replicas:
             lambda leaf: np.concatenate([np.asarray(part) for part in self._strategy.experimental_local_results(leaf)]), value
         )
 
-    def assign(self, variable: keras.Variable, value: Tensor) -> None:
-        """Assigns on each replica its own copy, inside `run`; the values must be the same on all replicas."""
-        if self.count == 1:
-            variable.value.assign(value)
+    def update(self, condition: Tensor, updates: Callable[[], Sequence[tuple[keras.Variable, Tensor]]]) -> None:
+        """Assigns the (variable, value) pairs iff the scalar condition holds, on each replica its own copy; inside `run`.
+
+        Condition and values must be the same on all replicas. In a plain graph nothing is computed when it does not hold; an
+        XLA program selects, which there costs no pass over memory, whereas a branch copies every variable.
+        """
+        if getattr(_tracing, "mode", None) == "xla":
+            for variable, value in updates():
+                local = self._local(variable)
+                local.assign(tf.where(condition, value, local))
             return
+
+        def taken() -> Tensor:
+            for variable, value in updates():
+                self._local(variable).assign(value)
+            return tf.zeros(())
+
+        tf.cond(condition, taken, lambda: tf.zeros(()))
+
+    def _local(self, variable: keras.Variable) -> tf.Variable:
+        if self.count == 1:
+            return variable.value
         index = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
-        self._strategy.experimental_local_results(variable.value)[index].assign(value)
+        return self._strategy.experimental_local_results(variable.value)[index]
 
 
 def replicas(kind: str, count: int | None = None) -> Replicas:

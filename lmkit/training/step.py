@@ -139,7 +139,7 @@ class Step:
         finite = ops.logical_and(ops.isfinite(norm), ops.isfinite(loss))
         alive = ops.logical_and(alive, finite)
         scale = 1.0 if self._clip_norm is None else self._clip_norm / ops.maximum(norm, self._clip_norm)
-        engine.when(alive, lambda: self._optimizer.apply(gradients, scale=scale, learning_rate=rate, step=step))
+        self._replicas.update(alive, lambda: self._optimizer.updates(gradients, scale=scale, learning_rate=rate, step=step))
         return ops.concatenate([ops.stack([loss, norm, ops.cast(finite, "float32")]), sums]), alive
 
     def _accumulate(self, batch: Mapping[str, Tensor]) -> list[Tensor]:

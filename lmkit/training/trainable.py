@@ -73,7 +73,7 @@ def _assign(variables: Mapping[str, keras.Variable], values: Mapping[str, np.nda
 
 
 class Optimizer:
-    """The trained variables with their slots; `apply` updates all of them from their gradients.
+    """The trained variables with their slots; `updates` says what becomes of them after a gradient.
 
     Slots are named `<variable>/<slot>` and exist for trained variables only.
     """
@@ -87,7 +87,7 @@ class Optimizer:
     ) -> None:
         self.names = [name for name in variables if shares[name] > 0]
         self.variables = [variables[name] for name in self.names]
-        self._all, self._rules, self._shares, self._replicas = variables, rules, shares, replicas
+        self._all, self._rules, self._shares = variables, rules, shares
         with replicas.scope():
             self.slots = {
                 f"{name}/{slot}": keras.Variable(np.zeros(shape, "float32"), trainable=False, name=slot)
@@ -95,8 +95,11 @@ class Optimizer:
                 for slot, shape in rules[name].slots(tuple(variable.shape)).items()
             }
 
-    def apply(self, gradients: Sequence[Tensor], *, scale: Tensor, learning_rate: Tensor, step: Tensor) -> None:
-        """One update from `scale` times the gradients; called on every replica with equal ones, inside a compiled function."""
+    def updates(
+        self, gradients: Sequence[Tensor], *, scale: Tensor, learning_rate: Tensor, step: Tensor
+    ) -> list[tuple[keras.Variable, Tensor]]:
+        """Every variable and slot with its next value, from `scale` times the gradients; nothing is assigned."""
+        pairs: list[tuple[keras.Variable, Tensor]] = []
         for name, variable, gradient in zip(self.names, self.variables, gradients, strict=True):
             rule = self._rules[name]
             slots = {slot: self.slots[f"{name}/{slot}"] for slot in rule.slots(tuple(variable.shape))}
@@ -107,9 +110,8 @@ class Optimizer:
                 learning_rate=learning_rate * (rule.rate * self._shares[name]),
                 step=step,
             )
-            self._replicas.assign(variable, weight)
-            for slot, kept in slots.items():
-                self._replicas.assign(kept, values[slot])
+            pairs += [(variable, weight), *((slots[slot], values[slot]) for slot in slots)]
+        return pairs
 
     def tensors(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """The weights of the whole model, frozen ones too, and the slots, on the host."""

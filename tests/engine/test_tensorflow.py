@@ -101,9 +101,9 @@ def test_a_loop_runs_as_often_as_its_count_says_without_compiling_again(xla):
 
 
 @pytest.mark.parametrize("xla", [False, True])
-def test_when_assigns_only_if_the_condition_holds(xla, dense):
-    before = dense.bias.numpy()
-    change = engine.compiled(lambda go: engine.when(go, lambda: dense.bias.assign(dense.bias + 1.0)), xla=xla)
+def test_variables_are_updated_only_if_the_condition_holds(xla, dense):
+    before, alone = dense.bias.numpy(), engine.replicas("one_device")
+    change = engine.compiled(lambda go: alone.update(go, lambda: [(dense.bias, dense.bias + 1.0)]), xla=xla)
     change(np.bool_(False))
     np.testing.assert_array_equal(dense.bias.numpy(), before)
     change(np.bool_(True))

@@ -59,8 +59,9 @@ def test_freezing_everything_is_refused():
 def test_one_update_moves_each_variable_by_its_share():
     variables, optimizer = build(Sgd(learning_rate=Constant(peak=1.0), layer_decay=0.5))
     gradients = [np.ones(variable.shape, "float32") for variable in optimizer.variables]
-    optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], scale=0.5, learning_rate=1.0, step=keras.ops.ones(()))
-    moved = [1.0 - float(np.ravel(variables[name].numpy())[0]) for name in NAMES]
+    pairs = optimizer.updates([keras.ops.convert_to_tensor(g) for g in gradients], scale=0.5, learning_rate=1.0, step=keras.ops.ones(()))
+    assert [variable for variable, _ in pairs] == list(variables.values())
+    moved = [1.0 - float(np.ravel(value)[0]) for _, value in pairs]
     np.testing.assert_allclose(moved, [0.5 * share for share in multipliers(NAMES, layer_decay=0.5).values()], atol=1e-6)
 
 
