@@ -1,5 +1,6 @@
 """What the machine is: set-up before TensorFlow's first operation, device facts, and a probe of its arithmetic speed."""
 
+import os
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -70,6 +71,15 @@ def facts() -> Facts:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         return Facts("gpu", len(gpus), name, tf.__version__, keras.__version__)
     return Facts("cpu", len(tf.config.list_logical_devices("CPU")), "CPU", tf.__version__, keras.__version__)
+
+
+def memory_bytes() -> float:
+    """Memory of one device: the GPU's, or the machine's."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return float(details.get("memory_size", 16 * 2**30))
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def set_precision(precision: Precision) -> None:

@@ -9,6 +9,7 @@ from lmkit.checkpoints.find import read_model
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
 from lmkit.heads.model import Model
+from lmkit.models.derive import resolved
 from lmkit.models.spec import FromRun
 from lmkit.run.body import body_of
 from lmkit.run.console import Console
@@ -27,7 +28,7 @@ from lmkit.training.checkpointing import Checkpoints, newest_facts
 from lmkit.training.hooks import Hooks
 from lmkit.training.logging import Logger, cut_back
 from lmkit.training.loop import Trainer
-from lmkit.training.precision import Decision, decide
+from lmkit.training.precision import Decision, activation_bytes, decide
 from lmkit.training.progress import RunState
 from lmkit.training.report import loss_chart, write_report
 from lmkit.training.schedules import learning_rate
@@ -132,8 +133,24 @@ def _decision(spec: RunSpec, material: Material, run: RunDirectory, replicas: en
         return Decision(**stored)
     rows = material.batches.batch_size * spec.data.max_length
     flops = flops_of(spec, material.tokenizer.vocab_size)["training"] * material.batches.tokens_per_step / replicas.count
-    width = body_of(spec).hidden_size
-    decision = decide(spec.training, spec.runtime, rows=rows // replicas.count, width=width, flops=flops, replicas=replicas.count)
+    body = resolved(body_of(spec), max_length=spec.data.max_length)
+    sizes = {"rows": rows // replicas.count, "width": body.hidden_size, "num_layers": body.num_layers}
+    needed = activation_bytes(
+        inner=body.feed_forward.intermediate_size or 0,
+        num_heads=body.num_heads,
+        length=spec.data.max_length,
+        rematerialize=spec.training.rematerialize == "blocks",
+        **sizes,
+    )
+    decision = decide(
+        spec.training,
+        spec.runtime,
+        flops=flops,
+        steps=plan_of(spec, material.batches).steps,
+        replicas=replicas.count,
+        activation_bytes=needed,
+        **sizes,
+    )
     run.note(decisions=asdict(decision))
     return decision
 
