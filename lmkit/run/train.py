@@ -51,9 +51,9 @@ def _train(spec: RunSpec, words: str, run: RunDirectory, stop: StopRequest, cons
     facts = {"spec": _sha(words), "data": stuff.fingerprints, "tokenizer": tokenizer.hash, "versions": versions()}
 
     with console.quiet():  # imports TensorFlow, so only when everything else is in order
-        from lmkit.run import session
+        from lmkit.run.session import Session, World
 
-    session.train(spec, words, stuff, session.World(run, stop, console), facts=facts)
+    Session(spec, words, stuff, World(run, stop, console), facts).train()
     return 0
 
 

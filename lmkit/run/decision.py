@@ -1,0 +1,43 @@
+"""What `auto` keys of a run mean: decided at its first start, found again at every other."""
+
+from dataclasses import asdict
+
+from lmkit.engine import tensorflow as engine
+from lmkit.models.derive import resolved
+from lmkit.run.body import body_of
+from lmkit.run.directory import RunDirectory
+from lmkit.run.grid import plan_of
+from lmkit.run.material import Material
+from lmkit.run.plan import flops_of
+from lmkit.run.spec import RunSpec
+from lmkit.training.checkpointing import newest_facts
+from lmkit.training.precision import Decision, activation_bytes, decide
+
+
+def decision_of(spec: RunSpec, material: Material, run: RunDirectory, replicas: engine.Replicas) -> Decision:
+    """The stored decision, or a new one, which is noted in the run before anything depends on it."""
+    stored = run.notes.get("decisions") or newest_facts(run.path).get("decisions")
+    if stored:
+        return Decision(**stored)
+    rows = material.batches.batch_size * spec.data.max_length
+    flops = flops_of(spec, material.tokenizer.vocab_size)["training"] * material.batches.tokens_per_step / replicas.count
+    body = resolved(body_of(spec), max_length=spec.data.max_length)
+    sizes = {"rows": rows // replicas.count, "width": body.hidden_size, "num_layers": body.num_layers}
+    needed = activation_bytes(
+        inner=body.feed_forward.intermediate_size or 0,
+        num_heads=body.num_heads,
+        length=spec.data.max_length,
+        rematerialize=spec.training.rematerialize == "blocks",
+        **sizes,
+    )
+    decision = decide(
+        spec.training,
+        spec.runtime,
+        flops=flops,
+        steps=plan_of(spec, material.batches).steps,
+        replicas=replicas.count,
+        activation_bytes=needed,
+        **sizes,
+    )
+    run.note(decisions=asdict(decision))
+    return decision
