@@ -12,9 +12,9 @@ from lmkit.training.spec import Adafactor, AdamW, AnyOptimizer, Lion, Muon, Sgd
 from lmkit.training.trainable import Optimizer, Rule, is_decayed, is_hidden_matrix, multipliers
 
 
-def build_rule(spec: AnyOptimizer, name: str, shape: Sequence[int]) -> Rule:
-    """The update rule of one variable."""
-    decay = spec.weight_decay if is_decayed(name) else 0.0
+def build_rule(spec: AnyOptimizer, *, decayed: bool, hidden: bool) -> Rule:
+    """The update rule of variables that decay or do not, and are matrices of the blocks or are not."""
+    decay = spec.weight_decay if decayed else 0.0
     match spec:
         case AdamW():
             update = partial(optimizers.adamw, weight_decay=decay, beta1=spec.beta1, beta2=spec.beta2, epsilon=spec.epsilon)
@@ -24,8 +24,9 @@ def build_rule(spec: AnyOptimizer, name: str, shape: Sequence[int]) -> Rule:
         case Adafactor():
             settings: dict[str, Any] = {"beta2_decay": spec.beta2_decay, "clip_threshold": spec.clip_threshold, "epsilon": spec.epsilon}
             return Rule(partial(optimizers.adafactor, weight_decay=decay, **settings), optimizers.adafactor_slots)
-        case Muon() if is_hidden_matrix(name, shape):
-            return Rule(partial(optimizers.muon, weight_decay=decay, momentum=spec.momentum), optimizers.momentum_slots)
+        case Muon() if hidden:
+            # Not fused: nearly all its time is matrix products, which XLA computes more slowly on a CPU.
+            return Rule(partial(optimizers.muon, weight_decay=decay, momentum=spec.momentum), optimizers.momentum_slots, fused=False)
         case Muon():
             betas: dict[str, Any] = {"beta1": optimizers.MUON_BETA1, "beta2": optimizers.MUON_BETA2, "epsilon": optimizers.MUON_EPSILON}
             update = partial(optimizers.adamw, weight_decay=decay, **betas)
@@ -41,6 +42,7 @@ def build_optimizer(
     spec: AnyOptimizer, variables: Mapping[str, keras.Variable], *, freeze: Sequence[str] = (), replicas: engine.Replicas
 ) -> Optimizer:
     """The optimizer of a model's trainable variables, given by canonical name."""
-    rules = {name: build_rule(spec, name, variable.shape) for name, variable in variables.items()}
+    kinds = {name: (is_decayed(name), is_hidden_matrix(name, variable.shape)) for name, variable in variables.items()}
+    shared = {kind: build_rule(spec, decayed=kind[0], hidden=kind[1]) for kind in set(kinds.values())}
     shares = multipliers(list(variables), layer_decay=spec.layer_decay, freeze=freeze)
-    return Optimizer(variables, rules, shares, replicas)
+    return Optimizer(variables, {name: shared[kind] for name, kind in kinds.items()}, shares, replicas)

@@ -9,6 +9,7 @@ from lmkit.engine import tensorflow as engine
 from lmkit.training import optimizers
 from lmkit.training.build import build_optimizer, build_rule
 from lmkit.training.spec import Adafactor, AdamW, Constant, Lion, Muon, Sgd
+from lmkit.training.trainable import is_decayed, is_hidden_matrix
 
 RATE = 0.01
 KERNEL = "decoder.layers.0.feed_forward.up.kernel"
@@ -16,13 +17,13 @@ KERNEL = "decoder.layers.0.feed_forward.up.kernel"
 
 def ours(spec, start, gradients, name=KERNEL):
     """The weight after each step of a rule."""
-    rule = build_rule(spec, name, start.shape)
+    rule = build_rule(spec, decayed=is_decayed(name), hidden=is_hidden_matrix(name, start.shape))
     weight = ops.convert_to_tensor(start)
     slots = {slot: ops.zeros(shape) for slot, shape in rule.slots(start.shape).items()}
     path = []
     for step, gradient in enumerate(gradients, 1):
-        rate, number = ops.convert_to_tensor(np.float32(RATE * rule.rate)), ops.convert_to_tensor(np.float32(step))
-        weight, slots = rule.update(weight, ops.convert_to_tensor(gradient), slots, learning_rate=rate, step=number)
+        now = {name: ops.convert_to_tensor(np.float32(value)) for name, value in (("learning_rate", RATE), ("step", step), ("scale", 1.0))}
+        weight, slots = rule(weight, ops.convert_to_tensor(gradient), slots, **now)
         path.append(np.asarray(weight))
     return np.stack(path)
 
