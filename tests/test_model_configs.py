@@ -24,6 +24,7 @@ SMALL = [
     "model.num_heads=4",
     "model.feed_forward.intermediate_size=64",
     "training.steps=4",
+    "training.tokens=null",
     "training.batch_size=4",
     "training.evaluate_every=2 steps",
     "training.optimizer.learning_rate=1e-3",

@@ -98,7 +98,7 @@ def start(spec: str, run: Path, *overrides: str) -> subprocess.Popen[str]:
 
 
 def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(home: Path) -> None:
-    more = ("training.steps=400", "training.evaluate_every=100 steps", "runtime.steps_per_call=1")
+    more = ("training.steps=160", "training.evaluate_every=40 steps", "runtime.steps_per_call=1")
     straight, stopped = home / "unstopped", home / "stopped"
     process = start(ENCODER, stopped, *more)
     while (

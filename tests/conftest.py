@@ -1,0 +1,10 @@
+"""Settings that hold for every test."""
+
+import os
+
+from hypothesis import settings
+
+# The same examples at every run, so that what lands is what was tested; HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
