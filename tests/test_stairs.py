@@ -87,9 +87,9 @@ def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
 def test_words_stay_with_their_owners(path: Path) -> None:
     name = name_of(path)
     for word in tops(parse(path)) & OWNERS.keys():
-        assert any(name == owner or name.endswith("/" + owner) or (owner.endswith("/") and name.startswith(owner)) for owner in OWNERS[word]), (
-            f"{word} does not belong in {name}"
-        )
+        assert any(
+            name == owner or name.endswith("/" + owner) or (owner.endswith("/") and name.startswith(owner)) for owner in OWNERS[word]
+        ), f"{word} does not belong in {name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
