@@ -45,7 +45,7 @@ class Logger:
                 line: dict[str, Any] = {"step": step, "kind": kind}
                 line |= {name: value if math.isfinite(value) else None for name, value in values.items()}
                 self._guard(self._metrics.write, (json.dumps(line) + "\n").encode())
-                self._event(kind, step, [(name, events.scalar, value, _described(name)) for name, value in values.items()])
+                self._event(kind, step, [(tags.shown(name), events.scalar, value, _described(name)) for name, value in values.items()])
 
     def text(self, name: str, step: int, markdown: str) -> None:
         """Shows a text in TensorBoard: `spec` (once, at the start of a fresh log) or, made at an evaluation, `samples`."""

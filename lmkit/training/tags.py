@@ -56,6 +56,11 @@ def find(name: str) -> Tag:
     return TAGS["{task}/" + name.rpartition("/")[2]]
 
 
+def shown(name: str) -> str:
+    """The name in TensorBoard, which groups by what stands before the slash and opens the first two groups."""
+    return name if "/" in name else f"run/{name}"
+
+
 def is_timed(name: str) -> bool:
     """Whether a figure depends on the clock, so that it is left out where runs are compared bit by bit."""
     return find(name).timed

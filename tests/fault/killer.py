@@ -61,7 +61,7 @@ def _points(directory: Path) -> list[tuple[str, int, str]]:
     for event in events.records(files[0].read_bytes()) if files else ():
         for value in event.summary.value:
             value.ClearField("metadata")
-            if value.tag.startswith("weights/") or value.tag in ("spec", "samples") or not tags.is_timed(value.tag):
+            if value.tag.startswith("weights/") or value.tag in ("spec", "samples") or not tags.is_timed(value.tag.removeprefix("run/")):
                 points.append((value.tag, event.step, value.tensor.SerializeToString(deterministic=True).hex()))
     for tag in {point[0] for point in points}:
         once([step for name, step, _ in points if name == tag], f"{tag} in {directory}")

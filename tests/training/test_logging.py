@@ -50,7 +50,7 @@ def event_files(directory: Path) -> list[Path]:
 
 def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     write(tmp_path, range(1, 9))
-    assert series(tmp_path, "train", "loss") == [(s, pytest.approx(10 / s)) for s in range(1, 9)]
+    assert series(tmp_path, "train", "run/loss") == [(s, pytest.approx(10 / s)) for s in range(1, 9)]
     assert series(tmp_path, "validation", "lm/accuracy") == [(s, pytest.approx(s / 100)) for s in (4, 8)]
     assert series(tmp_path, "validation", "samples") == [(4, b"**4** text"), (8, b"**8** text")]
     ((_, rows), _) = series(tmp_path, "validation", "weights/encoder.norm.scale")
@@ -60,7 +60,7 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
 def test_each_panel_has_its_description_and_its_plugin(tmp_path: Path) -> None:
     write(tmp_path, range(1, 9))
     reader = board(tmp_path)
-    metadata = reader.SummaryMetadata("train", "loss")
+    metadata = reader.SummaryMetadata("train", "run/loss")
     assert metadata.summary_description.startswith("Weighted sum") and metadata.plugin_data.plugin_name == "scalars"
     assert reader.SummaryMetadata("validation", "samples").plugin_data.plugin_name == "text"
     assert reader.SummaryMetadata("validation", "weights/encoder.norm.scale").plugin_data.plugin_name == "histograms"
@@ -68,7 +68,7 @@ def test_each_panel_has_its_description_and_its_plugin(tmp_path: Path) -> None:
 
 def test_training_and_validation_share_the_panel_of_a_figure(tmp_path: Path) -> None:
     write(tmp_path, range(1, 9))
-    assert board(tmp_path).Tensors("train", "loss") and board(tmp_path).Tensors("validation", "loss")
+    assert board(tmp_path).Tensors("train", "run/loss") and board(tmp_path).Tensors("validation", "run/loss")
 
 
 def test_metrics_are_one_object_a_line(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_after_a_kill_each_step_is_there_once_and_equal_to_the_undisturbed_log(t
     write(run, range(min(cut, 12) + 1, 15))
     assert list(read_metrics(run)) == list(read_metrics(tmp_path / "whole"))
     assert len(event_files(run)) == 2
-    for shown in (("train", "loss"), ("validation", "loss"), ("validation", "samples"), ("validation", "weights/encoder.norm.scale")):
+    for shown in (("train", "run/loss"), ("validation", "run/loss"), ("validation", "samples"), ("validation", "weights/encoder.norm.scale")):
         assert series(run, *shown) == series(tmp_path / "whole", *shown)
 
 
@@ -101,8 +101,8 @@ def test_an_evaluation_that_the_checkpoint_does_not_know_is_cut_and_its_step_kep
     write(tmp_path, range(1, 9))
     cut_back(tmp_path, 8, evaluated=4)
     assert [(line["step"], line["kind"]) for line in read_metrics(tmp_path)][-2:] == [(7, "train"), (8, "train")]
-    assert [step for step, _ in series(tmp_path, "train", "loss")][-1] == 8
-    assert [step for step, _ in series(tmp_path, "validation", "loss")] == [4]
+    assert [step for step, _ in series(tmp_path, "train", "run/loss")][-1] == 8
+    assert [step for step, _ in series(tmp_path, "validation", "run/loss")] == [4]
     assert [step for step, _ in series(tmp_path, "validation", "samples")] == [4]
 
 
@@ -120,7 +120,7 @@ def test_half_written_ends_are_cut_off_wherever_they_break(tmp_path: Path) -> No
         (current,) = [f for f in event_files(tmp_path) if f.parent == event.parent]
         assert metrics.read_bytes() in whole_lines and metrics.read_bytes().endswith(b"\n")
         assert current.read_bytes() in whole_events
-        kept = [step for step, _ in series(tmp_path, "train", "loss")]
+        kept = [step for step, _ in series(tmp_path, "train", "run/loss")]
         assert kept == list(range(1, len(kept) + 1)) and len(kept) >= 3
 
 
@@ -135,14 +135,14 @@ def test_cutting_back_changes_nothing_where_nothing_is_later(tmp_path: Path) -> 
 def test_a_tensorboard_that_is_open_forgets_the_lost_steps(tmp_path: Path) -> None:
     write(tmp_path, range(1, 13), close=False)
     reader = board(tmp_path)
-    assert len(reader.Tensors("train", "loss")) == 12
+    assert len(reader.Tensors("train", "run/loss")) == 12
     old = {path: path.read_bytes() for path in event_files(tmp_path)}
     cut_back(tmp_path, 4)
     write(tmp_path, range(5, 7))
     for path, content in old.items():
         path.write_bytes(content)  # with TensorFlow the reader holds the removed file open; its substitute needs the name
     reader.Reload()
-    assert [e.step for e in reader.Tensors("train", "loss")] == [1, 2, 3, 4, 5, 6]
+    assert [e.step for e in reader.Tensors("train", "run/loss")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_kill_between_the_new_event_file_and_the_old_ones_removal_is_harmless(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_kill_between_the_new_event_file_and_the_old_ones_removal_is_harmless(
     for path, content in old.items():
         path.write_bytes(content)
     cut_back(tmp_path, 4)
-    assert not any(path.exists() for path in old) and [s for s, _ in series(tmp_path, "train", "loss")] == [1, 2, 3, 4]
+    assert not any(path.exists() for path in old) and [s for s, _ in series(tmp_path, "train", "run/loss")] == [1, 2, 3, 4]
 
 
 def test_a_log_that_cannot_be_written_is_said_once_and_never_left_torn(tmp_path: Path, monkeypatch) -> None:
@@ -175,7 +175,7 @@ def test_a_log_that_cannot_be_written_is_said_once_and_never_left_torn(tmp_path:
     logger(3, {"train/loss": 3.0})
     logger.close()
     assert [line["step"] for line in read_metrics(tmp_path)] == [1, 3]
-    assert [step for step, _ in series(tmp_path, "train", "loss")] == [1, 3]
+    assert [step for step, _ in series(tmp_path, "train", "run/loss")] == [1, 3]
     assert len(said) == 1 and "No space" in said[0]
 
 
