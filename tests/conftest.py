@@ -8,3 +8,6 @@ from hypothesis import settings
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+# Tests on the shared real data are an extra set: .ci/run runs it where those data are.
+collect_ignore = [] if "LMKIT_SHARED" in os.environ else ["shared"]
