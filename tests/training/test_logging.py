@@ -93,7 +93,12 @@ def test_after_a_kill_each_step_is_there_once_and_equal_to_the_undisturbed_log(t
     write(run, range(min(cut, 12) + 1, 15))
     assert list(read_metrics(run)) == list(read_metrics(tmp_path / "whole"))
     assert len(event_files(run)) == 2
-    for shown in (("train", "run/loss"), ("validation", "run/loss"), ("validation", "samples"), ("validation", "weights/encoder.norm.scale")):
+    for shown in (
+        ("train", "run/loss"),
+        ("validation", "run/loss"),
+        ("validation", "samples"),
+        ("validation", "weights/encoder.norm.scale"),
+    ):
         assert series(run, *shown) == series(tmp_path / "whole", *shown)
 
 
