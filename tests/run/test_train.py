@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,21 @@ def test_a_run_directory_holds_all_that_the_run_is(decoder: Path) -> None:
     assert (decoder / "spec.yaml").read_text() == Path(DECODER).read_text()
     losses = [line["loss"] for line in series(decoder) if line["kind"] == "train"]
     assert len(losses) == 20 and losses[-1] < losses[0]
+
+
+def test_a_run_with_evaluations_and_samples_compiles_each_of_its_functions_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lmkit.engine import tensorflow as engine
+
+    made: list[engine.Compiled] = []
+    build = engine.Compiled.__init__
+
+    def noted(self: engine.Compiled, *arguments: Any, **options: Any) -> None:
+        build(self, *arguments, **options)
+        made.append(self)
+
+    monkeypatch.setattr(engine.Compiled, "__init__", noted)
+    assert lmkit("train", DECODER, "--run-dir", str(home / "counted"), "training.evaluate_every=5 steps") == 0
+    assert [one.compilations for one in made] == [1, 1, 1, 1], "the step, the evaluation, and reading and drawing of samples"
 
 
 def test_a_finished_run_is_left_alone(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
