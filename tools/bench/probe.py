@@ -1,0 +1,26 @@
+"""The machine's speed right now: products of large matrices in float32 and bfloat16."""
+
+import time
+from collections.abc import Callable
+
+from tools.bench.workloads import Workload
+
+CONFIGURATIONS = ("float32", "bfloat16")
+
+
+def prepare(work: Workload, configuration: str) -> Callable[[int], float]:
+    """Returns `run(n)`: the seconds that n products of 1536 x 1536 matrices take (7.25 GFLOP each)."""
+    import torch
+
+    a = torch.ones((1536, 1536), dtype=getattr(torch, configuration))
+
+    def run(count: int) -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            a @ a
+        return time.perf_counter() - start
+
+    return run
+
+
+GFLOP = 2 * 1536**3 / 1e9
