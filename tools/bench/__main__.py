@@ -6,6 +6,7 @@ Machines change speed while one measures, so ratios are taken within a round and
 """
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -48,11 +49,13 @@ class Side:
             self.process.stdin.flush()
             return float(json.loads(self.process.stdout.readline()))
         except (BrokenPipeError, json.JSONDecodeError):
-            raise RuntimeError(f"{self.name} died: {self.log.read_text()[-800:]}") from None
+            code = self.process.wait()
+            raise RuntimeError(f"{self.name} died ({code}; -9 is often a lack of memory) {self.log.read_text()[-800:]}") from None
 
     def close(self) -> None:
-        if self.process.stdin:
-            self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it may be dead already
+            if self.process.stdin:
+                self.process.stdin.close()
         self.process.wait()
         self.log.unlink(missing_ok=True)
 
@@ -78,8 +81,11 @@ def measure(sides: list[tuple[Side, float]], probes: list[Side], work: Workload,
         for side, expected in sides if turn % 2 == 0 else reversed(sides):
             probe = {p.name: 20 * GFLOP / p.run(20) for p in probes}
             count = max(1, round(seconds / expected))
-            results[side.name].append({"tokens_per_second": count * work.tokens_per_step / side.run(count), **probe})
-    return results
+            try:
+                results[side.name].append({"tokens_per_second": count * work.tokens_per_step / side.run(count), **probe})
+            except RuntimeError as error:
+                print(f"{side.name:32} is out: {error}", flush=True)
+    return {name: rows for name, rows in results.items() if len(rows) == rounds}
 
 
 def report(results: dict[str, list[dict]], work: Workload) -> None:
