@@ -306,10 +306,9 @@ def _generate(a: Arguments, console: Console) -> int:
 
 
 def _natural(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'expected a whole number of 1 or more, got "{text}"')
+    return int(text)
 
 
 VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Arguments, Console], int]]] = {

@@ -178,6 +178,12 @@ class Training(Spec):
         if max(lengths.values()) <= self.steps < sum(lengths.values()):
             yield "optimizer.learning_rate.decay", f"warmup and decay together are longer than the run of training.steps = {self.steps}"
 
+    def rule_intervals_pass(self) -> Iterator[tuple[str, str]]:
+        for key in ("evaluate_every", "save_every"):
+            every = getattr(self, key)
+            if every is not None and every.value <= 0:
+                yield key, f"{every} never passes; write 1 {every.unit} or more, or remove this"
+
     def rule_whole_micro_batches(self) -> Iterator[tuple[str, str]]:
         micro = self.gradient_accumulation_steps
         if isinstance(micro, int) and self.batch_size % micro:

@@ -96,6 +96,7 @@ SPOILT = [
     (24, "  kind: decoder\n", "", "8:1: model: does not say which kind it is; add kind: encoder or kind: decoder or from: ..."),
     (24, "tokenizer: {kind: bpe, vocab_size: 500}\n", "", "1:1: tokenizer: missing; add for example tokenizer: {kind: bpe"),
     (24, "  steps: 100\n", "", "19:1: training: the length of the run is missing; add for example steps: 1000"),
+    (50, "  keep: 2", "  save_every: 0 steps", "26:15: training.save_every: 0 steps never passes; write 1 steps or more, or remove this"),
     (25, "num_layers: 2", 'num_layers: "12"', '10:15: model.num_layers: expected a whole number, got "12"; write 12 without quotes'),
     (25, "num_layers: 2", "num_layers: 12.0", "10:15: model.num_layers: expected a whole number, got 12.0; write 12"),
     (25, "num_layers: 2", "num_layers: [12]", "10:15: model.num_layers: expected a whole number, got a list"),

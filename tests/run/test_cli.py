@@ -76,8 +76,14 @@ def test_overrides_may_stand_on_both_sides_of_options(capsys: pytest.CaptureFixt
         (["spec.yaml"], "command line: spec.yaml is no verb; did you mean lmkit train spec.yaml?; see lmkit --help"),
         (["check"], "command line: the following arguments are required: spec; see lmkit check --help"),
         (["check", SPEC, "--wrong"], "command line: unrecognized arguments: --wrong; see lmkit check --help"),
-        (["data", SPEC, "--examples", "0"], "command line: argument --examples: expected 1 or more, got 0; see lmkit data --help"),
-        (["generate", "r", "--top-k", "x"], "command line: argument --top-k: invalid _natural value: 'x'; see lmkit generate --help"),
+        (
+            ["data", SPEC, "--examples", "0"],
+            'command line: argument --examples: expected a whole number of 1 or more, got "0"; see lmkit data --help',
+        ),
+        (
+            ["generate", "r", "--top-k", "x"],
+            'command line: argument --top-k: expected a whole number of 1 or more, got "x"; see lmkit generate --help',
+        ),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str], arguments: list[str], line: str) -> None:
