@@ -58,6 +58,8 @@ def configure(*, replicas: int | None = None, deterministic: bool = False) -> No
         if not gpus and replicas is not None and replicas > 1:
             cpu = tf.config.list_physical_devices("CPU")[0]
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+            # A replica that waits in a collective, or compiles, keeps its thread: with a thread a core they wait for each other.
+            tf.config.threading.set_inter_op_parallelism_threads(max(8, 4 * replicas))
     except RuntimeError as error:
         raise MachineError(Problem(f"devices must be set up before the first operation: {error}")) from error
     if deterministic and gpus:
