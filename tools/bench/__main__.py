@@ -2,7 +2,8 @@
 
     python -m tools.bench --workload causal_lm --rounds 5 --seconds 5
 
-Machines change speed while one measures, so ratios are taken within a round and their median is printed.
+Machines change speed while one measures, so ratios are taken within a round and their median is printed. On a machine that
+others use too, processor time says more than the clock; but threads that wait in a loop (OpenMP's) count as work in it.
 """
 
 import argparse
@@ -41,13 +42,14 @@ class Side:
             env=environment,
         )
 
-    def run(self, count: int) -> float:
-        """Seconds for `count` steps; raises RuntimeError with the end of its log when the side is dead."""
+    def run(self, count: int) -> tuple[float, float]:
+        """Wall and processor seconds for `count` steps; raises RuntimeError with the end of its log when the side is dead."""
         assert self.process.stdin and self.process.stdout
         try:
             self.process.stdin.write(f"{count}\n")
             self.process.stdin.flush()
-            return float(json.loads(self.process.stdout.readline()))
+            wall, processor = json.loads(self.process.stdout.readline())
+            return wall, processor
         except (BrokenPipeError, json.JSONDecodeError):
             code = self.process.wait()
             raise RuntimeError(f"{self.name} died ({code}; -9 is often a lack of memory) {self.log.read_text()[-800:]}") from None
@@ -66,8 +68,8 @@ def start(names: list[tuple[str, str]], workload: str, warmup: int) -> list[tupl
     for side, configuration in names:
         one = Side(side, configuration, workload)
         try:
-            first = one.run(warmup)
-            started.append((one, one.run(warmup) / warmup))
+            first, _ = one.run(warmup)
+            started.append((one, one.run(warmup)[0] / warmup))
             print(f"{one.name:32} ready (first {warmup} steps {first:.1f} s)", flush=True)
         except RuntimeError as error:
             print(f"{one.name:32} cannot take part: {error}", flush=True)
@@ -79,12 +81,15 @@ def measure(sides: list[tuple[Side, float]], probes: list[Side], work: Workload,
     results: dict[str, list[dict]] = {side.name: [] for side, _ in sides}
     for turn in range(rounds):
         for side, expected in sides if turn % 2 == 0 else reversed(sides):
-            probe = {p.name: 20 * GFLOP / p.run(20) for p in probes}
+            probe = {p.name: 20 * GFLOP / p.run(20)[0] for p in probes}
             count = max(1, round(seconds / expected))
             try:
-                results[side.name].append({"tokens_per_second": count * work.tokens_per_step / side.run(count), **probe})
+                wall, processor = side.run(count)
             except RuntimeError as error:
                 print(f"{side.name:32} is out: {error}", flush=True)
+                continue
+            tokens = count * work.tokens_per_step
+            results[side.name].append({"tokens_per_second": tokens / wall, "processor_ms": 1000 * processor / count, **probe})
     return {name: rows for name, rows in results.items() if len(rows) == rounds}
 
 
@@ -93,7 +98,8 @@ def report(results: dict[str, list[dict]], work: Workload) -> None:
     peers = [name for name in results if not name.startswith("lmkit")]
     rate = {name: [r["tokens_per_second"] for r in rows] for name, rows in results.items()}
     best = max(peers, key=lambda name: statistics.median(rate[name])) if peers else None
-    print(f"\n{'side':32} {'tokens/s':>9} {'ms/step':>9} {'to best peer':>14} {'GFLOP/s fp32 bf16':>18} {'of ceiling':>10}")
+    columns = f"{'tokens/s':>9} {'ms/step':>9} {'processor':>9} {'to best peer':>16} {'GFLOP/s fp32 bf16':>18} {'of ceiling':>10}"
+    print(f"\n{'side':32} {columns}")
     for name in sorted(results, key=lambda name: -statistics.median(rate[name])):
         speed = statistics.median(rate[name])
         ratios = [a / b for a, b in zip(rate[name], rate[best], strict=True)] if best else []
@@ -101,7 +107,8 @@ def report(results: dict[str, list[dict]], work: Workload) -> None:
         low, high = (statistics.median(r[f"probe {kind}"] for r in results[name]) for kind in ("float32", "bfloat16"))
         ceiling = (high if "bfloat16" in name else low) * 1e9 / work.flops_per_token
         share = "-" if work.new_tokens else f"{speed / ceiling:.0%}"
-        print(f"{name:32} {speed:9.0f} {1000 * work.tokens_per_step / speed:9.1f} {ratio:>14} {low:9.0f} {high:8.0f} {share:>10}")
+        clock, processor = 1000 * work.tokens_per_step / speed, statistics.median(r["processor_ms"] for r in results[name])
+        print(f"{name:32} {speed:9.0f} {clock:9.1f} {processor:9.1f} {ratio:>16} {low:9.0f} {high:8.0f} {share:>10}")
 
 
 def main() -> None:

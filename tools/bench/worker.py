@@ -1,8 +1,9 @@
-"""One side in its own process: prepares once, then times as many steps as each line of its input says."""
+"""One side in its own process: prepares once, then times as many steps as each line of its input says: wall and processor seconds."""
 
 import importlib
 import json
 import sys
+import time
 
 from tools.bench.workloads import WORKLOADS
 
@@ -19,7 +20,9 @@ def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what the libraries print must not stand between the answers
     run = importlib.import_module(SIDES[side]).prepare(WORKLOADS[workload], configuration)
     for line in sys.stdin:
-        print(json.dumps(run(int(line))), file=answers, flush=True)
+        before = time.process_time()
+        seconds = run(int(line))
+        print(json.dumps([seconds, time.process_time() - before]), file=answers, flush=True)
 
 
 if __name__ == "__main__":
