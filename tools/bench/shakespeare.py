@@ -3,7 +3,7 @@
     python -m tools.bench.shakespeare data/tiny_shakespeare --seeds 3
 
 The size is what nanoGPT's README gives for a CPU: 4 layers, 4 heads, width 128, context 64, batch 12, 2000 steps, no dropout,
-no biases. Both are judged on the whole validation file, in windows of 64 characters that overlap by one.
+no biases. Both see every window of 64 characters once an epoch, cut anew and shuffled in each. Both are judged on the whole validation file, in windows of 64 characters that overlap by one.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,16 @@ def torch_model(vocabulary: int) -> Any:
     return Gpt()
 
 
+def window_starts(characters: int) -> Iterator[int]:
+    """Where training windows begin: an epoch is all characters once, cut from another place and in another order each time."""
+    import torch
+
+    while True:
+        shift = int(torch.randint(CONTEXT, ()))
+        starts = torch.arange(shift, characters - CONTEXT, CONTEXT)
+        yield from starts[torch.randperm(len(starts))].tolist()
+
+
 def run_torch(data: Path, seed: int, steps: int, compiled: bool) -> dict[str, float]:
     """Trains and evaluates; `ms` is the median time of a step."""
     import torch
@@ -85,11 +97,10 @@ def run_torch(data: Path, seed: int, steps: int, compiled: bool) -> dict[str, fl
     ]
     optimizer = torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.99), fused=True)
     forward = torch.compile(model) if compiled else model
-    times = []
+    times, starts = [], window_starts(len(train))
     for step in range(1, steps + 1):
         start = time.perf_counter()
-        at = torch.randint(len(train) - CONTEXT, (BATCH,))
-        rows = torch.stack([train[i : i + CONTEXT + 1] for i in at])
+        rows = torch.stack([train[i : i + CONTEXT + 1] for i in islice(starts, BATCH)])
         loss = forward(rows[:, :-1], rows[:, 1:])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
