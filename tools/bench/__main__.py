@@ -105,7 +105,8 @@ def report(results: dict[str, list[dict]], work: Workload) -> None:
         ratios = [a / b for a, b in zip(rate[name], rate[best], strict=True)] if best else []
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else "-"
         low, high = (statistics.median(r[f"probe {kind}"] for r in results[name]) for kind in ("float32", "bfloat16"))
-        ceiling = (high if "bfloat16" in name else low) * 1e9 / work.flops_per_token
+        reachable = high if "bfloat16" in name else low if "float32" in name else max(low, high)  # auto may choose either
+        ceiling = reachable * 1e9 / work.flops_per_token
         share = "-" if work.new_tokens else f"{speed / ceiling:.0%}"
         clock, processor = 1000 * work.tokens_per_step / speed, statistics.median(r["processor_ms"] for r in results[name])
         print(f"{name:32} {speed:9.0f} {clock:9.1f} {processor:9.1f} {ratio:>16} {low:9.0f} {high:8.0f} {share:>10}")

@@ -3,7 +3,8 @@
     python -m tools.bench.shakespeare data/tiny_shakespeare --seeds 3
 
 The size is what nanoGPT's README gives for a CPU: 4 layers, 4 heads, width 128, context 64, batch 12, 2000 steps, no dropout,
-no biases. Both see every window of 64 characters once an epoch, cut anew and shuffled in each. Both are judged on the whole validation file, in windows of 64 characters that overlap by one.
+no biases. Both see every window of 64 characters once an epoch, cut anew and shuffled in each, and are judged on the whole
+validation file, in windows of 64 characters that overlap by one.
 """
 
 import argparse
