@@ -12,6 +12,7 @@ from lmkit.run.tree import UNREADABLE, Node, Path, dotted
 
 LOADER = getattr(yaml, "CLoader", yaml.SafeLoader)  # only its parser runs: events, no objects
 DEEPEST = 32
+TOO_DEEP = f"nested deeper than {DEEPEST} levels"
 LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -117,7 +118,7 @@ class _Reader:
 
     def _untagged(self, event: Any, path: Path, depth: int) -> Node:
         if depth > DEEPEST:
-            raise Unreadable(f"nested deeper than {DEEPEST} levels", self._at(event), dotted(path[:3]) + "...")
+            raise Unreadable(TOO_DEEP, self._at(event), dotted(path[:3]) + "...")
         if isinstance(event, yaml.AliasEvent):
             self._refuse(f"anchors and aliases (*{event.anchor}) are not supported; write the value out, or use extends", event, path)
             return Node(UNREADABLE, self._at(event))
@@ -221,6 +222,8 @@ def explain(error: Any, lines: list[str]) -> tuple[str, Any]:
     if "cannot start any token" in problem:
         character = near[mark.column : mark.column + 1]
         return f"text cannot begin with {character}; put it in quotes", mark
+    if "nesting depth" in problem:  # libyaml looks ahead and meets its own limit before ours
+        return TOO_DEEP, mark
     if "invalid Unicode" in problem:
         return "an escape of an invalid Unicode character; write the character itself", mark
     if "escape" in problem:
