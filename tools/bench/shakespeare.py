@@ -3,7 +3,7 @@
     python -m tools.bench.shakespeare data/tiny_shakespeare --seeds 3
 
 The size is what nanoGPT's README gives for a CPU: 4 layers, 4 heads, width 128, context 64, batch 12, 2000 steps, no dropout,
-no biases. Both see every window of 64 characters once an epoch, cut anew and shuffled in each, and are judged on the whole
+no biases. Both read the text once an epoch, in windows that each epoch cuts and shuffles anew, and are judged on the whole
 validation file, in windows of 64 characters that overlap by one.
 """
 
@@ -73,7 +73,7 @@ def torch_model(vocabulary: int) -> Any:
 
 
 def window_starts(characters: int) -> Iterator[int]:
-    """Where training windows begin: an epoch is all characters once, cut from another place and in another order each time."""
+    """Where training windows begin: an epoch is the text once, but for less than a window at each end, cut and shuffled anew."""
     import torch
 
     while True:
