@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lmkit.errors import LmkitError, MachineError, Problem, SpecError
 from lmkit.run.console import Console
@@ -272,14 +272,41 @@ def _predict(a: Arguments, console: Console) -> int:
     return predict(a.run, texts=a.text, input=a.input, output=a.output, as_json=a.json, console=console)
 
 
+def _natural(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'expected a whole number of 1 or more, got "{text}"')
+    return int(text)
+
+
+def _stopping(text: str) -> bool | str:
+    if text not in ("true", "false", "never"):
+        raise argparse.ArgumentTypeError(f'expected true, false or never, got "{text}"')
+    return text if text == "never" else text == "true"
+
+
+# The words of generation/settings.py: how each is read, what its value is called, and what it does.
+SETTINGS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "temperature": (float, "T", "below 1 is more certain (default 1)"),
+    "top_k": (_natural, "K", "draw from the K likeliest tokens"),
+    "top_p": (float, "P", "draw from the likeliest tokens that hold the share P together"),
+    "min_p": (float, "P", "draw from tokens at least P times as likely as the likeliest"),
+    "repetition_penalty": (float, "R", "above 1 makes tokens that were there less likely"),
+    "no_repeat_ngram": (_natural, "N", "no N tokens in a row come twice"),
+    "min_tokens": (_natural, "N", "at least so many new tokens"),
+    "beams": (_natural, "K", "search with K beams for the likeliest text instead of drawing"),
+    "length_penalty": (float, "A", "a search divides log probability by length to the power A (default 1)"),
+    "early_stopping": (_stopping, "WHEN", "a search ends with K texts (true), when none likely (false) or possibly (never) gets better"),
+    "texts": (_natural, "N", "so many texts of each prompt: draws, or the best of a search (default 1)"),
+}
+
+
 def _declare_generate(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory")
     parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="text to continue; several are continued at once")
     parser.add_argument("--max-tokens", type=_natural, default=200, metavar="N", help="at most so many new tokens (default 200)")
-    parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="below 1 is more certain (default 1)")
-    parser.add_argument("--top-k", type=_natural, metavar="K", help="draw from the K likeliest tokens")
-    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that hold the share P together")
     parser.add_argument("--greedy", action="store_true", help="always the likeliest token")
+    for word, (read, metavar, line) in SETTINGS.items():
+        parser.add_argument(f"--{word.replace('_', '-')}", type=read, metavar=metavar, help=line)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same text (default 0)")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times")
     parser.add_argument("--no-stream", action="store_true", help="write each text when it is complete")
@@ -293,9 +320,7 @@ def _generate(a: Arguments, console: Console) -> int:
         a.run,
         prompts=a.prompts,
         max_tokens=a.max_tokens,
-        temperature=a.temperature,
-        top_k=a.top_k,
-        top_p=a.top_p,
+        words={word: value for word in SETTINGS if (value := getattr(a, word)) is not None},
         greedy=a.greedy,
         seed=a.seed,
         stop=a.stop,
@@ -303,12 +328,6 @@ def _generate(a: Arguments, console: Console) -> int:
         as_json=a.json,
         console=console,
     )
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of 1 or more, got "{text}"')
-    return int(text)
 
 
 VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Arguments, Console], int]]] = {

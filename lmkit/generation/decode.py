@@ -1,71 +1,47 @@
-"""Decoding with a key-value cache in static shapes: one compiled call reads the prompts, another draws several tokens."""
+"""Drawing token by token with a key-value cache in static shapes: one compiled call reads the prompts, another draws several tokens."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from lmkit.data.order import mix
 from lmkit.engine.tensorflow import compiled
-from lmkit.generation.sampling import Sampling, sample
+from lmkit.generation.cached import Cached, longer
+from lmkit.generation.layout import MAX_ROWS, Continuation, Reason, begun, bucket, left_padded
+from lmkit.generation.rules import Written, constrain
+from lmkit.generation.sampling import sample
+from lmkit.generation.settings import Settings
 
-MAX_ROWS = 32
-
-
-def bucket(length: int, smallest: int = 16) -> int:
-    """The shortest compiled length >= `length`: powers of two and their three-halves, from `smallest` up."""
-    size = smallest
-    while size < length:
-        size = max(size + 1, size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3)
-    return size
-
-
-@dataclass
-class Continuation:
-    """What was drawn after one prompt: ids without the end token, and why it ended."""
-
-    ids: list[int]
-    reason: Literal["length", "end", "stop"] = "length"
+SOON = 0.03  # seconds that a listener may wait for an id without noticing
 
 
 @dataclass
 class _Row:
-    """One prompt on its way: `window` is what the model sees, `ids` what was drawn."""
+    """One prompt on its way: `window` is what the decoder sees, `ids` what was drawn."""
 
     index: int
+    prompt: list[int]
     window: list[int]
     ids: list[int]
-    reason: Literal["length", "end", "stop"] | None = None
+    reason: Reason | None = None
 
 
 class Generator:
-    """Continues prompts with one model.
+    """Continues prompts with one model, each on its own.
 
-    `backbone` as in models/backbone.py; `logits(hidden_BTD) -> [B, T, V]`. `context` is the longest sequence the model may see:
-    a row that fills it goes on from its last half, read anew with positions from 0. `forbidden` ids are never drawn, `end` ends a row.
-    The ids of a row depend on the weights, its prompt, `seed` and its row number alone, up to rounding of near ties:
-    not on the other rows, the compiled lengths or `tokens_per_call`.
+    A row that fills a decoder's context goes on from its last half, read anew with positions from 0; beside an encoder it
+    ends there. The rules of `words` look at what the decoder sees. The ids of a row depend on the weights, its prompt, `seed`
+    and its row number alone, up to rounding of near ties: not on the other rows, the compiled lengths or how many tokens a
+    call draws.
     """
 
-    def __init__(
-        self,
-        backbone: Any,
-        logits: Callable[[Any], Any],
-        *,
-        context: int,
-        vocab_size: int,
-        sampling: Sampling,
-        end: int | None = None,
-        forbidden: Sequence[int] = (),
-        tokens_per_call: int = 16,
-    ) -> None:
-        self.backbone, self.logits, self.context = backbone, logits, context
-        self.sampling, self.end, self.tokens_per_call = sampling, end, tokens_per_call
-        self.bias_V = np.zeros(vocab_size, np.float32)
-        self.bias_V[list(forbidden)] = -1e9
-        self._read = compiled(self._read_step, xla=True)
+    def __init__(self, model: Cached, words: Settings, *, tokens_per_call: int = 16) -> None:
+        self.model, self.words, self.tokens_per_call = model, words, tokens_per_call
+        self._read = compiled(model.read, xla=True)
         self._draw = compiled(self._draw_steps, xla=True)
 
     @property
@@ -81,14 +57,16 @@ class Generator:
         seed: int = 0,
         first_row: int = 0,
         on_token: Callable[[int, int], bool] = lambda row, token: False,
+        live: bool = False,
     ) -> list[Continuation]:
-        """Draws up to `max_tokens` ids after each prompt (not empty); row numbers count from `first_row`.
+        """Draws up to `max_tokens` ids after each prompt (not empty), `words.texts` times; row numbers count from `first_row`.
 
-        `on_token(prompt index, id)` hears each id as its call returns and ends the row by returning True.
+        `on_token(row, id)` hears each id as its call returns and ends the row by returning True. `live` lets calls draw only
+        as many ids as come soon, one where the model is slow; otherwise they draw `tokens_per_call`.
         """
 
         def take(row: _Row, token: int) -> None:
-            if token == self.end:
+            if token in self.words.end:
                 row.reason = "end"
                 return
             row.ids.append(token)
@@ -96,77 +74,57 @@ class Generator:
             if on_token(row.index, token):
                 row.reason = "stop"
 
-        rows = [_Row(i, [int(t) for t in prompt], []) for i, prompt in enumerate(prompts)]
+        repeated = [prompt for prompt in prompts for _ in range(self.words.texts)]
+        prefix = list(self.model.prefix)
+        max_tokens = min(max_tokens, self.model.context - len(prefix)) if prefix else max_tokens
+        rows = [_Row(i, [int(t) for t in prompt], [*prefix] or [int(t) for t in prompt], []) for i, prompt in enumerate(repeated)]
         for at in range(0, len(rows), MAX_ROWS):
             left = rows[at : at + MAX_ROWS]
             while left := [row for row in left if row.reason is None and len(row.ids) < max_tokens]:
-                self._round(left, max_tokens, [mix(seed, first_row + row.index) for row in left], take)
+                self._round(left, max_tokens, [mix(seed, first_row + row.index) for row in left], take, live)
         return [Continuation(row.ids, row.reason or "length") for row in rows]
 
-    def _round(self, rows: list[_Row], max_tokens: int, keys: list[int], take: Callable[[_Row, int], None]) -> None:
-        """Reads the windows of `rows` into a fresh cache and draws until all end or the first window is full.
+    def _round(self, rows: list[_Row], max_tokens: int, keys: list[int], take: Callable[[_Row, int], None], live: bool) -> None:
+        """Reads the prompts, or else the windows, of `rows` into a fresh cache and draws until all end or the first window is full.
 
         All rows of a round have drawn equally many tokens.
         """
+        context = self.model.context
         for row in rows:
-            if len(row.window) >= self.context:
-                row.window = row.window[-max(1, self.context // 2) :]
+            if len(row.window) >= context:
+                row.window = row.window[-max(1, context // 2) :]
         drawn = len(rows[0].ids)
-        steps = min([max_tokens - drawn, *(self.context - len(row.window) for row in rows)]) or 1
-        calls = -(-steps // self.tokens_per_call)
-        batch, length = bucket(len(rows), 1), bucket(max(len(row.window) for row in rows))
-        tokens_BP, start_B, key_B = np.zeros((batch, length), np.int32), np.full(batch, length, np.int32), np.zeros(batch, np.uint32)
-        for i, row in enumerate(rows):
-            start_B[i], key_B[i] = length - len(row.window), keys[i]
-            tokens_BP[i, start_B[i] :] = row.window
-        logits_BV, cache = self._read(tokens_BP, start_B)
-        slots = bucket(length + calls * self.tokens_per_call)
-        cache = tuple(tuple(ops.pad(x, ((0, 0), (0, slots - length), (0, 0), (0, 0))) for x in layer) for layer in cache)
-        for done in range(0, steps, self.tokens_per_call):
-            ids_BT, logits_BV, cache = self._draw(logits_BV, cache, start_B, key_B, np.int32(length + done), np.int32(drawn + done))
-            for row, ids in zip(rows, np.asarray(ids_BT), strict=False):
-                for token in ids[: steps - done]:
+        steps = min([max_tokens - drawn, *(context - len(row.window) for row in rows)]) or 1
+        given_BP, given_B = left_padded([row.prompt if self.model.prefix else row.window for row in rows])
+        tokens_BP, start_B = begun(self.model.prefix, len(given_B)) if self.model.prefix else (given_BP, given_B)
+        batch, length = tokens_BP.shape
+        key_B = np.zeros(batch, np.uint32)
+        key_B[: len(rows)] = keys
+        logits_BV, cache, facts = self._read(given_BP, given_B)
+        slots = bucket(length + -(-steps // self.tokens_per_call) * self.tokens_per_call)
+        tokens_BS, cache = np.pad(tokens_BP, ((0, 0), (0, slots - length))), longer(cache, slots)
+        done, count = 0, 1 if live else self.tokens_per_call
+        while done < steps and not all(row.reason for row in rows):
+            began, count = time.perf_counter(), min(count, steps - done)
+            numbers = (np.int32(n) for n in (length + done, count, drawn + done, max_tokens))
+            tokens_BS, logits_BV, cache = self._draw(tokens_BS, logits_BV, cache, facts, start_B, key_B, *numbers)
+            for row, ids in zip(rows, np.asarray(tokens_BS)[:, length + done : length + done + count], strict=False):
+                for token in ids:
                     if row.reason is None:
                         take(row, int(token))
-            if all(row.reason for row in rows):
-                return
+            done += count
+            if count < self.tokens_per_call and time.perf_counter() - began < SOON:
+                count = min(2 * count, self.tokens_per_call)
 
-    def _read_step(self, tokens_BP, start_B):
-        """The logits after left-padded prompts and the cache that holds them; row b begins at slot start_B[b]."""
-        batch, length = tokens_BP.shape
-        slot_1P, start_B1 = ops.expand_dims(ops.arange(length, dtype="int32"), 0), ops.expand_dims(start_B, 1)
-        segments_BP = ops.cast(slot_1P >= start_B1, "int32")
-        hidden_BPD, cache = self.backbone(
-            tokens_BP,
-            segments=segments_BP,
-            positions=ops.maximum(slot_1P - start_B1, 0),
-            causal=True,
-            cache=self.backbone.empty_cache(batch, length),
-            cache_index=0,
-            cache_segments=segments_BP,
-        )
-        return ops.squeeze(self.logits(hidden_BPD[:, -1:, :]), 1), cache
+    def _draw_steps(self, tokens_BS, logits_BV, cache, facts, start_B, key_B, slot, count, drawn, last):
+        """Draws `count` ids from the slot `slot` on; `drawn` counts the ids before, of at most `last`."""
 
-    def _draw_steps(self, logits_BV, cache, start_B, key_B, slot, index):
-        """Draws `tokens_per_call` ids from the slot `slot` on; `index` counts the ids drawn before."""
-        start_B1 = ops.expand_dims(start_B, 1)
-        slot_1S = ops.expand_dims(ops.arange(cache[0][0].shape[1], dtype="int32"), 0)
-        segments_BS = ops.cast(slot_1S >= start_B1, "int32")
+        def draw(step: Any, state: Any) -> Any:
+            tokens_BS, logits_BV, cache = state
+            at = slot + step
+            written = Written(tokens_BS, start_B, at, drawn + step, last)
+            token_B1 = ops.expand_dims(sample(constrain(logits_BV, written, self.words), key_B, drawn + step, self.words), 1)
+            logits_BV, cache = self.model.step(token_B1, cache, facts, at, start_B)
+            return ops.slice_update(tokens_BS, (0, at), token_B1), logits_BV, cache
 
-        def draw(step, state):
-            ids_BT, logits_BV, cache = state
-            token_B1 = ops.expand_dims(sample(logits_BV + self.bias_V, key_B, index + step, self.sampling), 1)
-            ids_BT = ops.slice_update(ids_BT, (0, step), token_B1)
-            hidden_B1D, cache = self.backbone(
-                token_B1,
-                segments=ops.ones_like(token_B1),
-                positions=ops.clip(slot + step - start_B1, 0, self.context - 1),
-                causal=True,
-                cache=cache,
-                cache_index=slot + step,
-                cache_segments=segments_BS,
-            )
-            return ids_BT, ops.squeeze(self.logits(hidden_B1D), 1), cache
-
-        ids_BT = ops.zeros((start_B.shape[0], self.tokens_per_call), "int32")
-        return ops.fori_loop(0, self.tokens_per_call, draw, (ids_BT, logits_BV, cache))
+        return ops.fori_loop(0, count, draw, (tokens_BS, logits_BV, cache))

@@ -1,27 +1,13 @@
-"""How the next token is chosen: the most probable one, or a draw after temperature, top-k and top-p (Holtzman et al., 2020)."""
-
-from dataclasses import dataclass
+"""How the next token is chosen: the most probable one, or a draw after temperature, top-k, top-p (Holtzman et al., 2020) and min-p."""
 
 import numpy as np
 from keras import ops
 
+from lmkit.generation.settings import Settings
 from lmkit.layers.dropout import mix, scramble
 
 # Scores further below the best are never drawn: the noise of 23-bit uniforms spans less than 20.
 FLOOR = -60.0
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """What is drawn from: temperature 0 is greedy, `top_k` and `top_p` keep the most probable tokens (ties of the last one too)."""
-
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-
-    @property
-    def greedy(self) -> bool:
-        return self.temperature == 0 or self.top_k == 1
 
 
 def gumbel(key_B, index, vocab_size):
@@ -52,10 +38,11 @@ def cut(scores_BV, enough):
     return ops.fori_loop(0, 32, halve, (low, ops.ones_like(low)))[0]
 
 
-def truncate(scores_BV, *, top_k=None, top_p=None):
-    """Puts the scores outside the top k, and outside the smallest set of probability `top_p`, to minus 1e9.
+def truncate(scores_BV, *, top_k=None, top_p=None, min_p=None):
+    """Keeps the top k, of them the smallest set of probability `top_p`, of it what is `min_p` times as probable as the best.
 
-    Scores are natural logarithms up to a constant per row; the result is shifted so that the best is 0.
+    Scores are natural logarithms up to a constant per row; the result is shifted so that the best is 0, what is left out is
+    minus 1e9. Ties of the last one kept are kept too.
     """
     scores_BV = ops.maximum(scores_BV - ops.max(scores_BV, axis=-1, keepdims=True), FLOOR)
     if top_k is not None and top_k < scores_BV.shape[-1]:
@@ -65,15 +52,18 @@ def truncate(scores_BV, *, top_k=None, top_p=None):
         mass_BV = ops.softmax(scores_BV, axis=-1)
         at = cut(scores_BV, lambda kept: ops.sum(ops.where(kept, mass_BV, 0.0), axis=-1, keepdims=True) >= top_p)
         scores_BV = ops.where(scores_BV >= at, scores_BV, -1e9)
+    if min_p:
+        scores_BV = ops.where(scores_BV >= np.log(min_p), scores_BV, -1e9)
     return scores_BV
 
 
-def sample(logits_BV, key_B, index, sampling: Sampling):
+def sample(scores_BV, key_B, index, words: Settings):
     """The next token of each row, int32 [B]: argmax of the scores plus Gumbel noise draws from their softmax.
 
     `index` counts the tokens drawn for the row so far, `key_B` (uint32) names the row: the draw depends on nothing else.
     """
-    if sampling.greedy:
-        return ops.cast(ops.argmax(logits_BV, axis=-1), "int32")
-    scores_BV = truncate(ops.cast(logits_BV, "float32") / sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p)
-    return ops.cast(ops.argmax(scores_BV + gumbel(key_B, index, logits_BV.shape[-1]), axis=-1), "int32")
+    if words.greedy:
+        return ops.cast(ops.argmax(scores_BV, axis=-1), "int32")
+    scores_BV = ops.cast(scores_BV, "float32") / words.temperature
+    scores_BV = truncate(scores_BV, top_k=words.top_k, top_p=words.top_p, min_p=words.min_p)
+    return ops.cast(ops.argmax(scores_BV + gumbel(key_B, index, scores_BV.shape[-1]), axis=-1), "int32")

@@ -9,7 +9,7 @@ from keras import ops
 from lmkit.data.document import Document
 from lmkit.engine.tensorflow import compiled
 from lmkit.errors import DataError, Problem, SpecError
-from lmkit.generation.decode import bucket
+from lmkit.generation.layout import bucket
 from lmkit.heads.masked_language_model import gather_rows
 from lmkit.run.open import OpenedRun
 from lmkit.tasks.spec import Classification, MaskedLm

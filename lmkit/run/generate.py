@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,22 @@ from lmkit.run.console import Console
 from lmkit.run.directory import existing_run
 
 if TYPE_CHECKING:
+    from lmkit.generation.beams import BeamSearch
+    from lmkit.generation.decode import Generator
+    from lmkit.generation.layout import Continuation
+    from lmkit.generation.stream import TextStream
     from lmkit.text.tokenizer import Tokenizer
+
+DRAWING = ("temperature", "top_k", "top_p", "min_p")
+SEARCHING = ("length_penalty", "early_stopping")
+ABOVE_ZERO = ("a share above 0 and at most 1", lambda x: 0 < x <= 1)
+RANGES = {
+    "temperature": ("a temperature of 0 or more", lambda x: 0 <= x < math.inf),
+    "top_p": ABOVE_ZERO,
+    "min_p": ABOVE_ZERO,
+    "repetition_penalty": ("a number above 0", lambda x: 0 < x < math.inf),
+    "length_penalty": ("a number", math.isfinite),
+}
 
 
 def generate(
@@ -21,9 +36,7 @@ def generate(
     *,
     prompts: Sequence[str],
     max_tokens: int,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
+    words: Mapping[str, Any],
     greedy: bool,
     seed: int,
     stop: Sequence[str],
@@ -33,28 +46,28 @@ def generate(
 ) -> int:
     """Writes each prompt with what comes after it; without prompts, one text from its beginning.
 
-    `stream` writes a single prompt's text as it is drawn. `as_json` writes one object a line: prompt, text (what was drawn),
-    tokens (how many), reason (`length`, `end` of the document, or a `stop` string, which is not part of the text).
-    A text longer than the run's max_length goes on from its last tokens, which a line on standard error says.
+    `words` are those of generation/settings.py that were given. `stream` writes a single text as it is drawn; a search knows
+    its texts at the end only. `as_json` writes one object a line: prompt, text (what was drawn), tokens (how many), reason
+    (`length`, `end` of the document, or a `stop` string, which is not part of the text) and, of a search, its score.
+    A drawn text longer than the run's max_length goes on from its last tokens, which a line on standard error says.
     """
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise SpecError(Problem(f"expected a temperature of 0 or more, got {temperature}", "--temperature", "command line"))
-    if top_p is not None and not 0 < top_p <= 1:
-        raise SpecError(Problem(f"expected a share above 0 and at most 1, got {top_p}", "--top-p", "command line"))
+    if problems := _problems(words, greedy=greedy, max_tokens=max_tokens):
+        raise SpecError(*problems)
     existing_run(run)
     with console.quiet():
-        from lmkit.generation.sampling import Sampling
+        from lmkit.generation.beams import BeamSearch
+        from lmkit.generation.settings import Settings
         from lmkit.generation.stream import TextStream
         from lmkit.run.open import open_trained
         from lmkit.run.samples import generator_of
 
     opened = open_trained(run, console)
-    sampling = Sampling(temperature=0.0 if greedy else temperature, top_k=top_k, top_p=top_p)
-    generator = generator_of(opened.spec, opened.model, opened.tokenizer, sampling)
+    settings = Settings(**{**words, "temperature": 0.0} if greedy or "beams" in words else words)
+    generator = generator_of(opened.spec, opened.model, opened.tokenizer, settings)
     texts = list(prompts) or [""]
     ids = [_prompt_ids(opened.tokenizer, text, console) for text in texts]
-    streams = [TextStream(opened.tokenizer.decode, prompt, stop) for prompt in ids]
-    live = stream and not as_json and len(texts) == 1
+    streams = [TextStream(opened.tokenizer.decode, prompt, stop) for prompt in ids for _ in range(settings.texts)]
+    live = stream and not as_json and len(streams) == 1 and not isinstance(generator, BeamSearch)
     if live:
         console.write(texts[0])
 
@@ -64,23 +77,68 @@ def generate(
             console.write(piece)
         return streams[row].stopped
 
-    made = generator.generate(ids, max_tokens=max_tokens, seed=seed, on_token=on_token)
-    for row, (text, one) in enumerate(zip(texts, made, strict=True)):
-        rest = streams[row].finish()
-        if as_json:
-            answer = {"prompt": text, "text": streams[row].text, "tokens": len(one.ids), "reason": one.reason}
-            console.out(json.dumps(answer, ensure_ascii=False))
-        elif live:
-            console.write(rest + "\n")
-        else:
-            console.out(text + streams[row].text)
-            if row + 1 < len(texts):
-                console.out("")
-    longest = max(len(prompt) + len(one.ids) for prompt, one in zip(ids, made, strict=True))
-    if longest > generator.context:
-        what = f"the model was trained on {generator.context} tokens at once; it saw the last {generator.context // 2} or more of {longest}"
-        console.err(f"note: {what}")
+    if isinstance(generator, BeamSearch):
+        made = generator.generate(ids, max_tokens=max_tokens)
+        for row, one in enumerate(made):
+            heard = next((n for n, token in enumerate(one.ids, 1) if on_token(row, token)), None)
+            if heard is not None:
+                one.ids, one.reason = one.ids[:heard], "stop"
+    else:
+        made = generator.generate(ids, max_tokens=max_tokens, seed=seed, on_token=on_token, live=live)
+    if live:
+        console.write(streams[0].finish() + "\n")
+    else:
+        _write([texts[row // settings.texts] for row in range(len(made))], made, streams, as_json, console)
+    longest = max(len(ids[row // settings.texts]) + len(one.ids) for row, one in enumerate(made))
+    _say_context(generator, longest, max_tokens + max(map(len, ids)), console)
     return 0
+
+
+def _problems(words: Mapping[str, Any], *, greedy: bool, max_tokens: int) -> list[Problem]:
+    """What is wrong with the words on the command line, or with their company."""
+
+    def problem(what: str, word: str) -> Problem:
+        return Problem(what, f"--{word.replace('_', '-')}", "command line")
+
+    found = [
+        problem(f"expected {what}, got {words[word]}", word)
+        for word, (what, fits) in RANGES.items()
+        if word in words and not fits(words[word])
+    ]
+    if words.get("min_tokens", 0) > max_tokens:
+        found.append(problem(f"{words['min_tokens']} are more than --max-tokens {max_tokens}", "min_tokens"))
+    texts = words.get("texts", 1)
+    if "beams" not in words:
+        found += [problem("belongs to a search; add --beams", word) for word in SEARCHING if word in words]
+        if texts > 1 and (greedy or words.get("temperature") == 0 or words.get("top_k") == 1):
+            found.append(problem("the likeliest tokens give one text; draw, or add --beams", "texts"))
+        return found
+    found += [problem("a search draws nothing; leave it out or leave out --beams", word) for word in DRAWING if word in words]
+    if texts > words["beams"]:
+        found.append(problem(f"{words['beams']} beams cannot give {texts} texts", "texts"))
+    return found
+
+
+def _write(prompts: list[str], made: "list[Continuation]", streams: "list[TextStream]", as_json: bool, console: Console) -> None:
+    """Every text after its prompt, or one JSON object a line."""
+    for prompt, one, stream in zip(prompts, made, streams, strict=True):
+        stream.finish()
+        if as_json:
+            answer = {"prompt": prompt, "text": stream.text, "tokens": len(one.ids), "reason": one.reason}
+            console.out(json.dumps(answer | ({} if one.score is None else {"score": one.score}), ensure_ascii=False))
+        else:
+            console.out(prompt + stream.text)
+            if stream is not streams[-1]:
+                console.out("")
+
+
+def _say_context(generator: "Generator | BeamSearch", longest: int, asked: int, console: Console) -> None:
+    """A note where the model's context was too short for what was asked."""
+    context = generator.model.context
+    if generator.words.beams > 1 and longest >= context and asked > context:
+        console.err(f"note: the model was trained on {context} tokens at once, where a search ends")
+    elif longest > context:
+        console.err(f"note: the model was trained on {context} tokens at once; it saw the last {context // 2} or more of {longest}")
 
 
 def _prompt_ids(tokenizer: "Tokenizer", text: str, console: Console) -> list[int]:

@@ -1,13 +1,16 @@
 """Cached decoding: equal to the whole forward pass, and to itself in any batch, bucket or number of tokens per call."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from lmkit.attention.spec import Attention
-from lmkit.generation.decode import Generator, bucket
-from lmkit.generation.sampling import Sampling
+from lmkit.generation.build import build_generator
+from lmkit.generation.cached import CachedDecoder
+from lmkit.generation.layout import bucket
+from lmkit.generation.settings import Settings
 from lmkit.models.build import build_backbone
 from lmkit.models.initialize import initialize
 from lmkit.models.spec import Decoder
@@ -40,8 +43,8 @@ def parts(body="learned"):
     return backbone, lambda hidden: head.logits(hidden, backbone.token_embedding)
 
 
-def generator_of(parts, sampling, **options):
-    return Generator(*parts, context=CONTEXT, vocab_size=VOCAB, sampling=sampling, **options)
+def generator_of(parts, words, **options):
+    return build_generator(CachedDecoder(*parts, context=CONTEXT), words, **options)
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +54,12 @@ def learned():
 
 @pytest.fixture(scope="module")
 def greedy(learned):
-    return generator_of(learned, Sampling(temperature=0))
+    return generator_of(learned, Settings(temperature=0))
 
 
 @pytest.fixture(scope="module")
 def drawing(learned):
-    return generator_of(learned, Sampling(temperature=1.5, top_k=20, top_p=0.95))
+    return generator_of(learned, Settings(temperature=1.5, top_k=20, top_p=0.95))
 
 
 def ids_of(continuations):
@@ -66,7 +69,7 @@ def ids_of(continuations):
 @pytest.mark.parametrize("body", BODIES)
 def test_the_cache_gives_what_the_whole_forward_pass_gives(body):
     backbone, logits = parts(body)
-    made = generator_of((backbone, logits), Sampling(temperature=0), tokens_per_call=4).generate(PROMPTS, max_tokens=4)
+    made = generator_of((backbone, logits), Settings(temperature=0), tokens_per_call=4).generate(PROMPTS, max_tokens=4)
     for prompt, continuation in zip(PROMPTS, made, strict=True):
         sequence = np.array([prompt + continuation.ids], "int32")
         best = np.asarray(logits(backbone(sequence, causal=True))).argmax(-1)[0]
@@ -88,9 +91,40 @@ def test_a_full_context_goes_on_from_its_last_half(learned, greedy):
 
 def test_ids_do_not_depend_on_batch_bucket_or_tokens_per_call(learned, drawing):
     together = ids_of(drawing.generate(PROMPTS, max_tokens=30, seed=4))
-    one_by_one = generator_of(learned, drawing.sampling, tokens_per_call=4)
+    one_by_one = generator_of(learned, drawing.words, tokens_per_call=4)
     for row, prompt in enumerate(PROMPTS):
         assert ids_of(one_by_one.generate([prompt], max_tokens=30, seed=4, first_row=row)) == [together[row]]
+
+
+def test_ids_under_rules_do_not_depend_on_batch_bucket_or_tokens_per_call(learned):
+    words = Settings(temperature=1.2, min_p=0.05, repetition_penalty=1.5, no_repeat_ngram=2, bad_words=((3, 4),), end=(7,), min_tokens=9)
+    together = ids_of(generator_of(learned, words).generate(PROMPTS, max_tokens=20, seed=4))
+    one_by_one = generator_of(learned, words, tokens_per_call=4)
+    for row, prompt in enumerate(PROMPTS):
+        assert ids_of(one_by_one.generate([prompt], max_tokens=20, seed=4, first_row=row)) == [together[row]]
+
+
+def test_a_listener_changes_no_id_and_costs_no_program(learned, drawing):
+    patient = drawing.generate(PROMPTS, max_tokens=30, seed=4)
+    before, heard = drawing.compilations, []
+    assert drawing.generate(PROMPTS, max_tokens=30, seed=4, live=True, on_token=lambda *it: bool(heard.append(it))) == patient
+    assert drawing.compilations == before
+    assert [token for row, token in heard if row == 1] == patient[1].ids
+
+
+def test_a_listener_hears_the_first_id_after_one_step(learned, monkeypatch):
+    slow = generator_of(learned, Settings(temperature=0))
+    monkeypatch.setattr("lmkit.generation.decode.SOON", 0.0)
+    counts, draw = [], slow._draw
+    slow._draw = lambda *args: counts.append(int(args[7])) or draw(*args)
+    slow.generate([[1, 2, 3]], max_tokens=5, live=True)
+    assert counts == [1] * 5
+
+
+def test_several_texts_of_a_prompt_are_several_draws(drawing, learned):
+    several = generator_of(learned, replace(drawing.words, texts=3)).generate(PROMPTS[:2], max_tokens=8, seed=1)
+    repeated = drawing.generate([PROMPTS[0]] * 3 + [PROMPTS[1]] * 3, max_tokens=8, seed=1)
+    assert several == repeated
 
 
 def test_a_seed_repeats_itself_and_another_differs(drawing):
@@ -106,19 +140,17 @@ def test_a_shorter_request_is_a_prefix_of_a_longer_one(drawing):
     assert [ids[:7] for ids in ids_of(long)] == ids_of(short)
 
 
-def test_the_end_token_ends_its_row_only(drawing):
+def test_end_tokens_end_their_row_only(learned, drawing):
     free = drawing.generate(PROMPTS, max_tokens=20, seed=5)
-    end = free[0].ids[3]
-    drawing.end = end
-    ended = drawing.generate(PROMPTS, max_tokens=20, seed=5)
-    drawing.end = None
+    ends = (free[0].ids[3], free[1].ids[5])
+    ended = generator_of(learned, replace(drawing.words, end=ends)).generate(PROMPTS, max_tokens=20, seed=5)
     for before, after in zip(free, ended, strict=True):
-        expected = before.ids[: before.ids.index(end)] if end in before.ids else before.ids
-        assert (after.ids, after.reason) == (expected, "end" if end in before.ids else "length")
+        at = next((i for i, token in enumerate(before.ids) if token in ends), None)
+        assert (after.ids, after.reason) == (before.ids[:at], "length" if at is None else "end")
 
 
 def test_forbidden_tokens_never_come(learned):
-    without = generator_of(learned, Sampling(temperature=3.0), forbidden=range(20))
+    without = generator_of(learned, Settings(temperature=3.0, suppressed=range(20)))
     assert min(without.generate([[1]], max_tokens=20)[0].ids) >= 20
 
 
@@ -135,7 +167,7 @@ def test_the_caller_hears_every_id_and_can_stop_a_row(greedy):
 
 
 def test_each_pair_of_buckets_compiles_once(learned):
-    fresh = generator_of(learned, Sampling(temperature=0), tokens_per_call=4)
+    fresh = generator_of(learned, Settings(temperature=0), tokens_per_call=4)
     for prompt in ([1], [1, 2], [1, 2, 3, 4, 5]):
         fresh.generate([prompt], max_tokens=8)
     assert fresh.compilations == 2

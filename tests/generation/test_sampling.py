@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from lmkit.generation.sampling import Sampling, gumbel, sample, truncate
+from lmkit.generation.sampling import gumbel, sample, truncate
+from lmkit.generation.settings import Settings
 
 LOGITS = np.log(np.array([[0.5, 0.2, 0.15, 0.1, 0.05]], "float32"))
 
@@ -47,27 +48,39 @@ def test_top_p_counts_within_what_top_k_left():
     assert kept(LOGITS, top_p=0.7).tolist() == [[True, True, False, False, False]]
 
 
+def test_min_p_keeps_what_is_that_share_as_probable_as_the_best():
+    assert kept(LOGITS, min_p=0.25).tolist() == [[True, True, True, False, False]]
+    assert kept(LOGITS, top_k=2, min_p=0.01).tolist() == [[True, True, False, False, False]]
+    assert kept(LOGITS, min_p=1.0).tolist() == [[True, False, False, False, False]]
+
+
+def test_impossible_tokens_are_never_drawn():
+    barred = np.where(np.arange(5) < 3, -np.inf, LOGITS).astype(np.float32)
+    for words in (Settings(), Settings(top_k=4), Settings(top_p=0.99), Settings(min_p=0.01), Settings(temperature=5.0)):
+        assert set(draws(barred, words)) == {3, 4}
+
+
 def test_ties_at_the_cut_are_kept_together():
     assert kept(np.array([[1.0, 1.0, 0.0]], "float32"), top_k=1).tolist() == [[True, True, False]]
 
 
 def test_draws_follow_the_softmax():
-    shares = np.bincount(draws(LOGITS, Sampling()), minlength=5) / 4000
+    shares = np.bincount(draws(LOGITS, Settings()), minlength=5) / 4000
     assert np.abs(shares - np.exp(LOGITS[0])).max() < 0.03
 
 
 def test_temperature_sharpens_and_flattens():
-    cold = np.bincount(draws(LOGITS, Sampling(temperature=0.5)), minlength=5) / 4000
+    cold = np.bincount(draws(LOGITS, Settings(temperature=0.5)), minlength=5) / 4000
     expected = np.exp(LOGITS[0]) ** 2 / (np.exp(LOGITS[0]) ** 2).sum()
     assert np.abs(cold - expected).max() < 0.03
 
 
 def test_temperature_zero_and_top_k_one_are_greedy():
-    assert set(draws(LOGITS, Sampling(temperature=0), 50)) == {0}
-    assert set(draws(LOGITS, Sampling(top_k=1), 50)) == {0}
+    assert set(draws(LOGITS, Settings(temperature=0), 50)) == {0}
+    assert set(draws(LOGITS, Settings(top_k=1), 50)) == {0}
 
 
-@pytest.mark.parametrize("sampling", [Sampling(top_k=3), Sampling(top_p=0.6), Sampling(top_k=4, top_p=0.9, temperature=2.0)])
+@pytest.mark.parametrize("sampling", [Settings(top_k=3), Settings(top_p=0.6), Settings(top_k=4, top_p=0.9, temperature=2.0)])
 def test_nothing_is_drawn_outside_the_support(sampling):
     scores = LOGITS / sampling.temperature
     inside = np.flatnonzero(kept(scores, top_k=sampling.top_k, top_p=sampling.top_p)[0])

@@ -127,18 +127,18 @@ def features(work: Workload, step: int) -> dict[str, np.ndarray]:
 
 def _generation(work: Workload) -> Callable[[int], float]:
     from lmkit.engine import devices
+    from lmkit.generation.cached import CachedDecoder
     from lmkit.generation.decode import Generator
-    from lmkit.generation.sampling import Sampling
+    from lmkit.generation.settings import Settings
 
     devices.set_precision("float32")
     model, _ = _model(work)
-    generator = Generator(
+    cached = CachedDecoder(
         model.backbone,
         lambda hidden: model.heads["lm"].logits(hidden, model.backbone.token_embedding),
         context=work.length + work.new_tokens,
-        vocab_size=work.vocabulary,
-        sampling=Sampling(temperature=0),
     )
+    generator = Generator(cached, Settings(temperature=0))
     prompts = random_batch(work, 0)["tokens"].tolist()
 
     def run(count: int) -> float:

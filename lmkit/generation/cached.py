@@ -1,0 +1,81 @@
+"""A model that is read once and then continued token by token: what drawing and searching ask of it."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from keras import ops
+
+Cache = Any
+
+
+class Cached(Protocol):
+    """Rows stand left-padded in slots: row b begins at slot start_B[b], and all rows go on at the same slot.
+
+    A decoder goes on after the prompt. One beside an encoder, which reads the prompt, goes on after `prefix` instead, and its
+    slots hold only that and what comes. What is remembered of the rows has two parts: a cache of slots [B, S, ...], which
+    grows and is reordered, and facts [B, ...], which are the same for all beams of a prompt. `context` is the most slots.
+    """
+
+    context: int
+    prefix: tuple[int, ...]
+
+    def read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
+        """The logits [B, V] after prompts (and the prefix), the cache of their slots and the facts."""
+        ...
+
+    def step(self, token_B1: Any, cache: Cache, facts: Any, slot: Any, start_B: Any) -> tuple[Any, Cache]:
+        """The logits [B, V] after one more token, which goes to `slot`, and the new cache."""
+        ...
+
+
+class CachedDecoder:
+    """A decoder as in models/backbone.py; `logits(hidden_BTD) -> [B, T, V]`; `context` is the longest sequence that it may see."""
+
+    prefix: tuple[int, ...] = ()
+
+    def __init__(self, backbone: Any, logits: Callable[[Any], Any], *, context: int) -> None:
+        self.backbone, self.logits, self.context = backbone, logits, context
+
+    def read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
+        batch, length = tokens_BP.shape
+        slot_1P, start_B1 = ops.expand_dims(ops.arange(length, dtype="int32"), 0), ops.expand_dims(start_B, 1)
+        segments_BP = ops.cast(slot_1P >= start_B1, "int32")
+        hidden_BPD, cache = self.backbone(
+            tokens_BP,
+            segments=segments_BP,
+            positions=ops.maximum(slot_1P - start_B1, 0),
+            causal=True,
+            cache=self.backbone.empty_cache(batch, length),
+            cache_index=0,
+            cache_segments=segments_BP,
+        )
+        return ops.squeeze(self.logits(hidden_BPD[:, -1:, :]), 1), cache, ()
+
+    def step(self, token_B1: Any, cache: Cache, facts: Any, slot: Any, start_B: Any) -> tuple[Any, Cache]:
+        start_B1 = ops.expand_dims(start_B, 1)
+        slot_1S = ops.expand_dims(ops.arange(cache[0][0].shape[1], dtype="int32"), 0)
+        hidden_B1D, cache = self.backbone(
+            token_B1,
+            segments=ops.ones_like(token_B1),
+            positions=ops.clip(slot - start_B1, 0, self.context - 1),
+            causal=True,
+            cache=cache,
+            cache_index=slot,
+            cache_segments=ops.cast(slot_1S >= start_B1, "int32"),
+        )
+        return ops.squeeze(self.logits(hidden_B1D), 1), cache
+
+
+def longer(cache: Cache, slots: int) -> Cache:
+    """The cache with room for so many slots."""
+    return each(lambda x: ops.pad(x, ((0, 0), (0, slots - x.shape[1]), *((0, 0) for _ in x.shape[2:]))), cache)
+
+
+def rows(cache: Cache, index_R: Any) -> Cache:
+    """The cache, or facts, of the rows `index_R` int[R], in that order."""
+    return each(lambda x: ops.take(x, index_R, axis=0), cache)
+
+
+def each(change: Callable[[Any], Any], tree: Any) -> Any:
+    """The same nested tuples with every array changed."""
+    return tuple(each(change, branch) for branch in tree) if isinstance(tree, tuple) else change(tree)
