@@ -1,5 +1,7 @@
 """Softmax cross-entropy in float32, and how token losses become the losses of rows."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from keras import ops
@@ -7,28 +9,44 @@ from keras import ops
 from lmkit.engine.tensorflow import fused
 
 
-@fused
-def cross_entropy(logits_NV: Any, labels_N: Any) -> tuple[Any, Any]:
-    """-log softmax(logits)[label], float32 [N], and whether no class scores higher than the label, float32 [N].
+def cross_entropy(logits_NV: Any, labels_N: Any, smoothing: float = 0.0) -> tuple[Any, Any]:
+    """-sum_v q_v log softmax(logits)_v, float32 [N], and whether no class scores higher than the label, float32 [N].
 
-    Labels must be in range, which data/ sees to: another is not noticed here and trains towards nothing.
+    q gives the label 1 - `smoothing` and shares that among all V classes besides (Szegedy et al., 2016). Labels must be in
+    range, which data/ sees to: another is not noticed here and trains towards nothing.
     """
+    return _kernel(smoothing)(logits_NV, labels_N)
+
+
+@cache
+def _kernel(smoothing: float) -> Callable[..., Any]:
+    return fused(lambda logits_NV, labels_N: _cross_entropy(logits_NV, labels_N, smoothing))
+
+
+def _cross_entropy(logits_NV: Any, labels_N: Any, smoothing: float) -> tuple[Any, Any]:
     logits = ops.cast(logits_NV, "float32")
     # The gradient does not depend on what is subtracted; a comparison picks the label in the same pass, where a gather scatters back.
     below_highest = ops.subtract(logits, ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True)))
     classes = ops.expand_dims(ops.arange(ops.shape(logits)[-1], dtype="int32"), 0)
     here = ops.equal(ops.expand_dims(ops.cast(labels_N, "int32"), -1), classes)
     chosen = ops.sum(ops.where(here, below_highest, 0.0), axis=-1)
+    wanted = chosen if smoothing == 0 else (1 - smoothing) * chosen + smoothing * ops.mean(below_highest, axis=-1)
     total = ops.sum(ops.exp(below_highest), axis=-1)
-    return ops.subtract(ops.log(total), chosen), ops.cast(ops.greater_equal(chosen, 0.0), "float32")
+    return ops.subtract(ops.log(total), wanted), ops.cast(ops.greater_equal(chosen, 0.0), "float32")
 
 
-def row_losses(logits_NV: Any, labels: Any, weights: Any) -> dict[str, Any]:
+def row_losses(logits_NV: Any, labels: Any, weights: Any, smoothing: float = 0.0) -> dict[str, Any]:
     """`loss`, `weight` and `correct`, each float32 [B]: sums over a row's labels [B, ...] of what each weighs."""
-    batch = ops.shape(labels)[0]
-    weights = ops.cast(weights, "float32")
-    loss, correct = cross_entropy(logits_NV, ops.reshape(labels, (-1,)))
-    by_row = ops.reshape(weights, (batch, -1))
-    summed = {"loss": loss, "correct": correct}
-    out = {name: ops.sum(ops.reshape(value, ops.shape(by_row)) * by_row, axis=1) for name, value in summed.items()}
-    return out | {"weight": ops.sum(by_row, axis=1)}
+    loss, correct = cross_entropy(logits_NV, ops.reshape(labels, (-1,)), smoothing)
+    return row_sums(weights, loss=loss, correct=correct)
+
+
+def row_sums(weights: Any, **values: Any) -> dict[str, Any]:
+    """`weight` and each of `values`, float32 [B]: sums over a row of what is given for each of its labels, times its weight.
+
+    `weights` has the labels' shape [B, ...], the values as many entries in the same order.
+    """
+    batch = ops.shape(weights)[0]
+    by_row = ops.reshape(ops.cast(weights, "float32"), (batch, -1))
+    sums = {name: ops.sum(ops.reshape(value, ops.shape(by_row)) * by_row, axis=1) for name, value in values.items()}
+    return sums | {"weight": ops.sum(by_row, axis=1)}

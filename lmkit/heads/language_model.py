@@ -1,40 +1,54 @@
-"""Causal language modelling: the next token from each hidden state."""
+"""Language modelling from the left: the next token from each hidden state of a decoder, alone or beside an encoder."""
 
 from typing import Any
 
 from keras import ops
 
 from lmkit.heads.cross_entropy import row_losses
-from lmkit.heads.head import Head
-from lmkit.layers.linear import Linear, linear
+from lmkit.heads.vocabulary import VocabularyHead
+from lmkit.layers.linear import Linear
 
 
-class LanguageModelHead(Head):
-    """logits = hidden @ embedding^T when tied, else hidden @ output kernel [D, V]; no bias."""
+class LanguageModelHead(VocabularyHead):
+    """Scores of the hidden states, which a `projection` [D, E] first takes to the width of the token table where that is another.
+
+    `label_smoothing` acts in training alone, so that evaluation reports nats of the labels.
+    """
 
     causal = True
 
-    def __init__(self, hidden_size: int, vocab_size: int, *, tied: bool = True, **options: Any) -> None:
-        super().__init__(**options)
-        self.hidden_size, self.vocab_size, self.tied = hidden_size, vocab_size, tied
-        shared = {"bias": False, "axes": ("hidden", "vocab"), "dtype": self.dtype_policy}
-        self.out = None if tied else Linear(hidden_size, vocab_size, name="output", **shared)
+    def __init__(
+        self,
+        hidden_size: int,
+        vocab_size: int,
+        *,
+        tied: bool = True,
+        embedding_size: int | None = None,
+        bias: bool = False,
+        scale: float = 1.0,
+        softcap: float | None = None,
+        label_smoothing: float = 0.0,
+        **options: Any,
+    ) -> None:
+        output: dict[str, Any] = {"tied": tied, "embedding_size": embedding_size, "bias": bias, "scale": scale, "softcap": softcap}
+        super().__init__(hidden_size, vocab_size, **output, **options)
+        self.label_smoothing = label_smoothing
+        narrow = self.embedding_size != hidden_size
+        shared = {"bias": False, "dtype": self.dtype_policy}
+        self.projection = Linear(hidden_size, self.embedding_size, name="projection", **shared) if narrow else None
 
     def build(self, input_shape: Any = None) -> None:
-        if self.out is not None:
-            self.out.build()
+        if self.projection is not None:
+            self.projection.build()
+        self.build_output()
 
     def logits(self, hidden: Any, embedding: Any) -> Any:
         """hidden [..., D] -> [..., V] in the dtype of `hidden`."""
-        return project(hidden, embedding) if self.out is None else self.out(hidden)
+        return self.scores(hidden if self.projection is None else self.projection(hidden), embedding)
 
     def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any, row_key: Any = None) -> dict[str, Any]:
         labels = batch[f"{self.name}/labels"]
         logits_NV = self.logits(ops.reshape(hidden_BTD, (-1, self.hidden_size)), embedding)
         predicted = ops.reshape(ops.argmax(logits_NV, axis=-1), ops.shape(labels))
-        return row_losses(logits_NV, labels, batch[f"{self.name}/weights"]) | {"predicted": predicted}
-
-
-def project(hidden: Any, embedding_VD: Any) -> Any:
-    """hidden [..., D] onto every row of the token table: [..., V]."""
-    return linear(hidden, ops.transpose(ops.cast(embedding_VD, hidden.dtype)))
+        smoothing = 0.0 if row_key is None else self.label_smoothing
+        return row_losses(logits_NV, labels, batch[f"{self.name}/weights"], smoothing) | {"predicted": predicted}

@@ -5,12 +5,10 @@ from typing import Any
 from keras import ops
 
 from lmkit.heads.cross_entropy import row_losses
-from lmkit.heads.head import Head
-from lmkit.heads.language_model import project
-from lmkit.layers.activations import activation
+from lmkit.heads.transform import build_parts, transformed
+from lmkit.heads.vocabulary import VocabularyHead
 from lmkit.layers.layer import Layer
 from lmkit.layers.linear import Linear
-from lmkit.layers.weights import add_weight
 
 
 def gather_rows(hidden_BTD: Any, where_BM: Any) -> Any:
@@ -22,32 +20,39 @@ def gather_rows(hidden_BTD: Any, where_BM: Any) -> Any:
     return ops.reshape(flat, (batch, ops.shape(where_BM)[1], width))
 
 
-class MaskedLanguageModelHead(Head):
-    """logits = norm(activation(hidden W + b)) @ embedding^T + bias; untied, an output kernel [D, V] in place of the table."""
+class MaskedLanguageModelHead(VocabularyHead):
+    """Scores of norm(activation(hidden W + b)), W [D, E]; `transform_norm` is a norm over E, the width of the token table."""
 
     causal = False
 
     def __init__(
-        self, hidden_size: int, vocab_size: int, *, transform_norm: Layer, activation: str = "gelu", tied: bool = True, **options: Any
+        self,
+        hidden_size: int,
+        vocab_size: int,
+        *,
+        transform_norm: Layer,
+        activation: str = "gelu",
+        transform_bias: bool = True,
+        tied: bool = True,
+        embedding_size: int | None = None,
+        bias: bool = True,
+        scale: float = 1.0,
+        softcap: float | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(**options)
-        self.hidden_size, self.vocab_size, self.activation, self.tied = hidden_size, vocab_size, activation, tied
-        self.transform = Linear(hidden_size, hidden_size, name="transform", dtype=self.dtype_policy)
-        self.transform_norm = transform_norm
-        shared = {"bias": False, "axes": ("hidden", "vocab"), "dtype": self.dtype_policy}
-        self.out = None if tied else Linear(hidden_size, vocab_size, name="output", **shared)
+        output: dict[str, Any] = {"tied": tied, "embedding_size": embedding_size, "bias": bias, "scale": scale, "softcap": softcap}
+        super().__init__(hidden_size, vocab_size, **output, **options)
+        self.activation, self.transform_bias, self.transform_norm = activation, transform_bias, transform_norm
+        shared = {"bias": transform_bias, "dtype": self.dtype_policy}
+        self.transform = Linear(hidden_size, self.embedding_size, name="transform", **shared)
 
     def build(self, input_shape: Any = None) -> None:
-        for part in (self.transform, self.transform_norm, self.out):
-            if part is not None:
-                part.build()
-        self.bias = add_weight(self, "bias", (self.vocab_size,), "zeros", ("vocab",))
+        build_parts(self.transform, self.transform_norm)
+        self.build_output()
 
     def logits(self, hidden: Any, embedding: Any) -> Any:
         """hidden [..., D] -> [..., V] in the dtype of `hidden`."""
-        x = self.transform_norm(activation(self.activation)(self.transform(hidden)))
-        scores = project(x, embedding) if self.out is None else self.out(x)
-        return scores + ops.cast(self.bias, scores.dtype)
+        return self.scores(transformed(hidden, self.transform, self.activation, self.transform_norm), embedding)
 
     def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any, row_key: Any = None) -> dict[str, Any]:
         labels = batch[f"{self.name}/labels"]

@@ -40,6 +40,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": ops.relu,
     "relu_squared": relu_squared,
     "silu": _in_float32(ops.silu),
+    "tanh": _in_float32(ops.tanh),
 }
 
 

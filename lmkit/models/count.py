@@ -1,5 +1,6 @@
 """Parameters and arithmetic of a model from its words alone, without building it."""
 
+from lmkit.blocks.spec import Norm
 from lmkit.models.derive import resolved
 from lmkit.models.spec import Decoder, Encoder
 from lmkit.positions.spec import Learned
@@ -8,7 +9,7 @@ from lmkit.positions.spec import Learned
 def count(spec: Encoder | Decoder, *, vocab_size: int, max_length: int) -> dict[str, int]:
     """Exact parameters of the backbone by part: `embeddings`, `layers.{i}`, `norm`; their sum is the whole."""
     spec = resolved(spec, max_length=max_length)
-    hidden, norm = spec.hidden_size, _norm(spec)
+    hidden, norm = spec.hidden_size, norm_size(spec.norm, spec.hidden_size)
     tables = vocab_size + (spec.token_types or 0)
     tables += sum(position.max_length or max_length for position in spec.position if isinstance(position, Learned))
     parts = {"embeddings": tables * hidden + (norm if spec.embedding_norm else 0)}
@@ -41,8 +42,9 @@ def visible_keys(length: int, window: int | None, causal: bool) -> float:
     return (length * (2 * side + 1) - side * (side + 1)) / length
 
 
-def _norm(spec: Encoder | Decoder) -> int:
-    return spec.hidden_size * (2 if spec.norm.kind == "layer_norm" else 1)
+def norm_size(norm: Norm, width: int) -> int:
+    """Parameters of a norm over so many channels."""
+    return width * (2 if norm.kind == "layer_norm" else 1)
 
 
 def _projections(spec: Encoder | Decoder) -> int:

@@ -39,6 +39,11 @@ def derived(spec: Stack, *, max_length: int, pairs: bool = False) -> dict[str, t
     return found
 
 
+def transform_activation(spec: Stack) -> str:
+    """The activation of a head's transform."""
+    return spec.output.transform_activation or spec.feed_forward[0].activation
+
+
 def resolved(spec: S, *, max_length: int, pairs: bool = False) -> S:
     """The same stack with nothing left to derive; what is given stays."""
     top: dict[str, Any] = {}

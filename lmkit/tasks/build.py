@@ -1,35 +1,96 @@
 """The door of tasks: the head that belongs to a task's words, for a given body."""
 
-from typing import assert_never
+from typing import Any, assert_never
 
 from lmkit.blocks.build import build_norm
 from lmkit.heads.head import Head, build_named
 from lmkit.heads.language_model import LanguageModelHead
 from lmkit.heads.masked_language_model import MaskedLanguageModelHead
+from lmkit.heads.question_answering import QuestionAnsweringHead
+from lmkit.heads.regression import RegressionHead
+from lmkit.heads.replaced_token import ReplacedTokenHead
+from lmkit.heads.sentence_embedding import SentenceEmbeddingHead
 from lmkit.heads.sequence_class import SequenceClassHead
+from lmkit.heads.token_class import TokenClassHead
 from lmkit.models.backbone import Backbone
+from lmkit.models.derive import transform_activation
 from lmkit.models.spec import Decoder, Encoder
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
+from lmkit.tasks.spec import (
+    AnyTask,
+    CausalLm,
+    Classification,
+    MaskedLm,
+    NextSentence,
+    PerToken,
+    Pooled,
+    QuestionAnswering,
+    Regression,
+    ReplacedToken,
+    SentenceEmbedding,
+    Seq2seq,
+    TokenClassification,
+)
 
 
 def build_head(task: AnyTask, name: str, *, backbone: Backbone, model_spec: Encoder | Decoder, num_labels: int = 0) -> Head:
-    """The head, built under `heads.{name}`; `num_labels` is needed for classification only."""
-    hidden, vocab, tied = backbone.hidden_size, backbone.vocab_size, model_spec.tie_embeddings
-    head: Head
+    """The head, built under `heads.{name}`; `num_labels` is needed for classification only, of rows or tokens."""
+    if isinstance(task, Classification | TokenClassification) and num_labels < 2:
+        raise ValueError(f"{task.kind} needs two labels or more, got {num_labels}")
+    return build_named(_head(task, model_spec, name, backbone.vocab_size, num_labels))
+
+
+def _head(task: AnyTask, spec: Encoder | Decoder, name: str, vocab: int, num_labels: int) -> Head:
+    hidden, activation = spec.hidden_size, transform_activation(spec)
     match task:
         case CausalLm():
-            head = LanguageModelHead(hidden, vocab, tied=tied, name=name)
+            return LanguageModelHead(hidden, vocab, name=name, **_output(spec, bias=False))
+        case Seq2seq():
+            return LanguageModelHead(hidden, vocab, label_smoothing=task.label_smoothing, name=name, **_output(spec, bias=False))
         case MaskedLm():
-            norm = build_norm(model_spec.norm, hidden, name="transform_norm")
-            head = MaskedLanguageModelHead(
-                hidden, vocab, transform_norm=norm, activation=model_spec.feed_forward.activation, tied=tied, name=name
-            )
+            norm = build_norm(spec.norm, spec.embedding_size or hidden, name="transform_norm")
+            transform: dict[str, Any] = {"transform_norm": norm, "activation": activation, "transform_bias": spec.output.transform_bias}
+            return MaskedLanguageModelHead(hidden, vocab, name=name, **transform, **_output(spec, bias=True))
         case NextSentence():
-            head = SequenceClassHead(hidden, 2, pooling="first", name=name)
+            return SequenceClassHead(hidden, 2, pooling="first", pooler="tanh", name=name)
         case Classification():
-            if num_labels < 2:
-                raise ValueError(f"classification needs two labels or more, got {num_labels}")
-            head = SequenceClassHead(hidden, num_labels, pooling=task.pooling, dropout=task.dropout, name=name)
+            return SequenceClassHead(hidden, num_labels, name=name, **_pooled(task, spec))
+        case Regression():
+            return RegressionHead(hidden, 1, name=name, **_pooled(task, spec))
+        case TokenClassification():
+            return TokenClassHead(hidden, num_labels, name=name, **_per_token(task, spec))
+        case QuestionAnswering():
+            return QuestionAnsweringHead(hidden, 2, name=name, **_per_token(task, spec))
+        case ReplacedToken():
+            return ReplacedTokenHead(hidden, 1, transform=activation, transform_bias=spec.output.transform_bias, name=name)
+        case SentenceEmbedding():
+            return SentenceEmbeddingHead(pooling=task.pooling, normalize=task.normalize, name=name)
         case _:
             assert_never(task)
-    return build_named(head)
+
+
+def _output(spec: Encoder | Decoder, *, bias: bool) -> dict[str, Any]:
+    words = spec.output
+    own = {"bias": bias if words.bias is None else words.bias, "scale": words.scale, "softcap": words.softcap}
+    return {"tied": spec.tie_embeddings, "embedding_size": spec.embedding_size, **own}
+
+
+def _pooled(task: Pooled, spec: Encoder | Decoder) -> dict[str, Any]:
+    return {
+        "pooling": task.pooling,
+        "end_id": task.end_id,
+        "pooler": task.pooler_activation,
+        "pooler_bias": task.pooler_bias,
+        "pooler_norm": build_norm(spec.norm, spec.hidden_size, name="pooler_norm") if task.pooler_norm else None,
+        "classifier_bias": task.classifier_bias,
+        "dropout": task.dropout,
+    }
+
+
+def _per_token(task: PerToken, spec: Encoder | Decoder) -> dict[str, Any]:
+    return {
+        "transform": None if task.transform == "none" else task.transform,
+        "transform_bias": task.transform_bias,
+        "transform_norm": build_norm(spec.norm, spec.hidden_size, name="transform_norm") if task.transform_norm else None,
+        "classifier_bias": task.classifier_bias,
+        "dropout": task.dropout,
+    }

@@ -2,25 +2,49 @@
 
 from typing import assert_never
 
+from lmkit.models.count import norm_size
 from lmkit.models.spec import Decoder, Encoder
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
+from lmkit.tasks.spec import (
+    AnyTask,
+    CausalLm,
+    Classification,
+    MaskedLm,
+    NextSentence,
+    PerToken,
+    Pooled,
+    QuestionAnswering,
+    Regression,
+    ReplacedToken,
+    SentenceEmbedding,
+    Seq2seq,
+    TokenClassification,
+)
 
 
 def count_head(task: AnyTask, model: Encoder | Decoder, *, vocab_size: int, num_labels: int = 0) -> dict[str, int]:
     """Exact parameters of the head by part; a tied output projection belongs to the embeddings and counts 0."""
-    hidden = model.hidden_size
-    output = {} if model.tie_embeddings else {"output": hidden * vocab_size}
+    hidden, width = model.hidden_size, model.embedding_size or model.hidden_size
     match task:
-        case CausalLm():
-            return output
+        case CausalLm() | Seq2seq():
+            projection = {"projection": hidden * width} if width != hidden else {}
+            return projection | _output(model, vocab_size, bias=False)
         case MaskedLm():
-            norm = hidden * (2 if model.norm.kind == "layer_norm" else 1)
-            return {"transform": _linear(hidden, hidden), "transform_norm": norm, "bias": vocab_size, **output}
+            transform = {"transform": _linear(hidden, width, model.output.transform_bias), "transform_norm": norm_size(model.norm, width)}
+            return transform | _output(model, vocab_size, bias=True)
         case NextSentence():
             return {"pooler": _linear(hidden, hidden), "classifier": _linear(hidden, 2)}
         case Classification():
-            pooler = {"pooler": _linear(hidden, hidden)} if task.pooling == "first" else {}
-            return {**pooler, "classifier": _linear(hidden, num_labels)}
+            return _pooled(task, model, num_labels)
+        case Regression():
+            return _pooled(task, model, 1)
+        case TokenClassification():
+            return _per_token(task, model, "classifier", num_labels)
+        case QuestionAnswering():
+            return _per_token(task, model, "span", 2)
+        case ReplacedToken():
+            return {"transform": _linear(hidden, hidden, model.output.transform_bias), "classifier": _linear(hidden, 1)}
+        case SentenceEmbedding():
+            return {}
         case _:
             assert_never(task)
 
@@ -31,20 +55,48 @@ def head_flops_per_token(task: AnyTask, model: Encoder | Decoder, *, vocab_size:
     Matrix products only. A masked-LM head works at the chosen places, ceil(mask_rate x length) of a row; heads with one
     label a row work once a row.
     """
-    hidden = model.hidden_size
+    hidden, width = model.hidden_size, model.embedding_size or model.hidden_size
     match task:
-        case CausalLm():
-            forward = 2.0 * hidden * vocab_size
+        case CausalLm() | Seq2seq():
+            forward = 2.0 * width * (vocab_size + (hidden if width != hidden else 0))
         case MaskedLm():
-            forward = 2.0 * hidden * (hidden + vocab_size) * -(-task.mask_rate * length // 1) / length
+            forward = 2.0 * width * (hidden + vocab_size) * -(-task.mask_rate * length // 1) / length
         case NextSentence():
             forward = 2.0 * hidden * (hidden + 2) / length
-        case Classification():
-            forward = 2.0 * hidden * ((hidden if task.pooling == "first" else 0) + num_labels) / length
+        case Classification() | Regression():
+            outputs = num_labels if isinstance(task, Classification) else 1
+            forward = 2.0 * hidden * ((hidden if task.pooler_activation else 0) + outputs) / length
+        case TokenClassification() | QuestionAnswering():
+            outputs = num_labels if isinstance(task, TokenClassification) else 2
+            forward = 2.0 * hidden * ((hidden if task.transform != "none" else 0) + outputs)
+        case ReplacedToken():
+            forward = 2.0 * hidden * (hidden + 1)
+        case SentenceEmbedding():
+            forward = 0.0
         case _:
             assert_never(task)
     return {"forward": forward, "training": 3 * forward}
 
 
-def _linear(size_in: int, size_out: int) -> int:
-    return (size_in + 1) * size_out
+def _output(model: Encoder | Decoder, vocab_size: int, *, bias: bool) -> dict[str, int]:
+    output = {} if model.tie_embeddings else {"output": (model.embedding_size or model.hidden_size) * vocab_size}
+    biased = bias if model.output.bias is None else model.output.bias
+    return output | ({"bias": vocab_size} if biased else {})
+
+
+def _pooled(task: Pooled, model: Encoder | Decoder, outputs: int) -> dict[str, int]:
+    hidden = model.hidden_size
+    parts = {"pooler": _linear(hidden, hidden, task.pooler_bias)} if task.pooler_activation else {}
+    parts |= {"pooler_norm": norm_size(model.norm, hidden)} if task.pooler_norm else {}
+    return parts | {"classifier": _linear(hidden, outputs, task.classifier_bias)}
+
+
+def _per_token(task: PerToken, model: Encoder | Decoder, last: str, outputs: int) -> dict[str, int]:
+    hidden = model.hidden_size
+    parts = {"transform": _linear(hidden, hidden, task.transform_bias)} if task.transform != "none" else {}
+    parts |= {"transform_norm": norm_size(model.norm, hidden)} if task.transform_norm else {}
+    return parts | {last: _linear(hidden, outputs, task.classifier_bias)}
+
+
+def _linear(size_in: int, size_out: int, bias: bool = True) -> int:
+    return (size_in + bias) * size_out

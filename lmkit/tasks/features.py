@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import assert_never
 
 import numpy as np
 
@@ -33,4 +32,4 @@ def features(task: AnyTask, tokenizer: Tokenizer, *, table: np.ndarray | None = 
             assert table is not None, "classification needs its label table"
             return partial(classification.features, table=table)
         case _:
-            assert_never(task)
+            raise ValueError(f"no data format makes rows for {task.kind}")

@@ -6,7 +6,19 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
+from lmkit.tasks.spec import (
+    AnyTask,
+    CausalLm,
+    Classification,
+    MaskedLm,
+    NextSentence,
+    QuestionAnswering,
+    Regression,
+    ReplacedToken,
+    SentenceEmbedding,
+    Seq2seq,
+    TokenClassification,
+)
 
 
 @dataclass
@@ -48,12 +60,18 @@ def metrics(task: AnyTask, sums: Sums, *, byte_length: np.ndarray | None = None)
     match task:
         case CausalLm():
             return language_model(sums, byte_length)
-        case MaskedLm():
+        case MaskedLm() | Seq2seq():
             return language_model(sums, None)
-        case NextSentence():
+        case NextSentence() | TokenClassification() | ReplacedToken():
             return labelled(sums, ("accuracy",))
         case Classification():
             return labelled(sums, task.metrics)
+        case QuestionAnswering():
+            return {"loss": _mean(sums.loss, sums.weight), "accuracy": _mean(sums.correct, sums.weight)}
+        case Regression():
+            return {"loss": _mean(sums.loss, sums.weight)}
+        case SentenceEmbedding():
+            return {}
         case _:
             assert_never(task)
 

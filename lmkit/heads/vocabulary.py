@@ -1,0 +1,57 @@
+"""What heads over the vocabulary share: the projection onto the token table or a kernel of their own."""
+
+from typing import Any
+
+from keras import ops
+
+from lmkit.heads.head import Head
+from lmkit.layers.linear import Linear, linear
+from lmkit.layers.weights import add_weight
+
+
+def project(hidden: Any, embedding_VD: Any) -> Any:
+    """hidden [..., D] onto every row of the token table: [..., V]."""
+    return linear(hidden, ops.transpose(ops.cast(embedding_VD, hidden.dtype)))
+
+
+def softcapped(logits: Any, cap: float) -> Any:
+    """cap tanh(logits / cap), computed in float32 and returned in the dtype of `logits` (Gemma 2)."""
+    return ops.cast(cap * ops.tanh(ops.cast(logits, "float32") / cap), logits.dtype)
+
+
+class VocabularyHead(Head):
+    """logits = softcap(scale * x W + bias); W is the table's transpose when tied, else the kernel `output` [E, V].
+
+    E is `embedding_size`, the width of the token table: D unless the body projects it.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        vocab_size: int,
+        *,
+        tied: bool = True,
+        embedding_size: int | None = None,
+        bias: bool = False,
+        scale: float = 1.0,
+        softcap: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.hidden_size, self.vocab_size, self.tied, self.bias = hidden_size, vocab_size, tied, bias
+        self.embedding_size, self.scale, self.softcap = embedding_size or hidden_size, scale, softcap
+        shared = {"bias": False, "axes": ("hidden", "vocab"), "dtype": self.dtype_policy}
+        self.out = None if tied else Linear(self.embedding_size, vocab_size, name="output", **shared)
+
+    def build_output(self) -> None:
+        """Makes the kernel and the bias, where there are such."""
+        if self.out is not None:
+            self.out.build()
+        self.bias_weight = add_weight(self, "bias", (self.vocab_size,), "zeros", ("vocab",)) if self.bias else None
+
+    def scores(self, x: Any, embedding: Any) -> Any:
+        """x [..., E] -> [..., V] in the dtype of `x`."""
+        x = x if self.scale == 1 else x * ops.cast(self.scale, x.dtype)
+        scores = project(x, embedding) if self.out is None else self.out(x)
+        scores = scores if self.bias_weight is None else scores + ops.cast(self.bias_weight, scores.dtype)
+        return scores if self.softcap is None else softcapped(scores, self.softcap)
