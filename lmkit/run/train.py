@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lmkit.checkpoints.files import place
+from lmkit.checkpoints.files import write_file
 from lmkit.run.body import with_body
 from lmkit.run.console import Console
 from lmkit.run.directory import RunDirectory, open_run
@@ -15,6 +15,7 @@ from lmkit.run.material import CACHE, Material, material, tokenizer_of
 from lmkit.run.signals import StopRequest, watch
 from lmkit.run.spec import RunSpec
 from lmkit.text.build import load_tokenizer
+from lmkit.text.export import run_files
 from lmkit.text.tokenizer import Tokenizer
 
 RUNS = Path("runs")
@@ -62,7 +63,9 @@ def _tokenizer(spec: RunSpec, run: RunDirectory, stop: Callable[[], bool], conso
     if run.tokenizer.exists():
         return load_tokenizer(run.tokenizer)
     tokenizer = tokenizer_of(spec, say=console.err, stop=stop)
-    place(run.tokenizer, tokenizer.save)
+    for name, data in run_files(tokenizer).items():
+        (run.path / name).parent.mkdir(exist_ok=True)
+        write_file(run.path / name, data)
     return tokenizer
 
 

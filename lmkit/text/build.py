@@ -1,26 +1,24 @@
 """The door of the text room: train a tokenizer as declared, or read one from a file."""
 
 import json
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import assert_never
 
 import tokenizers
-from tokenizers import normalizers
+from tokenizers import normalizers, processors
 
-from lmkit.errors import CheckpointError, DataError
+from lmkit.errors import DataError
 from lmkit.text.bpe import train_bpe
 from lmkit.text.character import train_character
+from lmkit.text.folder import read_folder
 from lmkit.text.pieces import fillers
+from lmkit.text.roles import by_name
 from lmkit.text.spec import Bpe, Character, FromFile, Sized, Trained, Unigram, WordPiece
 from lmkit.text.spec import Tokenizer as TokenizerSpec
 from lmkit.text.tokenizer import Tokenizer
 from lmkit.text.unigram import train_unigram
 from lmkit.text.wordpiece import train_wordpiece
-
-LARGEST_FILE = 64 * 2**20
-MOST_TOKENS = 5_000_000
 
 
 def train_tokenizer(spec: TokenizerSpec, texts: Iterable[str]) -> Tokenizer:
@@ -34,7 +32,17 @@ def train_tokenizer(spec: TokenizerSpec, texts: Iterable[str]) -> Tokenizer:
     backend = _train(spec, _at_least_one(texts))
     if isinstance(spec, Sized):
         backend = _filled(backend, spec.vocab_size)
+    backend.post_processor = _frame(backend)
     return Tokenizer(backend)
+
+
+def _frame(backend: tokenizers.Tokenizer) -> processors.PostProcessor:
+    """Rows as lmkit lays them, for all who open the file: bos A eos, bos A eos B eos."""
+    roles = by_name(backend.token_to_id)
+    bos, eos = (str(backend.id_to_token(roles[role])) for role in ("bos", "eos"))
+    return processors.TemplateProcessing(
+        single=f"{bos}:0 $A:0 {eos}:0", pair=f"{bos}:0 $A:0 {eos}:0 $B:1 {eos}:1", special_tokens=[(bos, roles["bos"]), (eos, roles["eos"])]
+    )
 
 
 def _train(spec: Bpe | WordPiece | Unigram | Character, texts: Iterable[str]) -> tokenizers.Tokenizer:
@@ -93,33 +101,17 @@ def _filled(backend: tokenizers.Tokenizer, vocab_size: int) -> tokenizers.Tokeni
 
 
 def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> Tokenizer:
-    """Reads a `tokenizer.json`, or that of a folder or run; `vocab_size` adds rows without tokens.
+    """Reads a `tokenizer.json` with what stands beside it, or that of a folder or run; `vocab_size` adds rows without tokens.
 
     Truncation and padding that the file asks for are dropped. Raises CheckpointError for anything that is not such a file.
     """
-    file = Path(path).expanduser()
-    if file.is_dir():
-        file = file / "tokenizer.json"
-    try:
-        status = file.stat()
-    except OSError as error:
-        raise CheckpointError(f"{file}: {error.strerror or error}; a tokenizer is read from a tokenizer.json") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise CheckpointError(f"{file}: is no regular file")
-    if status.st_size > LARGEST_FILE:
-        raise CheckpointError(f"{file}: has {status.st_size / 2**20:.0f} MiB; a tokenizer.json may have {LARGEST_FILE // 2**20}")
-    try:
-        text = file.read_text(encoding="utf-8")
-        made = json.loads(text)
-        if not isinstance(made, dict) or not isinstance(made.get("model"), dict):
-            raise ValueError("there is no model in it")
-        made["truncation"] = made["padding"] = None
-        backend = tokenizers.Tokenizer.from_str(json.dumps(made))
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # the library's own panics are no Exception
-        raise CheckpointError(f"{file}: is no tokenizer.json of the tokenizers library: {str(error)[:200]}") from None
-    ids = backend.get_vocab(with_added_tokens=True).values()
-    if not ids or max(ids) >= MOST_TOKENS:
-        raise CheckpointError(f"{file}: has {'no tokens' if not ids else f'token ids up to {max(ids)}'}")
-    return Tokenizer(backend, vocab_size)
+    found = read_folder(Path(path).expanduser(), vocab_size)
+    return Tokenizer(
+        found.backend,
+        found.rows,
+        roles=found.roles,
+        template=found.template,
+        max_length=found.max_length,
+        ends=found.ends,
+        files=found.files,
+    )

@@ -2,35 +2,40 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
 
 from lmkit.errors import CheckpointError, SpecError
 from lmkit.text.pieces import byte_lengths, is_byte_level, is_filler, readable, word_starts
+from lmkit.text.roles import ROLES, by_name
+from lmkit.text.template import Row, Template, template_of, wrapped
 from lmkit.text.units import UnitCache, splits_before_space
-
-# The names under which tokenizers in the wild keep the five roles, best first.
-ROLES = {
-    "pad": ("[PAD]", "<pad>", "<|pad|>", "<|padding|>", "<|finetune_right_pad_id|>", "<|endoftext|>"),
-    "unk": ("[UNK]", "<unk>", "<|unk|>"),
-    "bos": ("[CLS]", "<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>"),
-    "eos": ("[SEP]", "</s>", "<eos>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>"),
-    "mask": ("[MASK]", "<mask>", "<|mask|>"),
-}
 
 
 class Tokenizer:
     """Wraps a `tokenizers.Tokenizer`; `vocab_size` is the number of embedding rows, never less than the ids in use.
 
     `.pad .unk .bos .eos .mask` are ids, -1 where the vocabulary has no such token; only `pad` always has one (eos or 0 where
-    there is none: padding is never attended to). `hash` names everything that decides ids.
+    there is none: padding is never attended to). `template` is what stands around texts, `ends` are all ids that end one,
+    `max_length` the longest row where something says so. `hash` names everything that decides ids.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, vocab_size: int | None = None) -> None:
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        vocab_size: int | None = None,
+        *,
+        roles: Mapping[str, int] | None = None,
+        template: Template | None = None,
+        max_length: int | None = None,
+        ends: Sequence[int] = (),
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
@@ -44,16 +49,23 @@ class Tokenizer:
         for piece, index in vocab.items():
             self._pieces[index] = piece
         self.unused: int = sum(piece is None or is_filler(piece) for piece in self._pieces)
-        roles = {role: next((vocab[name] for name in names if name in vocab), -1) for role, names in ROLES.items()}
-        self.unk, self.bos, self.eos, self.mask = (roles[role] for role in ("unk", "bos", "eos", "mask"))
-        self.pad: int = roles["pad"] if roles["pad"] >= 0 else max(self.eos, 0)
+        self._known = by_name(vocab.get)
+        self.roles: dict[str, int] = dict(roles or self._known)
+        self.unk, self.bos, self.eos, self.mask = (self.roles[role] for role in ("unk", "bos", "eos", "mask"))
+        self.pad: int = self.roles["pad"] if self.roles["pad"] >= 0 else max(self.eos, 0)
+        self.template = template or template_of(self._parts["post_processor"])
+        self.max_length = max_length
+        self.ends: tuple[int, ...] = tuple(dict.fromkeys(i for i in (self.eos, *ends) if i >= 0))
+        self.files: dict[str, bytes] = dict(files or {})
         added = {index for index, token in backend.get_added_tokens_decoder().items() if token.special}
         self.specials: frozenset[int] = frozenset(added | {i for i, p in enumerate(self._pieces) if p is None or is_filler(p)})
 
     @cached_property
     def hash(self) -> str:
-        canonical = json.dumps(json.loads(self._json), sort_keys=True)
-        return hashlib.sha256(f"{self.vocab_size}\n{canonical}".encode()).hexdigest()
+        canonical = json.dumps(json.loads(self._json) | {"post_processor": None}, sort_keys=True)
+        usual = self.roles == self._known and self.template == wrapped(self.bos, self.eos)
+        unusual = "" if usual else f"\n{self.template}\n{sorted(self.roles.items())}"
+        return hashlib.sha256(f"{self.vocab_size}\n{canonical}{unusual}".encode()).hexdigest()
 
     def require(self, role: str, purpose: str) -> int:
         """The id of a role, or a SpecError saying what needs it."""
@@ -79,9 +91,21 @@ class Tokenizer:
         kept = [int(i) for i in ids if not (skip_special and int(i) in self.specials)]
         return self._backend.decode(kept, skip_special_tokens=False)
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        """Start and end character of each token of `encode([text])`."""
-        return self._backend.encode(text, add_special_tokens=False).offsets
+    def spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each text what `encode(specials=False)` gives, and [n, 2] the first character of each token and the one behind it."""
+        found = self._plain.encode_batch(list(texts), add_special_tokens=False)
+        return [(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2)) for e in found]
+
+    def rows(
+        self, texts: Sequence[str], pairs: Sequence[str | None] | None = None, *, max_length: int | None = None, specials: bool = False
+    ) -> list[Row]:
+        """The row of each text, or of a text and its pair, as the model was trained to read it, cut to `max_length`."""
+        pairs = pairs or [None] * len(texts)
+        first, second = self.encode(texts, specials=specials), self.encode([pair or "" for pair in pairs], specials=specials)
+        return [
+            self.template.row(a, None if pair is None else b, max_length=max_length)
+            for a, b, pair in zip(first, second, pairs, strict=True)
+        ]
 
     def piece(self, index: int) -> str:
         """How a token looks to a reader."""
@@ -103,19 +127,35 @@ class Tokenizer:
         """int32[V]: UTF-8 bytes of text each id stands for; 0 for specials. Wordpiece counts one space before each word."""
         return byte_lengths(self._pieces, self.specials, self._scheme)
 
+    def token(self, index: int) -> str:
+        """How the tokenizer's own file writes a token."""
+        return self._pieces[index] or ""
+
+    @property
+    def json(self) -> bytes:
+        """The `tokenizer.json` of what is at work here."""
+        return self._json.encode()
+
     def save(self, path: str | Path) -> None:
-        """Writes one `tokenizer.json`."""
-        Path(path).write_text(self._json, encoding="utf-8")
+        """Writes one `tokenizer.json`; `text/export.py` knows the files beside it."""
+        Path(path).write_bytes(self.json)
+
+    @cached_property
+    def _parts(self) -> dict[str, Any]:
+        """What a tokenizer.json says beside the vocabulary."""
+        made = json.loads(self._json)
+        model = {key: value for key, value in made["model"].items() if key != "vocab"}
+        return made | {"model": model | {"merges": bool(model.get("merges"))}}
 
     @cached_property
     def _scheme(self) -> str:
         if self._byte_level:
             return "bytes"
-        return "wordpiece" if json.loads(self._json)["model"].get("continuing_subword_prefix") == "##" else "text"
+        return "wordpiece" if self._parts["model"].get("continuing_subword_prefix") == "##" else "text"
 
     @cached_property
     def _byte_level(self) -> bool:
-        return is_byte_level(json.loads(self._json))
+        return is_byte_level(self._parts)
 
     @cached_property
     def _plain(self) -> tokenizers.Tokenizer:
@@ -128,4 +168,4 @@ class Tokenizer:
 
     @cached_property
     def _units(self) -> UnitCache | None:
-        return UnitCache(self._encode_plain) if splits_before_space(json.loads(self._json)) else None
+        return UnitCache(self._encode_plain) if splits_before_space(self._parts) else None

@@ -145,8 +145,9 @@ def test_word_starts_are_the_words():
 def test_offsets_point_into_the_text(name):
     text = "The lazy dog. 春眠不覺曉"
     made = MADE[name]
-    spans = made.offsets(text)
-    assert len(spans) == len(made.encode([text])[0])
+    ids, spans = made.spans([text])[0]
+    assert ids.tolist() == made.encode([text], specials=False)[0].tolist()
+    assert len(spans) == len(ids)
     assert all(0 <= a <= b <= len(text) for a, b in spans)
 
 

@@ -1,0 +1,182 @@
+"""A tokenizer's folder, Hugging Face's or a run's: tokenizer.json and the files beside it that say what its tokens are for."""
+
+import json
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import AddedToken
+
+from lmkit.errors import CheckpointError
+from lmkit.text.roles import by_name, content, from_files, named, numbered
+from lmkit.text.template import Template, repeated, template_of, wrapped
+from lmkit.text.vocabularies import SENTENCEPIECE, build
+
+TOKENIZER = "tokenizer.json"
+FACTS = "tokenizer_facts.json"  # in a run's folder: what other files of the folder it came from said
+CONFIG, TOKENS = "tokenizer_config.json", "special_tokens_map.json"
+KEPT = (CONFIG, TOKENS, "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja", *SENTENCEPIECE)
+TEMPLATES = "additional_chat_templates"
+LARGEST_FILE = 64 * 2**20
+MOST_TOKENS = 5_000_000
+ENDLESS = 10**9  # transformers writes 1e30 for "no limit"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What was read: the working tokenizer, and each file as it was for writing it again.
+
+    `rows` is that of the token embedding, None where nothing says more than the tokenizer; `ends` are all ids that end a text.
+    """
+
+    backend: tokenizers.Tokenizer
+    template: Template
+    roles: dict[str, int]
+    rows: int | None
+    max_length: int | None
+    ends: tuple[int, ...]
+    files: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the files beside a tokenizer.json say; all empty where it stands alone."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    special: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    models: list[dict[str, Any]] = field(default_factory=list)  # of the model and of its generation
+    longest: int | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is said, so that the names of tokens tell their roles."""
+        return not (self.config or self.special or self.facts or any(self.models))
+
+    def roles(self, find: Callable[[str], int | None], rows: int) -> dict[str, int]:
+        return by_name(find) if self.silent else self.facts.get("roles") or from_files(find, self.special, self.models, rows)
+
+    def ends(self, rows: int) -> tuple[int, ...]:
+        return tuple(self.facts.get("ends") or numbered(self.models[::-1], "eos_token", rows))
+
+    def template(self, processor: Mapping[str, Any] | None, roles: Mapping[str, int]) -> Template:
+        """As the post_processor has it; flags of the config come before it, and a lone file without one means bos and eos."""
+        if "add_bos_token" in self.config or "add_eos_token" in self.config:
+            return repeated(*(roles[role] if self.config.get(f"add_{role}_token") else -1 for role in ("bos", "eos")))
+        return wrapped(roles["bos"], roles["eos"]) if processor is None and self.silent else template_of(processor)
+
+
+def read_folder(path: Path, rows: int | None = None) -> Folder:
+    """Reads a tokenizer.json with what stands beside it, a folder of them, or a folder with only a vocabulary.
+
+    Truncation and padding that the file asks for are dropped, and so are added tokens from `rows` on, which no embedding has.
+    Raises CheckpointError for anything that is no such file.
+    """
+    file = path / TOKENIZER if path.is_dir() else path
+    beside = _beside(file.parent) if file.name == TOKENIZER else Beside()
+    rows = rows or beside.facts.get("vocab_size") or next((m["vocab_size"] for m in beside.models if "vocab_size" in m), None)
+    data = _bytes(file)
+    if data is None and not (path.is_dir() and beside.files):
+        raise CheckpointError(f"{file}: No such file or directory; a tokenizer is read from a tokenizer.json")
+    try:
+        backend = _backend(data, rows) if data is not None else _built(beside, file.parent)
+        _declare(backend, beside.special)
+        processor = json.loads(backend.to_str())["post_processor"]
+        ids = backend.get_vocab(with_added_tokens=True).values()
+    except (KeyboardInterrupt, SystemExit, CheckpointError):
+        raise
+    except BaseException as error:  # the library's own panics are no Exception
+        raise CheckpointError(f"{file}: is no tokenizer.json of the tokenizers library: {str(error)[:200]}") from None
+    if not ids or max(ids) >= MOST_TOKENS:
+        raise CheckpointError(f"{file}: has {'no tokens' if not ids else f'token ids up to {max(ids)}'}")
+    last = rows or max(ids) + 1
+    roles = beside.roles(backend.token_to_id, last)
+    files = {} if beside.silent else ({TOKENIZER: data} if data is not None else {}) | beside.files
+    return Folder(backend, beside.template(processor, roles), roles, rows, beside.longest, beside.ends(last), files)
+
+
+def _beside(folder: Path) -> Beside:
+    files = {name: data for name in KEPT if (data := _bytes(folder / name)) is not None}
+    files |= {f"{TEMPLATES}/{p.name}": p.read_bytes() for p in sorted((folder / TEMPLATES).glob("*.jinja"))}
+    config, tokens, facts, model, generation, sentence = (
+        _mapping(_bytes(folder / name), folder / name)
+        for name in (CONFIG, TOKENS, FACTS, "config.json", "generation_config.json", "sentence_bert_config.json")
+    )
+    said = (facts.get("max_length"), sentence.get("max_seq_length"), config.get("model_max_length"), config.get("max_len"))
+    longest = next((length for length in said if isinstance(length, int | float)), 0)
+    return Beside(
+        files,
+        config,
+        named([config, tokens]),
+        facts,
+        [model.get("text_config") or model, generation],
+        int(longest) if 0 < longest < ENDLESS else None,
+    )
+
+
+def _bytes(file: Path) -> bytes | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(f"{file}: is no regular file")
+    if status.st_size > LARGEST_FILE:
+        raise CheckpointError(f"{file}: has {status.st_size / 2**20:.0f} MiB; a {file.name} may have {LARGEST_FILE // 2**20}")
+    return file.read_bytes()
+
+
+def _mapping(data: bytes | None, file: Path) -> dict[str, Any]:
+    if data is None:
+        return {}
+    try:
+        made = json.loads(data)
+        if not isinstance(made, dict):
+            raise ValueError("is no mapping")
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: cannot be read: {str(error)[:200]}") from None
+    return made
+
+
+def _backend(data: bytes, rows: int | None) -> tokenizers.Tokenizer:
+    made = json.loads(data.decode("utf-8"))
+    if not isinstance(made, dict) or not isinstance(made.get("model"), dict):
+        raise ValueError("there is no model in it")
+    made["truncation"] = made["padding"] = None
+    if rows is not None:
+        made["added_tokens"] = [token for token in made.get("added_tokens") or () if token["id"] < rows]
+    return tokenizers.Tokenizer.from_str(json.dumps(made))
+
+
+def _built(beside: Beside, folder: Path) -> tokenizers.Tokenizer:
+    backend = build(beside.files, beside.config, str(beside.models[0].get("model_type", "")), folder)
+    _add(backend, beside.files, beside.config)
+    return backend
+
+
+def _add(backend: tokenizers.Tokenizer, files: Mapping[str, bytes], config: Mapping[str, Any]) -> None:
+    """Adds the tokens that the files put behind a vocabulary."""
+    added = {int(index): name for name, index in json.loads(files.get("added_tokens.json", b"{}")).items()}
+    added |= {int(index): token for index, token in (config.get("added_tokens_decoder") or {}).items()}
+    for index, token in sorted(added.items()):
+        flags = {k: bool(v) for k, v in token.items() if k in ("lstrip", "rstrip", "normalized", "single_word", "special")}
+        one = AddedToken(content(token), **flags) if isinstance(token, Mapping) else AddedToken(token)
+        backend.add_special_tokens([one]) if one.special else backend.add_tokens([one])
+        if backend.token_to_id(one.content) != index:
+            raise ValueError(f"{one.content} cannot get the id {index}")
+
+
+def _declare(backend: tokenizers.Tokenizer, special: Mapping[str, Any]) -> None:
+    """Makes special what the files name as such and the vocabulary has: their text is then read as the token, as transformers does."""
+    have = {token.content for token in backend.get_added_tokens_decoder().values()}
+    for token in special.values():
+        name = content(token)
+        if name is not None and name not in have and backend.token_to_id(name) is not None:
+            strip = token if isinstance(token, Mapping) else {}
+            sides = {side: bool(strip.get(side)) for side in ("lstrip", "rstrip")}
+            backend.add_special_tokens([AddedToken(name, special=True, normalized=False, **sides)])
+            have.add(name)

@@ -1,0 +1,135 @@
+"""What a tokenizer puts around texts: the special tokens before, between and behind one text or two, and their token types."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lmkit.errors import CheckpointError
+
+Special = tuple[int, int]  # id, token type
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A row of n texts: `gaps[i]` stands before text i, `gaps[n]` behind the last; `types` are those of the texts."""
+
+    gaps: tuple[tuple[Special, ...], ...]
+    types: tuple[int, ...]
+
+    @property
+    def extra(self) -> int:
+        """Special tokens of a row."""
+        return sum(map(len, self.gaps))
+
+
+class Row(NamedTuple):
+    """Ids and token types [T], int32; text i lies at `begins[i]` and has `lengths[i]` tokens, counted from its first one."""
+
+    ids: np.ndarray
+    types: np.ndarray
+    begins: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Template:
+    """The frames of one text and of two."""
+
+    single: Frame
+    pair: Frame
+
+    @property
+    def frames(self) -> tuple[Frame, Frame]:
+        return self.single, self.pair
+
+    def row(self, first: np.ndarray, second: np.ndarray | None = None, *, max_length: int | None = None) -> Row:
+        """The row of one text or two, the longer cut until it has at most `max_length` tokens; special tokens always stay."""
+        frame = self.single if second is None else self.pair
+        texts = [first] if second is None else [first, second]
+        if max_length is not None:
+            budget = max(max_length - frame.extra, 0)
+            lengths = [budget] if second is None else list(map(int, longest_first(len(first), len(texts[1]), budget)))
+            texts = [text[:length] for text, length in zip(texts, lengths, strict=True)]
+        ids: list[np.ndarray] = []
+        types: list[np.ndarray] = []
+        begins: list[int] = []
+        at = 0
+        for i, gap in enumerate(frame.gaps):
+            ids.append(np.array([index for index, _ in gap], np.int32))
+            types.append(np.array([kind for _, kind in gap], np.int32))
+            at += len(gap)
+            if i < len(texts):
+                begins.append(at)
+                ids.append(np.asarray(texts[i], np.int32))
+                types.append(np.full(len(texts[i]), frame.types[i], np.int32))
+                at += len(texts[i])
+        return Row(np.concatenate(ids), np.concatenate(types), tuple(begins), tuple(map(len, texts)))
+
+
+def longest_first(first: Any, second: Any, budget: int) -> tuple[Any, Any]:
+    """How many tokens of two texts (numbers or arrays of them) stay in a row of `budget`, the longer cut first.
+
+    As the tokenizers library: where both are cut to half of an odd budget, the longer keeps the odd one, the second of equals.
+    """
+    half = np.where(np.greater(first, second), (budget + 1) // 2, budget // 2)
+    kept = np.minimum(first, np.maximum(budget - np.asarray(second), half))
+    return kept, np.minimum(second, budget - kept)
+
+
+def bare() -> Template:
+    """Nothing around a text, nothing between two."""
+    return Template(Frame(((), ()), (0,)), Frame(((), (), ()), (0, 1)))
+
+
+def wrapped(bos: int, eos: int) -> Template:
+    """`bos A eos` and `bos A eos B eos` (BERT); a role of -1 adds nothing."""
+    opened = ((bos, 0),) if bos >= 0 else ()
+    closed, last = (((eos, 0),), ((eos, 1),)) if eos >= 0 else ((), ())
+    return Template(Frame((opened, closed), (0,)), Frame((opened, closed, last), (0, 1)))
+
+
+def repeated(bos: int, eos: int) -> Template:
+    """Each of the texts with its own bos before and eos behind it (a role of -1 adds nothing), as flags of a Llama folder ask for."""
+    opened = [((bos, kind),) if bos >= 0 else () for kind in (0, 1)]
+    closed = [((eos, kind),) if eos >= 0 else () for kind in (0, 1)]
+    return Template(Frame((opened[0], closed[0]), (0,)), Frame((opened[0], closed[0] + opened[1], closed[1]), (0, 1)))
+
+
+def template_of(processor: Mapping[str, Any] | None) -> Template:
+    """The template that the `post_processor` of a tokenizer.json describes. Raises CheckpointError for a kind that is not known."""
+    if processor is None:
+        return bare()
+    match processor["type"]:
+        case "ByteLevel":
+            return bare()
+        case "BertProcessing":
+            return wrapped(int(processor["cls"][1]), int(processor["sep"][1]))
+        case "RobertaProcessing":
+            cls, sep = (int(processor["cls"][1]), 0), (int(processor["sep"][1]), 0)
+            return Template(Frame(((cls,), (sep,)), (0,)), Frame(((cls,), (sep, sep), (sep,)), (0, 0)))
+        case "TemplateProcessing":
+            special = processor["special_tokens"]
+            return Template(_frame(processor["single"], special, "A"), _frame(processor["pair"], special, "AB"))
+        case "Sequence":
+            found = [template_of(part) for part in processor["processors"]]
+            return next((template for template in reversed(found) if template != bare()), bare())
+    raise CheckpointError(f"its post_processor {processor['type']} is not known")
+
+
+def _frame(pieces: Sequence[Mapping[str, Any]], special: Mapping[str, Any], names: str) -> Frame:
+    gaps: list[list[Special]] = [[]]
+    types: list[int] = []
+    order = ""
+    for piece in pieces:
+        if "Sequence" in piece:
+            order += piece["Sequence"]["id"]
+            types.append(int(piece["Sequence"]["type_id"]))
+            gaps.append([])
+        else:
+            token = piece["SpecialToken"]
+            gaps[-1].extend((int(index), int(token["type_id"])) for index in special[token["id"]]["ids"])
+    if order != names:
+        raise CheckpointError(f"its post_processor puts the texts in the order {order or 'of none'}, expected {names}")
+    return Frame(tuple(map(tuple, gaps)), tuple(types))
