@@ -1,0 +1,67 @@
+"""BERT (Devlin et al., 2018) and what has its class: MiniLM, many sentence encoders."""
+
+from lmkit.checkpoints.hub.family import Family, Head
+from lmkit.checkpoints.hub.fields import activation, dropouts, field, fixed, number, only
+
+WEIGHTS = r"""
+prefix: bert. |
+ignore: embeddings\.position_ids
+keep: pooler\.dense\.(weight|bias)
+embeddings.word_embeddings = embeddings.token emb alias:/cls.predictions.decoder.weight
+embeddings.position_embeddings = embeddings.position emb
+embeddings.token_type_embeddings = embeddings.token_type emb
+embeddings.LayerNorm = embeddings.norm norm
+encoder.layer.{i}.attention.self.(query|key|value) = encoder.layers.{i}.attention.(query|key|value) lin
+encoder.layer.{i}.attention.output.dense = encoder.layers.{i}.attention.output lin
+encoder.layer.{i}.attention.output.LayerNorm = encoder.layers.{i}.attention_norm norm
+encoder.layer.{i}.intermediate.dense = encoder.layers.{i}.feed_forward.up lin
+encoder.layer.{i}.output.dense = encoder.layers.{i}.feed_forward.down lin
+encoder.layer.{i}.output.LayerNorm = encoder.layers.{i}.feed_forward_norm norm
+pooler.dense = heads.next_sentence.pooler lin
+pooler.dense = heads.classification.pooler lin
+pooler.dense = heads.regression.pooler lin
+/cls.seq_relationship = heads.next_sentence.classifier lin
+/cls.predictions.transform.dense = heads.masked_lm.transform lin
+/cls.predictions.transform.LayerNorm = heads.masked_lm.transform_norm norm
+/cls.predictions.bias = heads.masked_lm.bias raw alias:/cls.predictions.decoder.bias
+/cls.predictions.decoder = heads.masked_lm.output lin
+/classifier = heads.classification.classifier lin
+/classifier = heads.regression.classifier lin
+/classifier = heads.token_classification.classifier lin
+/qa_outputs = heads.question_answering.span lin
+"""
+
+MASKED, NEXT = Head("masked_lm", marker="cls.predictions.bias"), Head("next_sentence", marker="cls.seq_relationship.weight")
+
+FAMILY = Family(
+    model_type="bert",
+    tied=True,
+    output=("cls.predictions.decoder.weight",),
+    head_dropout=("classifier_dropout", "hidden_dropout_prob"),
+    bare="BertModel",
+    classes={
+        "BertForMaskedLM": (MASKED,),
+        "BertForPreTraining": (MASKED, NEXT),
+        "BertForNextSentencePrediction": (NEXT,),
+        "BertForSequenceClassification": (Head("classification"),),
+        "BertForTokenClassification": (Head("token_classification"),),
+        "BertForQuestionAnswering": (Head("question_answering"),),
+    },
+    config=(
+        fixed(kind="encoder", norm__kind="layer_norm", norm__placement="post", feed_forward__kind="dense"),
+        fixed(position__embedding__kind="learned"),
+        field("num_layers", "num_hidden_layers"),
+        field("hidden_size", "hidden_size"),
+        field("num_heads", "num_attention_heads"),
+        field("feed_forward.intermediate_size", "intermediate_size"),
+        activation("feed_forward.activation", "hidden_act", default="gelu"),
+        field("position.embedding.max_length", "max_position_embeddings", default=512),
+        field("token_types", "type_vocab_size", default=2),
+        number("norm.epsilon", "layer_norm_eps", default=1e-12),
+        dropouts("hidden_dropout_prob", "attention_probs_dropout_prob"),
+        only("position_embedding_type", "absolute"),
+        only("is_decoder", False),
+        only("add_cross_attention", False),
+    ),
+    weights=WEIGHTS,
+)

@@ -1,0 +1,66 @@
+"""What is known of one foreign family: its config table, its weight table, its heads, and nothing else."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from lmkit.checkpoints.hub.fields import Entry
+from lmkit.checkpoints.hub.table import Table, parse_table
+from lmkit.checkpoints.hub.words import Flat
+
+
+@dataclass(frozen=True)
+class Head:
+    """One task that a class of the family does; its variables stand in the weight table under `heads.{kind}`.
+
+    `words` are the task's own; `marker` is a key whose presence in a file alone means that the head is there.
+    """
+
+    kind: str
+    words: Mapping[str, Any] = field(default_factory=dict)
+    marker: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """`model_type` is what config.json calls it; `classes` names the heads of each class that `architectures` may hold.
+
+    `weights` is a table's text, or makes it from the words of a model. `output` is the key of an output projection of its own, which
+    a model with tied embeddings lacks; `tied` is what a config means that does not say `tie_word_embeddings`.
+    """
+
+    model_type: str
+    config: tuple[Entry, ...]
+    weights: str | Callable[[Flat], str]
+    classes: Mapping[str, tuple[Head, ...]]
+    bare: str
+    output: tuple[str, ...] = ("lm_head.weight",)
+    tied: bool = False
+    head_dropout: tuple[str, ...] = ()  # keys of the dropout before a classifier; without them there is none
+    max_length: tuple[str, ...] = ("max_position_embeddings",)
+    vocabulary: tuple[str, ...] = ("vocab_size",)
+    inside: str = ""  # the key of a larger model's config under which this one's stands
+
+    def read(self, config: Mapping[str, Any]) -> Flat:
+        """The words that a config stands for, without those of its heads."""
+        flat: Flat = {}
+        for entry in self.config:
+            entry.read(config, flat)
+        return flat
+
+    def write(self, flat: Flat) -> dict[str, Any]:
+        """The config that stands for words; what it cannot say is missing or wrong in it, which reading it again shows."""
+        config: dict[str, Any] = {"model_type": self.model_type}
+        for entry in self.config:
+            entry.write(flat, config)
+        return config
+
+    def table(self, flat: Flat) -> Table:
+        """The weight table of a model with these words."""
+        return _parsed(self.weights if isinstance(self.weights, str) else self.weights(flat))
+
+
+@cache
+def _parsed(text: str) -> Table:
+    return parse_table(text)

@@ -1,0 +1,140 @@
+"""The entries of a config table: each carries something from config.json to the words of a model, and back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lmkit.checkpoints.hub.words import BIASES, Flat
+from lmkit.errors import CheckpointError, Problem
+
+Config = Mapping[str, Any]
+REQUIRED: Any = object()
+
+ACTIVATIONS = {
+    "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "quick_gelu": "quick_gelu",
+    "relu": "relu", "relu2": "relu_squared", "silu": "silu", "swish": "silu", "tanh": "tanh", "gelu_python": "gelu",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`read` adds to the words what the config says, `write` to the config what the words say."""
+
+    read: Callable[[Config, Flat], None]
+    write: Callable[[Flat, dict[str, Any]], None]
+
+
+def refuse(what: str) -> CheckpointError:
+    """Something that a config asks for and lmkit has not, or that it says wrongly."""
+    return CheckpointError(Problem(what, where="config.json"))
+
+
+def value_of(config: Config, keys: tuple[str, ...], default: Any = REQUIRED) -> Any:
+    """The first of several spellings that is there and not null. Raises CheckpointError where one is needed."""
+    for key in keys:
+        if config.get(key) is not None:
+            return config[key]
+    if default is REQUIRED:
+        raise refuse(f"{keys[0]} is missing")
+    return default
+
+
+def field(word: str, *keys: str, default: Any = REQUIRED) -> Entry:
+    """One word for one key; further keys are older spellings that are read and not written."""
+
+    def read(config: Config, flat: Flat) -> None:
+        flat[word] = value_of(config, keys, default)
+
+    def write(flat: Flat, config: dict[str, Any]) -> None:
+        config[keys[0]] = flat.get(word)
+
+    return Entry(read, write)
+
+
+def number(word: str, *keys: str, default: Any = REQUIRED) -> Entry:
+    """A `field` that is a real number, though JSON may hold it without its point."""
+    plain = field(word, *keys, default=default)
+
+    def read(config: Config, flat: Flat) -> None:
+        plain.read(config, flat)
+        value = flat[word]
+        flat[word] = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    return Entry(read, plain.write)
+
+
+def fixed(**words: Any) -> Entry:
+    """Words that the family has by its nature; `__` stands for the dot."""
+
+    def read(config: Config, flat: Flat) -> None:
+        flat.update({word.replace("__", "."): value for word, value in words.items()})
+
+    return Entry(read, _nothing)
+
+
+def only(key: str, *values: Any, write: bool = False) -> Entry:
+    """A key whose other values change the model in ways that have no word; `write` gives it to new configs too."""
+
+    def read(config: Config, flat: Flat) -> None:
+        if key in config and config[key] is not None and config[key] not in values:
+            raise refuse(f"{key}: {str(config[key])[:60]} is not supported; lmkit reads {' or '.join(map(str, values))}")
+
+    def add(flat: Flat, config: dict[str, Any]) -> None:
+        config[key] = values[0]
+
+    return Entry(read, add if write else _nothing)
+
+
+def written(**keys: Any) -> Entry:
+    """Keys that say nothing to us and that others want to see."""
+    return Entry(lambda config, flat: None, lambda flat, config: config.update(keys))
+
+
+def _nothing(flat: Flat, config: dict[str, Any]) -> None:
+    pass
+
+
+def activation(word: str, *keys: str, default: Any = REQUIRED, names: Mapping[str, str] = ACTIVATIONS) -> Entry:
+    """An activation by its foreign name; written is the first foreign name of ours."""
+
+    def read(config: Config, flat: Flat) -> None:
+        name = value_of(config, keys, default)
+        if name not in names:
+            raise refuse(f"{keys[0]}: {str(name)[:40]} is no activation that lmkit knows; it knows {', '.join(names)}")
+        flat[word] = names[name]
+
+    def write(flat: Flat, config: dict[str, Any]) -> None:
+        config[keys[0]] = next((foreign for foreign, ours in names.items() if ours == flat.get(word)), flat.get(word))
+
+    return Entry(read, write)
+
+
+def flag(key: str, words: Mapping[bool, Mapping[str, Any]], default: bool) -> Entry:
+    """A switch that decides several words; written by the first of them."""
+
+    def read(config: Config, flat: Flat) -> None:
+        flat.update(words[bool(value_of(config, (key,), default))])
+
+    def write(flat: Flat, config: dict[str, Any]) -> None:
+        word, value = next(iter(words[True].items()))
+        config[key] = flat.get(word) == value
+
+    return Entry(read, write)
+
+
+def biases(*parts: str) -> Entry:
+    """Which projections of attention have a bias."""
+    return fixed(**{f"attention__bias__{part}": part in parts for part in BIASES})
+
+
+def dropouts(hidden: str, attention: str) -> Entry:
+    """Dropout of the stream and of the attention probabilities; a config without them has none."""
+
+    def read(config: Config, flat: Flat) -> None:
+        flat["dropout"] = float(value_of(config, (hidden,), 0.0)) if hidden else 0.0
+        flat["attention.dropout"] = float(value_of(config, (attention,), 0.0)) if attention else 0.0
+
+    def write(flat: Flat, config: dict[str, Any]) -> None:
+        config.update({key: flat.get(word) for key, word in ((hidden, "dropout"), (attention, "attention.dropout")) if key})
+
+    return Entry(read, write)

@@ -1,0 +1,101 @@
+"""Which tasks a folder's model does, and under which names we keep them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lmkit.checkpoints.hub.family import Family, Head
+from lmkit.checkpoints.hub.fields import refuse, value_of
+from lmkit.checkpoints.hub.folder import Folder
+from lmkit.errors import CheckpointError, Problem
+
+NAMES = {"causal_lm": "lm", "masked_lm": "mlm", "next_sentence": "nsp"}
+LABELLED = ("classification", "token_classification")
+DROPPED = (*LABELLED, "regression", "question_answering")
+POOLING = {
+    "pooling_mode_cls_token": "first",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+}
+Tasks = dict[str, dict[str, Any]]
+
+
+def tasks_of(family: Family, folder: Folder, config: Mapping[str, Any]) -> tuple[Tasks, dict[str, tuple[str, ...]]]:
+    """The words of every task by its name, and the labels of those that have some.
+
+    A model without a head of its own gives sentence embeddings. Raises CheckpointError for a class that is none of the family's.
+    """
+    heads = list(_heads(family, config))
+    heads += [
+        head
+        for others in family.classes.values()
+        for head in others
+        if head.marker in folder.tensors and head.kind not in {known.kind for known in heads}
+    ]
+    if not heads:
+        return {"embedding": {"kind": "sentence_embedding", **_pooling(folder)}}, {}
+    tasks: Tasks = {}
+    labels = {}
+    for head in heads:
+        names = _labels(config)
+        kind, words = head.kind, dict(head.words)
+        if kind == "classification" and (config.get("problem_type") == "regression" or len(names) == 1):
+            kind = "regression"
+        if config.get("problem_type") == "multi_label_classification":
+            raise refuse("problem_type: multi_label_classification is not supported")
+        name = NAMES.get(kind, kind)
+        if kind in DROPPED:
+            words["dropout"] = float(value_of(config, family.head_dropout, 0.0))
+        if kind in LABELLED:
+            labels[name] = names
+            words["labels"] = list(names)
+        tasks[name] = {"kind": kind, **words}
+    return tasks, labels
+
+
+def _heads(family: Family, config: Mapping[str, Any]) -> tuple[Head, ...]:
+    named = config.get("architectures") or [family.bare]
+    if not isinstance(named, list) or not named or not isinstance(named[0], str):
+        raise refuse("architectures is no list of class names")
+    if named[0] == family.bare:
+        return ()
+    if named[0] not in family.classes:
+        known = ", ".join((family.bare, *family.classes))
+        raise refuse(f"architectures: {named[0][:60]} is not supported; of {family.model_type} lmkit reads {known}")
+    return family.classes[named[0]]
+
+
+def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    named = config.get("id2label")
+    if named is None:
+        return tuple(f"LABEL_{i}" for i in range(int(config.get("num_labels") or 2)))
+    try:
+        found = {int(index): str(label) for index, label in named.items()}
+        return tuple(found[i] for i in range(len(found)))
+    except (AttributeError, ValueError, KeyError, TypeError):
+        raise refuse("id2label does not name the labels 0, 1, ...") from None
+
+
+def _pooling(folder: Folder) -> dict[str, Any]:
+    """What a sentence-transformers folder says of its pooling; else the mean, as it is."""
+    modules = folder.json("modules.json")
+    if not isinstance(modules, list):
+        return {"pooling": "mean", "normalize": False}
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules if isinstance(module, dict)]
+    odd = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
+    if odd or len(kinds) != len(modules):
+        raise CheckpointError(Problem(f"module {odd[0] if odd else '?'} is not supported", where=str(folder.path / "modules.json")))
+    path = next((str(module.get("path", "")) for module in modules if str(module.get("type", "")).endswith("Pooling")), "")
+    said = folder.json(f"{path}/config.json") if path.replace("_", "").isalnum() else None
+    modes = [mode for mode, on in (said or {}).items() if mode.startswith("pooling_mode_") and on is True]
+    if len(modes) != 1 or modes[0] not in POOLING:
+        raise CheckpointError(Problem(f"pooling {', '.join(modes) or 'nothing'} is not supported", where=str(folder.path / path)))
+    return {"pooling": POOLING[modes[0]], "normalize": "Normalize" in kinds}
+
+
+def in_table(name: str, kinds: Mapping[str, str]) -> str:
+    """A variable's name as weight tables have it: a head under its task's kind."""
+    first, dot, rest = name.partition(".")
+    if first != "heads":
+        return name
+    task, dot, rest = rest.partition(".")
+    return f"heads.{kinds[task]}{dot}{rest}"

@@ -1,0 +1,73 @@
+"""A model's words laid flat, `attention.bias.query: true`, as config tables read and write them.
+
+What varies over layers is one value where all layers agree, else a tuple with one for each. Positions stand under the slot that they
+fill: `position.rotation.base`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lmkit.models.derive import resolved
+from lmkit.models.spec import Stack
+
+Flat = dict[str, Any]
+PATTERNS = ("attention.window", "attention.rotary", "feed_forward")
+SLOTS = {"learned": "embedding", "sinusoidal": "embedding", "rotary": "rotation"}
+BIASES = ("query", "key", "value", "output")
+
+
+def flatten(spec: Stack, *, max_length: int) -> Flat:
+    """All words of a model, the derived ones too."""
+    return _flat_stack(resolved(spec, max_length=max_length).model_dump())
+
+
+def _flat_stack(words: Mapping[str, Any]) -> Flat:
+    positions = {_slot(position): position for position in words["position"] if position["kind"] != "none"}
+    flat: Flat = {}
+    for key, value in {**words, "position": positions}.items():
+        if key in PATTERNS:
+            value = layered(value, words["num_layers"])
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{name}": entry for name, entry in _leaves(value).items()}
+        else:
+            flat[key] = value
+    for key in PATTERNS:
+        if key in flat:
+            flat[key] = layered(flat[key], words["num_layers"])
+    bias = flat.pop("attention.bias", None)
+    return flat | ({} if bias is None else {f"attention.bias.{part}": bias for part in BIASES})
+
+
+def layered(value: Any, layers: int) -> Any:
+    """A pattern repeated over the layers; one value where it never changes."""
+    if not isinstance(value, tuple | list):
+        return value
+    found = tuple(value[i % len(value)] for i in range(layers))
+    return found[0] if all(item == found[0] for item in found) else found
+
+
+def _leaves(words: Mapping[str, Any]) -> Flat:
+    found: Flat = {}
+    for key, value in words.items():
+        inner = _leaves(value) if isinstance(value, Mapping) and value and key != "rotary" else None
+        found |= {key: value} if inner is None else {f"{key}.{name}": entry for name, entry in inner.items()}
+    return found
+
+
+def _slot(position: Mapping[str, Any]) -> str:
+    return SLOTS.get(position["kind"], "bias")
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat words as a spec holds them, those that are None left open."""
+    words: dict[str, Any] = {}
+    for key, value in flat.items():
+        if value is None:
+            continue
+        *path, last = key.split(".")
+        into = words
+        for part in path:
+            into = into.setdefault(part, {})
+        into[last] = list(value) if isinstance(value, tuple) else value
+    slots = words.pop("position", {})
+    return words | {"position": list(slots.values()) or ["none"]}
