@@ -6,7 +6,7 @@ from lmkit.data.batches import Evaluation
 from lmkit.engine import tensorflow as engine
 from lmkit.heads.model import Model
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import Classification, NextSentence
+from lmkit.tasks.spec import Classification, NextSentence, ReplacedToken, TokenClassification
 from lmkit.text.tokenizer import Tokenizer
 from lmkit.training.evaluate import evaluate
 from lmkit.training.step import EvaluationStep
@@ -17,7 +17,9 @@ def label_counts(spec: RunSpec, vocab_size: int, labels: Mapping[str, tuple[str,
 
     def size(name: str) -> int:
         task = spec.tasks[name]
-        return len(labels[name]) if isinstance(task, Classification) else 2 if isinstance(task, NextSentence) else vocab_size
+        if isinstance(task, Classification | TokenClassification):
+            return len(labels[name])
+        return 2 if isinstance(task, NextSentence | ReplacedToken) else vocab_size
 
     return {name: size(name) for name in spec.tasks}
 

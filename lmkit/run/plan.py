@@ -12,7 +12,7 @@ from lmkit.run.console import Console
 from lmkit.run.load import load
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.count import count_head, head_flops_per_token
-from lmkit.tasks.spec import AnyTask, Classification
+from lmkit.tasks.spec import AnyTask, Classification, TokenClassification
 from lmkit.text.spec import Sized
 
 
@@ -52,7 +52,7 @@ def facts_of(spec: RunSpec, vocab: int) -> dict[str, Any]:
             "heads": heads,
             "total": backbone + head_total,
         },
-        "labels_unknown": [name for name, task in spec.tasks.items() if isinstance(task, Classification) and task.labels == "auto"],
+        "labels_unknown": [name for name, task in spec.tasks.items() if getattr(task, "labels", ()) == "auto"],
         "flops_per_token": flops_of(spec, vocab),
         "tokens_per_step_at_most": tokens,
         "steps": steps_of(spec),
@@ -69,7 +69,7 @@ def steps_of(spec: RunSpec) -> int | None:
 
 
 def _labels(task: AnyTask) -> int:
-    return 2 if not isinstance(task, Classification) or task.labels == "auto" else len(task.labels)
+    return 2 if not isinstance(task, Classification | TokenClassification) or task.labels == "auto" else len(task.labels)
 
 
 def flops_of(spec: RunSpec, vocab: int) -> dict[str, float]:

@@ -10,7 +10,7 @@ from lmkit.models.spec import Decoder, Encoder, FromRun
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import Path
 from lmkit.spec import Amount, Spec
-from lmkit.tasks.spec import CausalLm, Classification, MaskedLm, NextSentence
+from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Pooled
 from lmkit.text.spec import FromFile
 from lmkit.training.spec import Training
 
@@ -29,6 +29,7 @@ def resolve(spec: RunSpec, *, absolute: bool = True) -> tuple[RunSpec, Rules]:
         "training": _training(spec, rules),
         "model": _from_run(spec.model, absolute) if isinstance(spec.model, FromRun) else _stack(spec.model, spec, rules),
     }
+    changes["tasks"] = {name: _task(task, ("tasks", name), rules) for name, task in spec.tasks.items()}
     if isinstance(spec.tokenizer, FromFile) and absolute:
         changes["tokenizer"] = spec.tokenizer.model_copy(update={"from_": _absolute(spec.tokenizer.from_)})
     return spec.model_copy(update=changes), rules
@@ -52,6 +53,13 @@ def _stack(model: Encoder | Decoder, spec: RunSpec, rules: Rules) -> Encoder | D
         if isinstance(window, int) and window >= length:
             rules[("model", "attention", "window", i)] = f"{window} reaches over all of data.max_length = {length}: the same as full"
     return resolved(model, max_length=length, pairs=pairs)
+
+
+def _task(task: AnyTask, path: Path, rules: Rules) -> AnyTask:
+    if not isinstance(task, Pooled):
+        return task
+    pooler = task.pooler_activation or "none"
+    return _filled(task, path, rules, pooler=(pooler, "tanh for pooling first, else none"))  # type: ignore[no-any-return]
 
 
 def sends_pairs(spec: RunSpec) -> bool:

@@ -9,7 +9,7 @@ from lmkit.data.spec import Data
 from lmkit.models.spec import Decoder, Encoder, FromRun, Model, nearest_multiples
 from lmkit.positions.spec import Learned
 from lmkit.spec import Name, Spec
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
+from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Trainable
 from lmkit.text.spec import Tokenizer
 from lmkit.training.spec import Logging, Runtime, Training
 
@@ -64,6 +64,12 @@ class RunSpec(Spec):
         for name, task in self.tasks.items():
             if task.data is not None and task.data not in self.data.train:
                 yield f"tasks.{name}.data", f"data.train has no source {task.data}; it has {', '.join(self.data.train)}"
+
+    def rule_tasks_can_be_trained(self) -> Iterator[tuple[str, str]]:
+        for name, task in self.tasks.items():
+            if not isinstance(task, Trainable) and self.data.train:
+                what = f"no data can train {task.kind} yet; causal_lm, masked_lm, next_sentence and classification can be trained"
+                yield f"tasks.{name}.kind", what
 
     def rule_tasks_fit_the_model(self) -> Iterator[tuple[str, str]]:
         for name, task in self.tasks.items():

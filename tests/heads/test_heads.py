@@ -14,14 +14,25 @@ from lmkit.engine.tensorflow import compiled, value_and_grad
 from lmkit.heads.cross_entropy import cross_entropy, row_losses
 from lmkit.heads.masked_language_model import gather_rows
 from lmkit.heads.model import Model
-from lmkit.heads.sequence_class import pool
+from lmkit.heads.pooling import pool
 from lmkit.layers.weights import canonical
 from lmkit.models.build import build_backbone
 from lmkit.models.initialize import initialize
 from lmkit.models.spec import Decoder, Encoder
 from lmkit.tasks.build import build_head
 from lmkit.tasks.count import count_head
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
+from lmkit.tasks.spec import (
+    AnyTask,
+    CausalLm,
+    Classification,
+    MaskedLm,
+    NextSentence,
+    QuestionAnswering,
+    Regression,
+    ReplacedToken,
+    Seq2seq,
+    TokenClassification,
+)
 
 RANDOM = np.random.default_rng(0)
 TASKS: dict[str, AnyTask] = {
@@ -31,7 +42,15 @@ TASKS: dict[str, AnyTask] = {
     "stars": Classification(pooling="mean"),
     "last": Classification(pooling="last"),
     "first": Classification(pooling="first"),
+    "eos": Classification(pooling="eos", end_id=3, pooler="tanh", pooler_bias=False, pooler_norm=True, classifier_bias=False),
+    "number": Regression(pooling="mean", pooler="relu"),
+    "names": TokenClassification(),
+    "names_through": TokenClassification(transform="gelu", transform_norm=True, transform_bias=False, classifier_bias=False),
+    "span": QuestionAnswering(),
+    "replaced": ReplacedToken(),
+    "answer": Seq2seq(label_smoothing=0.1),
 }
+PER_TOKEN = ("lm", "answer", "names", "names_through", "replaced")
 VOCAB, LABELS = 30, 3
 
 
@@ -54,9 +73,9 @@ def batch(*names: str, rows: int = 4, length: int = 8) -> dict[str, np.ndarray]:
         "row_key": np.arange(rows, dtype=np.uint32),
     }
     for name in names:
-        shape = {"lm": (rows, length), "mlm": (rows, 2)}.get(name, (rows,))
-        made[f"{name}/labels"] = RANDOM.integers(0, 2, shape).astype(np.int32)
-        made[f"{name}/weights"] = RANDOM.integers(0, 2, shape).astype(np.float32)
+        shape = (rows, length) if name in PER_TOKEN else (rows, 2) if name == "mlm" else (rows,)
+        made[f"{name}/labels"] = RANDOM.integers(0, 2, (rows, 2) if name == "span" else shape).astype(np.int32)
+        made[f"{name}/weights"] = RANDOM.integers(0, 2, shape).astype(np.float32) * (segments if name in PER_TOKEN else 1)
         if name == "mlm":
             made["mlm/where"] = RANDOM.integers(0, 3, shape).astype(np.int32)
     return made
@@ -95,6 +114,8 @@ def test_pooling_reads_real_tokens_only() -> None:
     np.testing.assert_allclose(np.asarray(pool(hidden, segments, "first")), hidden[:, 0])
     np.testing.assert_allclose(np.asarray(pool(hidden, segments, "last")), hidden[[0, 1], [2, 0]])
     np.testing.assert_allclose(np.asarray(pool(hidden, segments, "mean")), [hidden[0, :3].mean(0), hidden[1, 0]], rtol=1e-5)
+    tokens = np.array([[7, 5, 7, 7], [5, 7, 7, 7]], np.int32)
+    np.testing.assert_allclose(np.asarray(pool(hidden, segments, "eos", tokens_BT=tokens, end_id=7)), hidden[[0, 1], [2, 0]])
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -117,10 +138,12 @@ def test_padding_changes_no_loss_and_no_prediction(name: str) -> None:
     short, long = built(data)[name], built(longer)[name]
     for key in ("loss", "weight", "correct"):
         np.testing.assert_allclose(np.asarray(short[key]), np.asarray(long[key]), atol=1e-5)
+    if name == "span":
+        np.testing.assert_array_equal(np.asarray(short["predicted"]), np.asarray(long["predicted"]))
 
 
 def test_a_row_of_padding_has_no_loss_and_no_weight() -> None:
-    names = ("mlm", "nsp", "stars", "last", "first")
+    names = ("mlm", "nsp", "stars", "last", "first", "eos", "number", "names", "span")
     built, data = model(*names), batch(*names)
     for name, value in data.items():
         if name != "row_key":
