@@ -23,7 +23,7 @@ def build_attention(
         num_kv_heads=num_kv_heads,
         head_dim=head_dim,
         window=spec.window_of(layer),
-        bias=bool(spec.bias),
+        bias=spec.bias.any(),
         dropout=spec.dropout or 0.0,
         rotary_layout=rotary_layout,
         output_stddev=output_stddev,

@@ -19,11 +19,14 @@ def build_norm(spec: words.Norm, size: int, *, name: str) -> Layer:
             assert_never(spec)
 
 
-def build_feed_forward(spec: words.FeedForward, *, hidden_size: int, bias: bool, output_stddev: float) -> Layer:
+def build_feed_forward(spec: words.FeedForward, *, hidden_size: int, output_stddev: float) -> Layer:
     """The feed-forward part, unbuilt; `spec.intermediate_size` is resolved."""
     if spec.intermediate_size is None:
         raise ValueError("feed_forward.intermediate_size is not resolved")
-    keywords: dict[str, Any] = {"activation": spec.activation, "bias": bias, "output_stddev": output_stddev, "name": "feed_forward"}
+    if isinstance(spec, words.Mixture):
+        raise NotImplementedError("mixture")
+    keywords: dict[str, Any] = {"activation": spec.activation, "output_stddev": output_stddev, "name": "feed_forward"}
+    keywords["bias"] = bool(spec.bias)
     match spec:
         case words.Dense():
             return DenseFeedForward(hidden_size, spec.intermediate_size, **keywords)

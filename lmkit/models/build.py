@@ -38,11 +38,9 @@ def build_backbone(spec: Encoder | Decoder, *, vocab_size: int, max_length: int,
                 **sizes,
             ),
             attention_norm=build_norm(spec.norm, spec.hidden_size, name="attention_norm"),
-            feed_forward=build_feed_forward(
-                spec.feed_forward, hidden_size=spec.hidden_size, bias=bool(spec.bias), output_stddev=output_stddev
-            ),
+            feed_forward=build_feed_forward(spec.feed_forward_of(i), hidden_size=spec.hidden_size, output_stddev=output_stddev),
             feed_forward_norm=build_norm(spec.norm, spec.hidden_size, name="feed_forward_norm"),
-            placement=spec.norm.placement,
+            placement=spec.norm.placement,  # type: ignore[arg-type]
             dropout=spec.dropout,
             name=str(i),
         )
@@ -61,7 +59,7 @@ def build_backbone(spec: Encoder | Decoder, *, vocab_size: int, max_length: int,
         kind=spec.kind,
         embeddings=embeddings,
         blocks=blocks,
-        norm=build_norm(spec.norm, spec.hidden_size, name="norm") if pre else None,
+        norm=build_norm(spec.norm, spec.hidden_size, name="norm") if spec.final_norm else None,
         rotary=rotary,
         alibi=slots.get("bias"),
         rematerialize=rematerialize,

@@ -48,13 +48,13 @@ def norm_size(norm: Norm, width: int) -> int:
 
 
 def _projections(spec: Encoder | Decoder) -> int:
-    head_dim, inner = spec.head_dim or 0, spec.feed_forward.intermediate_size or 0
+    head_dim, part = spec.head_dim or 0, spec.feed_forward[0]
     attention = 2 * spec.hidden_size * (spec.num_heads + (spec.num_kv_heads or 0)) * head_dim
-    return attention + spec.hidden_size * inner * (3 if spec.feed_forward.kind == "gated" else 2)
+    return attention + spec.hidden_size * (part.intermediate_size or 0) * (3 if part.kind == "gated" else 2)
 
 
 def _biases(spec: Encoder | Decoder) -> int:
-    head_dim, inner = spec.head_dim or 0, spec.feed_forward.intermediate_size or 0
+    head_dim, inner = spec.head_dim or 0, spec.feed_forward[0].intermediate_size or 0
     attention = (spec.num_heads + 2 * (spec.num_kv_heads or 0)) * head_dim + spec.hidden_size
-    feed_forward = inner * (2 if spec.feed_forward.kind == "gated" else 1) + spec.hidden_size
-    return (attention if spec.attention.bias else 0) + (feed_forward if spec.bias else 0)
+    feed_forward = inner * (2 if spec.feed_forward[0].kind == "gated" else 1) + spec.hidden_size
+    return (attention if spec.attention.bias.any() else 0) + (feed_forward if spec.bias else 0)

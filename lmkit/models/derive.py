@@ -2,7 +2,8 @@
 
 from typing import Any, TypeVar
 
-from lmkit.blocks.spec import Dense
+from lmkit.attention.spec import PROJECTIONS
+from lmkit.blocks.spec import Dense, Mixture
 from lmkit.models.spec import Stack
 from lmkit.positions.spec import Learned
 
@@ -21,18 +22,24 @@ def derived(spec: Stack, *, max_length: int, pairs: bool = False) -> dict[str, t
             found[key] = (value, rule)
         return value if given is None else given
 
-    hidden, inner = spec.hidden_size, spec.feed_forward.intermediate_size
+    hidden = spec.hidden_size
     default("num_kv_heads", spec.num_kv_heads, spec.num_heads, "num_heads")
     default("head_dim", spec.head_dim, hidden // spec.num_heads, "hidden_size / num_heads")
     bias = default("bias", spec.bias, spec.norm.kind == "layer_norm", "true with layer_norm, false with rms_norm")
-    default("attention.bias", spec.attention.bias, bias, "model.bias")
+    for name in PROJECTIONS:
+        default(f"attention.bias.{name}", getattr(spec.attention.bias, name), bias, "model.bias")
     default("attention.dropout", spec.attention.dropout, spec.dropout, "model.dropout")
+    default("final_norm", spec.final_norm, spec.norm.placement != "post", "true unless norm.placement is post")
     default("embedding_norm", spec.embedding_norm, spec.norm.placement == "post", "true iff norm.placement is post")
     default("token_types", spec.token_types, 2 if pairs else 0, "2 if a task sends pairs, else 0")
-    if isinstance(spec.feed_forward, Dense):
-        default("feed_forward.intermediate_size", inner, 4 * hidden, "4 x hidden_size")
-    else:
-        default("feed_forward.intermediate_size", inner, -(-8 * hidden // 3 // 64) * 64, "8/3 x hidden_size, up to a multiple of 64")
+    for i, part in enumerate(spec.feed_forward):
+        if not isinstance(part, Mixture):
+            default(f"feed_forward.{i}.bias", part.bias, bias, "model.bias")
+        if isinstance(part, Dense) or (isinstance(part, Mixture) and not part.gated):
+            size, rule = 4 * hidden, "4 x hidden_size"
+        else:
+            size, rule = -(-8 * hidden // 3 // 64) * 64, "8/3 x hidden_size, up to a multiple of 64"
+        default(f"feed_forward.{i}.intermediate_size", part.intermediate_size, size, rule)
     for i, position in enumerate(spec.position):
         if isinstance(position, Learned):
             default(f"position.{i}.max_length", position.max_length, max_length, "data.max_length")
@@ -46,18 +53,17 @@ def transform_activation(spec: Stack) -> str:
 
 def resolved(spec: S, *, max_length: int, pairs: bool = False) -> S:
     """The same stack with nothing left to derive; what is given stays."""
-    top: dict[str, Any] = {}
-    attention: dict[str, Any] = {}
-    positions = list(spec.position)
     for key, (value, _) in derived(spec, max_length=max_length, pairs=pairs).items():
-        match key.split("."):
-            case ["attention", name]:
-                attention[name] = value
-            case ["feed_forward", name]:
-                top["feed_forward"] = spec.feed_forward.model_copy(update={name: value})
-            case ["position", i, name]:
-                positions[int(i)] = positions[int(i)].model_copy(update={name: value})
-            case [name]:
-                top[name] = value
-    attention_spec = spec.attention.model_copy(update=attention)
-    return spec.model_copy(update={**top, "attention": attention_spec, "position": tuple(positions)})
+        spec = _filled(spec, key.split("."), value)
+    return spec
+
+
+def _filled(branch: Any, path: list[str], value: Any) -> Any:
+    """A copy of a branch or a list with `value` at the path."""
+    if not path:
+        return value
+    part, rest = path[0], path[1:]
+    if isinstance(branch, tuple):
+        i = int(part)
+        return (*branch[:i], _filled(branch[i], rest, value), *branch[i + 1 :])
+    return branch.model_copy(update={part: _filled(getattr(branch, part), rest, value)})

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from lmkit.attention.spec import Attention
-from lmkit.blocks.spec import Dense, FeedForward, LayerNorm, Norm
-from lmkit.positions.spec import Learned, NoPosition, Position, Rotary
+from lmkit.blocks.spec import Activation, Dense, FeedForward, LayerNorm, Norm, Parallel
+from lmkit.positions.spec import Learned, LongRopeScaling, NoPosition, Position, Rotary
 from lmkit.spec import LISTED, ONE_OR_MORE, Count, PathText, Rate, Spec
 
 
@@ -15,6 +15,18 @@ def nearest_multiples(value: int, of: int) -> str:
     """The multiples of `of` on both sides of `value`, for an error message."""
     below = value // of * of
     return ", ".join(str(m) for m in (below, below + of) if m > 0)
+
+
+class Output(Spec):
+    """How heads over the vocabulary turn hidden states into logits: softcap(scale * x W + bias)."""
+
+    bias: bool | None = Field(None, description="A bias for each token; default: true for masked_lm, else false.")
+    scale: float = Field(1.0, gt=0, description="Factor of the logits (T5: hidden_size^-0.5).")
+    softcap: float | None = Field(None, gt=0, description="Logits are squeezed into (-softcap, softcap) by tanh (Gemma 2).")
+    transform_activation: Activation | None = Field(
+        None, description="Activation of a masked-LM or replaced-token head's transform; default: that of the first feed-forward part."
+    )
+    transform_bias: bool = Field(True, description="That transform has a bias.")
 
 
 class Stack(Spec):
@@ -30,14 +42,29 @@ class Stack(Spec):
         default_factory=lambda: (Learned(),), description="One position encoding, or a list with at most one per slot."
     )
     norm: Norm = Field(default_factory=LayerNorm, description="Normalization and where it stands.")
-    feed_forward: FeedForward = Field(default_factory=Dense, description="The position-wise part of a block.")
+    feed_forward: Annotated[tuple[FeedForward, ...], ONE_OR_MORE] = Field(
+        default_factory=lambda: (Dense(),), description="The position-wise part of a block. A list is a pattern repeated over the layers."
+    )
+    parallel: Parallel = Field(
+        "none", description="Attention and feed-forward part read the same stream: each through its own norm, or through a shared one."
+    )
+    residual: Literal["stream", "norm"] = Field("stream", description="What a branch is added to: the stream, or its norm.")
+    residual_scale: float = Field(1.0, gt=0, description="Multiplies each branch before it is added.")
+    final_norm: bool | None = Field(None, description="A norm after the last block; default: true unless norm.placement is post.")
     bias: bool | None = Field(None, description="Biases of projections; default: true with layer_norm, false with rms_norm.")
     dropout: Rate = Field(0.0, description="After embeddings, attention output and feed-forward output, and on attention probabilities.")
     embedding_norm: bool | None = Field(None, description="A norm after the embeddings; default: true iff norm.placement is post.")
     token_types: Annotated[int, Field(ge=0)] | None = Field(
         None, description="Rows of the token-type table; default: 2 if a task sends pairs, else 0."
     )
+    embedding_size: Count | None = Field(None, description="Width of the embeddings, projected to hidden_size; default: hidden_size.")
+    embedding_scale: Annotated[float, Field(gt=0)] | Literal["sqrt_hidden"] | None = Field(
+        None, description="Multiplies token embeddings: a number, or the square root of hidden_size; default: off."
+    )
+    layer_groups: Count | None = Field(None, description="Groups of neighbouring layers that share their weights; default: none share.")
+    blocks_per_group: Count = Field(1, description="Blocks with weights of their own in a group, run one after another each time.")
     tie_embeddings: bool = Field(True, description="The output projection of a language-model head is the token embedding.")
+    output: Output = Field(default_factory=Output, description="How heads over the vocabulary make logits.")
 
     def rule_heads_divide_width(self) -> Iterator[tuple[str, str]]:
         if self.head_dim is None and self.hidden_size % self.num_heads:
@@ -61,17 +88,71 @@ class Stack(Spec):
 
     def rule_rotary_turns_pairs(self) -> Iterator[tuple[str, str]]:
         head_dim = self.head_dim or self.hidden_size // self.num_heads
-        for i, position in enumerate(self.position):
-            if isinstance(position, Rotary) and int(head_dim * position.fraction) % 2:
-                part = f"head_dim = {head_dim}" if position.fraction == 1 else f"fraction = {position.fraction:g} of head_dim = {head_dim}"
-                yield (
-                    "position" if len(self.position) == 1 else f"position.{i}",
-                    f"rotary turns pairs of channels, but {part} is odd; choose hidden_size / num_heads even",
-                )
+        lone = len(self.position) == 1
+        places: list[tuple[str, Spec]] = [("position" if lone else f"position.{i}", position) for i, position in enumerate(self.position)]
+        places += [(f"attention.rotary.{i}", rotation) for i, rotation in enumerate(self.attention.rotary)]
+        for key, rotary in places:
+            if not isinstance(rotary, Rotary):
+                continue
+            channels = rotary.channels(head_dim)
+            if channels % 2:
+                part = f"head_dim = {head_dim}" if rotary.fraction == 1 else f"fraction = {rotary.fraction:g} of head_dim = {head_dim}"
+                yield key, f"rotary turns pairs of channels, but {part} is odd; choose hidden_size / num_heads even"
+            elif isinstance(rotary.scaling, LongRopeScaling):
+                for name in ("short_factor", "long_factor"):
+                    length = len(getattr(rotary.scaling, name))
+                    if length != channels // 2:
+                        yield f"{key}.scaling.{name}", f"{length} factors for the {channels // 2} pairs that are rotated"
 
-    def rule_pattern_fits_depth(self) -> Iterator[tuple[str, str]]:
-        if len(self.attention.window) > self.num_layers:
-            yield "attention.window", f"a pattern of {len(self.attention.window)} entries is longer than num_layers = {self.num_layers}"
+    def rule_patterns_fit_depth(self) -> Iterator[tuple[str, str]]:
+        patterns = {"attention.window": self.attention.window, "attention.rotary": self.attention.rotary, "feed_forward": self.feed_forward}
+        for key, pattern in patterns.items():
+            if len(pattern) > self.num_layers:
+                yield key, f"a pattern of {len(pattern)} entries is longer than num_layers = {self.num_layers}"
+            elif len(pattern) > 1 and self.layer_groups is not None:
+                yield key, "layers that share weights (layer_groups) are alike; write one entry"
+
+    def rule_groups_fill_layers(self) -> Iterator[tuple[str, str]]:
+        if self.layer_groups is None:
+            if self.blocks_per_group > 1:
+                yield "blocks_per_group", "goes with layer_groups; add layer_groups: 1 or more"
+            return
+        if self.num_layers % self.blocks_per_group:
+            near = nearest_multiples(self.num_layers, self.blocks_per_group)
+            yield "num_layers", f"{self.num_layers} is not divisible by blocks_per_group = {self.blocks_per_group}; nearest: {near}"
+        elif self.layer_groups > self.num_layers // self.blocks_per_group:
+            yield "layer_groups", f"{self.layer_groups} groups of {self.blocks_per_group} are more than num_layers = {self.num_layers}"
+        if self.attention.scale_by_layer:
+            yield "attention.scale_by_layer", "layers that share weights (layer_groups) are alike; write false"
+
+    def rule_branches_have_their_norm(self) -> Iterator[tuple[str, str]]:
+        if self.norm.placement != "pre":
+            if self.parallel != "none":
+                yield "parallel", f"{self.parallel} goes with norm.placement: pre, not {self.norm.placement}"
+            if self.residual == "norm":
+                yield "residual", f"norm goes with norm.placement: pre, not {self.norm.placement}"
+        elif self.residual == "norm" and self.parallel != "none":
+            yield "residual", f"norm goes with parallel: none, not {self.parallel}"
+        elif self.residual == "norm" and not self.norm.first:
+            yield "residual", "norm needs norm.first: true"
+        elif self.parallel == "shared_norm" and not self.norm.first:
+            yield "parallel", "shared_norm needs norm.first: true"
+
+    def feed_forward_of(self, layer: int) -> FeedForward:
+        """The feed-forward part of that layer: the pattern repeated over depth."""
+        return self.feed_forward[layer % len(self.feed_forward)]
+
+    @property
+    def distinct_layers(self) -> int:
+        """How many blocks have weights of their own."""
+        return self.num_layers if self.layer_groups is None else self.layer_groups * self.blocks_per_group
+
+    def weights_of(self, layer: int) -> int:
+        """The number of the block whose weights executed layer `layer` uses (ALBERT's sharing)."""
+        if self.layer_groups is None:
+            return layer
+        inner = self.blocks_per_group
+        return int((layer // inner) / (self.num_layers / inner / self.layer_groups)) * inner + layer % inner
 
 
 class Encoder(Stack):

@@ -7,7 +7,7 @@ from lmkit.positions.alibi import AlibiPosition
 from lmkit.positions.learned import LearnedPosition
 from lmkit.positions.rotary import RotaryPosition
 from lmkit.positions.sinusoidal import SinusoidalPosition
-from lmkit.positions.spec import Alibi, Learned, NoPosition, Position, Rotary, Sinusoidal
+from lmkit.positions.spec import Alibi, Disentangled, Learned, NoPosition, Position, Relative, Rotary, Sinusoidal
 
 
 def build_position(spec: Position, *, hidden_size: int, num_heads: int, head_dim: int, max_length: int) -> Layer | None:
@@ -23,5 +23,7 @@ def build_position(spec: Position, *, hidden_size: int, num_heads: int, head_dim
             return RotaryPosition(head_dim, base=spec.base, fraction=spec.fraction, layout=spec.layout, name="rotary")
         case Alibi():
             return AlibiPosition(num_heads, name="alibi")
+        case Relative() | Disentangled():
+            raise NotImplementedError(spec.kind)
         case _:
             assert_never(spec)

@@ -24,7 +24,7 @@ def decision_of(spec: RunSpec, material: Material, run: RunDirectory, replicas: 
     body = resolved(body_of(spec), max_length=spec.data.max_length)
     sizes = {"rows": rows // replicas.count, "width": body.hidden_size, "num_layers": body.num_layers}
     needed = activation_bytes(
-        inner=body.feed_forward.intermediate_size or 0,
+        inner=max(part.intermediate_size or 0 for part in body.feed_forward),
         num_heads=body.num_heads,
         length=spec.data.max_length,
         rematerialize=spec.training.rematerialize == "blocks",

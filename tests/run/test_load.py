@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lmkit.attention.spec import Biases
 from lmkit.data.spec import Csv, TextFiles
 from lmkit.errors import SpecError
 from lmkit.models.spec import Decoder, Encoder, FromRun
@@ -140,18 +141,19 @@ def model_of(folder: Path, text: str) -> Decoder | Encoder:
 def test_nothing_is_left_open_in_a_resolved_model(tmp_path: Path) -> None:
     model = model_of(tmp_path, BASE)
     assert (model.num_kv_heads, model.head_dim, model.bias, model.embedding_norm, model.token_types) == (4, 16, True, False, 0)
-    assert (model.attention.bias, model.attention.dropout, model.feed_forward.intermediate_size) == (True, 0.0, 256)
+    assert (model.attention.bias, model.attention.dropout) == (Biases(query=True, key=True, value=True, output=True), 0.0)
+    assert (model.feed_forward[0].intermediate_size, model.feed_forward[0].bias) == (256, True)
     assert isinstance(model.position[0], Learned) and model.position[0].max_length == 64
 
 
 def test_the_norm_decides_biases_and_the_embedding_norm(tmp_path: Path) -> None:
     model = model_of(tmp_path, BASE.replace("norm: {kind: layer_norm, epsilon: 1e-6}", "norm: {kind: rms_norm, placement: post}"))
-    assert (model.bias, model.attention.bias, model.embedding_norm) == (False, False, True)
+    assert (model.bias, model.attention.bias.any(), model.embedding_norm, model.final_norm) == (False, False, True, False)
 
 
 def test_a_gated_width_is_eight_thirds_to_a_multiple_of_64(tmp_path: Path) -> None:
     model = model_of(tmp_path, BASE.replace("hidden_size: 64", "hidden_size: 512, feed_forward: gated"))
-    assert model.feed_forward.intermediate_size == 1408
+    assert model.feed_forward[0].intermediate_size == 1408
 
 
 def test_pairs_bring_token_types_and_forbid_packing(tmp_path: Path) -> None:

@@ -83,4 +83,6 @@ def test_show_as_json_holds_words_and_origins(capsys: pytest.CaptureFixture[str]
     assert cli.main(["show", "--origin", "--json", str(ALL["debug-decoder"]), "seed=4"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["spec"]["seed"] == 4 and shown["origins"]["seed"] == "command line argument 1"
-    assert shown["spec"]["model"]["position"] == [{"kind": "rotary", "base": 10000.0, "fraction": 1.0, "layout": "half"}]
+    assert shown["spec"]["model"]["position"] == [
+        {"kind": "rotary", "base": 10000.0, "fraction": 1.0, "layout": "half", "scaling": {"kind": "none"}}
+    ]
