@@ -124,12 +124,15 @@ class Batches:
         }
 
     def _cells(self, which: int) -> int:
-        plan = self._plans[which](0)
-        return int(widths(plan.rows, self._streams[which].group.layout)[plan.order].sum())
+        return _cells(self._streams[which], self._plans[which](0))
+
+
+def _cells(stream: Stream, plan: Plan) -> int:
+    return int(widths(plan.rows, stream.group.layout, stream.tokenizer.template)[plan.order].sum())
 
 
 def _describe(stream: Stream, plan: Plan, rows: dict[str, int]) -> dict[str, Any]:
-    cells = int(widths(plan.rows, stream.group.layout)[plan.order].sum())
+    cells = _cells(stream, plan)
     room = int(plan.lengths.sum()) * stream.batch_size
     used, batches = np.unique(plan.lengths, return_counts=True)
     return {

@@ -9,7 +9,7 @@ from lmkit.data.buckets import plan_buckets
 from lmkit.data.cache import Cache
 from lmkit.data.documents import Documents, all_documents, hold_out
 from lmkit.data.groups import Group, group_tasks
-from lmkit.data.layout import widths
+from lmkit.data.layout import Layout, widths
 from lmkit.data.order import mix
 from lmkit.data.plans import Epochs, fixed_plan, row_source, span_table
 from lmkit.data.spec import Data, Holdout
@@ -17,9 +17,14 @@ from lmkit.errors import DataError, Problem, SpecError
 from lmkit.tasks.classification import label_names, label_table
 from lmkit.tasks.features import Features, features
 from lmkit.tasks.spec import AnyTask, Classification
+from lmkit.text.template import Template
 from lmkit.text.tokenizer import Tokenizer
 
-SHORTEST = {"causal": 1, "masked": 3, "records": 4, "pairs": 8}
+
+def shortest(layout: Layout, template: Template) -> int:
+    """Cells that a row needs at least."""
+    single, pair = (frame.extra for frame in template.frames)
+    return {"causal": 1, "masked": single + 1, "records": pair + 1, "pairs": pair + 5}[layout]
 
 
 def build_batches(
@@ -53,14 +58,22 @@ def build_batches(
     groups = group_tasks(tasks)
     streams = [_stream(group, data, tasks, tokenizer, pool, labels, batch_size) for group in groups]
     loose = [
-        widths(source.fixed, stream.group.layout)
+        widths(source.fixed, stream.group.layout, tokenizer.template)
         for stream in streams
         for source in stream.sources.values()
         if not _packed(stream.group, data)
     ]
     buckets = plan_buckets(np.concatenate(loose), data.max_length, data.buckets) if loose else (data.max_length,)
     epochs = [
-        Epochs(stream.sources, _weights(data, stream), stream.group.layout, seed=mix(seed, i), buckets=buckets, batch_size=batch_size)
+        Epochs(
+            stream.sources,
+            _weights(data, stream),
+            stream.group.layout,
+            tokenizer.template,
+            seed=mix(seed, i),
+            buckets=buckets,
+            batch_size=batch_size,
+        )
         for i, stream in enumerate(streams)
     ]
     for each, group in zip(epochs, groups, strict=True):
@@ -100,7 +113,7 @@ def _evaluation(
     if not held:
         return Evaluation([])
     streams = [_stream(group, data, tasks, tokenizer, held, labels, batch_size) for group in groups]
-    return Evaluation([(s, fixed_plan(list(s.sources.values()), s.group.layout, buckets, batch_size)) for s in streams])
+    return Evaluation([(s, fixed_plan(list(s.sources.values()), s.group.layout, tokenizer.template, buckets, batch_size)) for s in streams])
 
 
 def _read(pool: Mapping[str, Documents], source: str | None) -> list[Documents]:
@@ -127,12 +140,14 @@ def _stream(
     labels: Mapping[str, tuple[str, ...]],
     batch_size: int,
 ) -> Stream:
-    for role in ("eos",) if group.layout == "causal" else ("bos", "eos"):
-        tokenizer.require(role, ", ".join(group.tasks))
-    if data.max_length < SHORTEST[group.layout]:
-        raise SpecError(
-            Problem(f"{data.max_length} is too short for {group.tasks[0]}; write {SHORTEST[group.layout]} or more", "data.max_length")
-        )
+    template = tokenizer.template
+    if group.layout == "causal":
+        tokenizer.require("eos", ", ".join(group.tasks))
+    if group.layout == "pairs" and not template.pair.gaps[1]:
+        raise SpecError(Problem(f"{group.tasks[0]} needs a token between two texts, and this tokenizer puts none there", "tokenizer"))
+    if data.max_length < shortest(group.layout, template):
+        least = shortest(group.layout, template)
+        raise SpecError(Problem(f"{data.max_length} is too short for {group.tasks[0]}; write {least} or more", "data.max_length"))
     documents = _read(pool, group.source)
     corpus, firsts = span_table(documents, group.layout)
     names: dict[str, str] = {}
@@ -147,7 +162,7 @@ def _stream(
         made[name] = features(tasks[name], tokenizer, table=table)
     packing = _packed(group, data)
     sources = {
-        each.name: row_source(each, group.layout, packing=packing, max_length=data.max_length, first=first, labels=number)
+        each.name: row_source(each, group.layout, template, packing=packing, max_length=data.max_length, first=first, labels=number)
         for each, first, number in zip(documents, firsts, numbers, strict=True)
     }
     empty = [name for name, source in sources.items() if not source.count]

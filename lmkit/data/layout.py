@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from lmkit.data.rows import Rows
 from lmkit.errors import DataError, Problem
 from lmkit.tasks.rows import TokenRows
+from lmkit.text.template import Special, Template, longest_first
 from lmkit.text.tokenizer import Tokenizer
 
-# causal: text text ...   masked: bos text eos bos text eos ...   pairs, records: bos A eos [B eos], one segment
+# causal: text text ...   masked: the tokenizer's row of one text, again and again   pairs, records: its row of one or two, one segment
 Layout = Literal["causal", "masked", "pairs", "records"]
 
 
@@ -25,16 +26,16 @@ class Corpus:
     end: np.ndarray
 
 
-def piece_extra(layout: Layout) -> int:
+def piece_extra(layout: Layout, template: Template) -> int:
     """Special tokens that every piece of a row brings along where pieces are segments of their own."""
-    return 0 if layout == "causal" else 2
+    return 0 if layout == "causal" else template.single.extra
 
 
-def widths(rows: Rows, layout: Layout) -> np.ndarray:
+def widths(rows: Rows, layout: Layout, template: Template) -> np.ndarray:
     """Cells that each row needs [R], special tokens included."""
     if layout in ("pairs", "records"):
-        return rows.tokens() + rows.pieces + 1
-    return rows.tokens() + rows.pieces * piece_extra(layout)
+        return rows.tokens() + np.array([0, *(frame.extra for frame in template.frames)])[rows.pieces]
+    return rows.tokens() + rows.pieces * piece_extra(layout, template)
 
 
 def lay(rows: Rows, corpus: Corpus, tokenizer: Tokenizer, layout: Layout, *, batch_size: int, width: int, row_key: np.ndarray) -> TokenRows:
@@ -46,8 +47,9 @@ def lay(rows: Rows, corpus: Corpus, tokenizer: Tokenizer, layout: Layout, *, bat
     pieces = rows.pieces
     row = np.repeat(np.arange(count), pieces)
     rank = np.arange(len(row)) - rows.offsets[row]
-    lead = np.where(rank == 0, 1, 0) if joined else np.full(len(row), int(wrapped))
-    size = rows.length + lead + int(wrapped)
+    texts, place = (pieces[row], rank) if joined else (np.ones(len(row), np.int64), np.zeros(len(row), np.int64))
+    lead, tail = _gaps(tokenizer.template, texts, place) if wrapped else (np.zeros(len(row), np.int64), np.zeros(len(row), np.int64))
+    size = rows.length + lead + tail
     before = np.cumsum(size) - size
     column = before - before[rows.offsets[row]]
     cell = row * width + column + lead
@@ -80,36 +82,46 @@ def lay(rows: Rows, corpus: Corpus, tokenizer: Tokenizer, layout: Layout, *, bat
     out.positions.ravel()[target] = np.repeat(position - done, rows.length) + inner
     out.text.ravel()[target] = True
     out.first.ravel()[cell[rows.length > 0]] = True
-    if joined:
-        out.token_types.ravel()[target] = np.repeat(rank, rows.length)
     if wrapped:
-        _wrap(out, cell, rows.length, lead, segment, position, rank if joined else None, tokenizer)
+        kinds = np.array([(*frame.types, 0)[:2] for frame in tokenizer.template.frames])[texts - 1, place]
+        out.token_types.ravel()[target] = np.repeat(kinds, rows.length)
+        _wrap(out, tokenizer.template, texts, place, cell=cell, length=rows.length, segment=segment, position=position)
     if layout == "causal":
         out.following = _following(corpus, rows, source, target, cell, shape, tokenizer.eos)
     return out
 
 
+def _gaps(template: Template, texts: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Special tokens before and behind each piece, which is number `place` of a row of so many texts."""
+    before = np.array([len(frame.gaps[0]) for frame in template.frames])
+    behind = np.array([[len(gap) for gap in (*frame.gaps[1:], ())[:2]] for frame in template.frames])
+    return np.where(place == 0, before[texts - 1], 0), behind[texts - 1, place]
+
+
 def _wrap(
     out: TokenRows,
+    template: Template,
+    texts: np.ndarray,
+    place: np.ndarray,
+    *,
     cell: np.ndarray,
     length: np.ndarray,
-    lead: np.ndarray,
     segment: np.ndarray,
     position: np.ndarray,
-    token_type: np.ndarray | None,
-    tokenizer: Tokenizer,
 ) -> None:
-    """Sets bos before and eos after the pieces at `cell`."""
-    close = cell + length
-    opened = lead > 0
-    open_ = cell[opened] - 1
-    out.tokens.ravel()[open_] = tokenizer.bos
-    out.tokens.ravel()[close] = tokenizer.eos
-    out.segments.ravel()[open_] = segment[opened]
-    out.segments.ravel()[close] = segment
-    out.positions.ravel()[close] = position + length
-    if token_type is not None:
-        out.token_types.ravel()[close] = token_type
+    """Sets the special tokens around the pieces at `cell`."""
+    for count, frame in enumerate(template.frames, 1):
+        for which in range(count):
+            here = np.flatnonzero((texts == count) & (place == which))
+            before = frame.gaps[0] if which == 0 else ()
+            around: list[tuple[Any, Special]] = [(i - len(before), token) for i, token in enumerate(before)]
+            around += [(length[here] + i, token) for i, token in enumerate(frame.gaps[which + 1])]
+            for offset, (index, kind) in around:
+                at = cell[here] + offset
+                out.tokens.ravel()[at] = index
+                out.segments.ravel()[at] = segment[here]
+                out.positions.ravel()[at] = position[here] + offset
+                out.token_types.ravel()[at] = kind
 
 
 def _gather(corpus: Corpus, rows: Rows, source: np.ndarray, ahead: int = 0) -> np.ndarray:
@@ -134,28 +146,13 @@ def _following(
     return following
 
 
-def lay_texts(
-    tokenizer: Tokenizer, texts: Sequence[np.ndarray], pairs: Sequence[np.ndarray] | None = None, *, batch_size: int, width: int
-) -> TokenRows:
-    """Rows `bos text [eos pair] eos` of encoded texts, cut to `width` as in training: what predict and serving need.
-
-    `row_key` is zeros: nothing here is random.
-    """
-    both = [*texts, *(pairs or [])]
-    ends = np.cumsum([len(ids) for ids in both], dtype=np.int64)
-    corpus = Corpus([np.concatenate([*both, np.zeros(1, np.int32)])], np.zeros(len(both), np.int64), ends - [len(i) for i in both], ends)
-    rows = record_rows(ends - corpus.begin, len(texts), pairs is not None, width)
-    return lay(rows, corpus, tokenizer, "records", batch_size=batch_size, width=width, row_key=np.zeros(batch_size, np.uint32))
-
-
-def record_rows(lengths: np.ndarray, count: int, paired: bool, width: int) -> Rows:
+def record_rows(lengths: np.ndarray, count: int, paired: bool, width: int, template: Template) -> Rows:
     """One row a record: span i, and span count + i for its pair; the longer of the two is cut first."""
-    budget = width - (3 if paired else 2)
+    budget = width - template.frames[int(paired)].extra
     a = np.minimum(lengths[:count], budget)
     document = np.arange(count)
     if paired:
-        b = lengths[count : 2 * count]
-        a = np.minimum(lengths[:count], np.maximum(budget - b, (budget + 1) // 2))
-        a, document = np.stack([a, np.minimum(b, budget - a)], 1).ravel(), np.stack([document, document + count], 1).ravel()
+        kept = longest_first(lengths[:count], lengths[count : 2 * count], budget)
+        a, document = np.stack(kept, 1).ravel(), np.stack([document, document + count], 1).ravel()
     each = 2 if paired else 1
     return Rows(np.arange(count + 1) * each, document, np.zeros(len(a), np.int64), a.astype(np.int64), np.full(count, -1, np.int64))

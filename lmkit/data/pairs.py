@@ -10,7 +10,6 @@ from lmkit.data.packing import cut
 from lmkit.data.rows import Rows
 from lmkit.errors import DataError, Problem
 
-SPECIAL = 3  # bos A eos B eos
 IS_NEXT, RANDOM = 0, 1
 
 
@@ -33,12 +32,11 @@ class Chunks:
         return len(self.first)
 
 
-def plan_chunks(documents: Documents, max_length: int) -> Chunks:
-    """Fills rows with consecutive sentences of one document, from its first on; every sentence is in one chunk.
+def plan_chunks(documents: Documents, budget: int) -> Chunks:
+    """Fills rows of `budget` tokens with consecutive sentences of one document, from its first on; every sentence is in one chunk.
 
     A sentence longer than half a row is cut. Raises DataError where there are not two documents to mix.
     """
-    budget = max_length - SPECIAL
     d = documents
     assert d.cache.sentences is not None, "next_sentence needs a cache that was opened with needs_sentences"
     edges = np.unique(np.concatenate([np.asarray(d.cache.sentences, np.int64), d.begin, d.end]))

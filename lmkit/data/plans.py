@@ -13,6 +13,7 @@ from lmkit.data.order import Mixture, mix, permutation
 from lmkit.data.packing import packed_rows, single_rows
 from lmkit.data.pairs import pair_rows, plan_chunks
 from lmkit.data.rows import Rows, join_rows
+from lmkit.text.template import Template
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,12 @@ def span_table(sources: Sequence[Documents], layout: Layout) -> tuple[Corpus, li
     return Corpus(stores, np.concatenate(store), np.concatenate(begins), np.concatenate(ends)), firsts
 
 
-def row_source(documents: Documents, layout: Layout, *, packing: bool, max_length: int, first: int, labels: np.ndarray | None) -> RowSource:
+def row_source(
+    documents: Documents, layout: Layout, template: Template, *, packing: bool, max_length: int, first: int, labels: np.ndarray | None
+) -> RowSource:
     """`first` is the source's first span; `labels` the label of each of its documents (records only)."""
     if layout == "pairs":
-        chunks = plan_chunks(documents, max_length)
+        chunks = plan_chunks(documents, max_length - template.pair.extra)
 
         def planned(seed: int, epoch: int) -> Rows:
             return _numbered(pair_rows(chunks, documents, seed, epoch), first)
@@ -74,9 +77,9 @@ def row_source(documents: Documents, layout: Layout, *, packing: bool, max_lengt
         if paired:
             edges = np.asarray(documents.cache.pair_documents, np.int64)
             lengths = np.concatenate([lengths, edges[documents.number + 1] - edges[documents.number]])
-        rows = _numbered(record_rows(lengths, len(documents), paired, max_length), first, labels)
+        rows = _numbered(record_rows(lengths, len(documents), paired, max_length, template), first, labels)
         return RowSource(len(rows), lambda seed, epoch: rows, rows)
-    make, extra = (packed_rows if packing else single_rows), piece_extra(layout)
+    make, extra = (packed_rows if packing else single_rows), piece_extra(layout, template)
     fixed = _numbered(make(documents.lengths, max_length, extra, None), first)
     count = len(fixed) if not packing else len(make(documents.lengths, max_length, extra, (0, 0)))
     return RowSource(count, lambda seed, epoch: _numbered(make(documents.lengths, max_length, extra, (seed, epoch)), first), fixed)
@@ -98,6 +101,7 @@ class Epochs:
         sources: dict[str, RowSource],
         weights: Sequence[float] | None,
         layout: Layout,
+        template: Template,
         *,
         seed: int,
         buckets: tuple[int, ...],
@@ -107,13 +111,13 @@ class Epochs:
         self.seeds = [mix(seed, crc32(f"{layout}/{name}".encode())) for name in sources]
         self.seed = mix(seed, crc32(layout.encode()))
         self.mixture = Mixture(weights, self.seed) if weights and len(weights) > 1 else None
-        self.layout, self.buckets, self.batch_size = layout, buckets, batch_size
+        self.layout, self.template, self.buckets, self.batch_size = layout, template, buckets, batch_size
         self.count = sum(source.count for source in self.sources)
         self.steps = -(-self.count // batch_size)
 
     def plan(self, epoch: int) -> Plan:
         rows, order = self._mixed(epoch) if self.mixture else self._pooled(epoch)
-        dealt, edges, lengths = deal(widths(rows, self.layout)[order], self.buckets, self.batch_size)
+        dealt, edges, lengths = deal(widths(rows, self.layout, self.template)[order], self.buckets, self.batch_size)
         batches = permutation(mix(self.seed, 1), epoch, self.steps)
         sizes = np.diff(edges)[batches]
         new_edges = np.concatenate([[0], np.cumsum(sizes)])
@@ -140,7 +144,7 @@ class Epochs:
         return join_rows(parts), order
 
 
-def fixed_plan(sources: Sequence[RowSource], layout: Layout, buckets: tuple[int, ...], batch_size: int) -> Plan:
+def fixed_plan(sources: Sequence[RowSource], layout: Layout, template: Template, buckets: tuple[int, ...], batch_size: int) -> Plan:
     """Every row of every source once, in an order that no seed moves: for evaluation."""
     rows = join_rows([source.fixed for source in sources])
-    return Plan(rows, *deal(widths(rows, layout), buckets, batch_size))
+    return Plan(rows, *deal(widths(rows, layout, template), buckets, batch_size))

@@ -53,7 +53,8 @@ class Tokenizer:
         self.roles: dict[str, int] = dict(roles or self._known)
         self.unk, self.bos, self.eos, self.mask = (self.roles[role] for role in ("unk", "bos", "eos", "mask"))
         self.pad: int = self.roles["pad"] if self.roles["pad"] >= 0 else max(self.eos, 0)
-        self.template = template or template_of(self._parts["post_processor"])
+        processor = self._parts["post_processor"]
+        self.template = template or (wrapped(self.bos, self.eos) if processor is None else template_of(processor))
         self.max_length = max_length
         self.ends: tuple[int, ...] = tuple(dict.fromkeys(i for i in (self.eos, *ends) if i >= 0))
         self.files: dict[str, bytes] = dict(files or {})

@@ -1,7 +1,6 @@
 """Batches are a pure function of seed and step, and lose or repeat nothing."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 
 from lmkit.data.batches import Batches, slice_batch
 from lmkit.data.build import build_batches, evaluation_batches
-from lmkit.data.layout import lay_texts
 from lmkit.data.spec import Data
 from lmkit.errors import DataError
 from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
@@ -293,15 +291,6 @@ def test_what_cannot_be_trained_on_is_refused(tokenizer: Any, cache: Make) -> No
         build(tokenizer, cache([0, 0]), LM)
     with pytest.raises(DataError, match="not below the vocabulary of 30000"):
         build(tokenizer, cache(LENGTHS, first=29_990), LM).train(0)
-
-
-def test_texts_to_predict_are_laid_as_in_training(tokenizer: Any, cache: Make) -> None:
-    source = cache([4, 40, 5, 30], labels=np.array([0, 1, 0, 1], np.int32), label_names=("a", "b"))
-    batches = build(tokenizer, source, {"c": Classification()}, max_length=16, validation_cache=source)
-    texts = [source.tokens[a:b].astype(np.int32) for a, b in pairwise(source.documents)]
-    laid = lay_texts(tokenizer, texts, batch_size=4, width=16)
-    rows = {tuple(row[row > 0]) for batch in batches.validation for row in batch["tokens"]}
-    assert {tuple(row[row > 0]) for row in laid.tokens} == rows
 
 
 def test_evaluating_other_files_needs_no_training_data(tokenizer: Any, cache: Make) -> None:
