@@ -272,6 +272,33 @@ def _predict(a: Arguments, console: Console) -> int:
     return predict(a.run, texts=a.text, input=a.input, output=a.output, as_json=a.json, console=console)
 
 
+def _declare_import(parser: Parser) -> None:
+    parser.add_argument("folder", type=Path, help="a Hugging Face folder: config.json, *.safetensors, tokenizer.json")
+    parser.add_argument("dest", type=Path, help="the run directory to make; it must not be there yet")
+
+
+def _import(a: Arguments, console: Console) -> int:
+    from lmkit.run.import_ import import_
+
+    return import_(a.folder, a.dest, console=console)
+
+
+def _declare_export(parser: Parser) -> None:
+    parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("dest", type=Path, help="the folder to make; it must not be there yet")
+    parser.add_argument("--format", choices=("huggingface",), default="huggingface", help="default: huggingface")
+    parser.add_argument("--verify", action="store_true", help="open what was written and compare logits before it stays")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights; default: as imported, else float32")
+    parser.add_argument("--task", metavar="NAME", help="write the head of this task alone")
+
+
+def _export(a: Arguments, console: Console) -> int:
+    from lmkit.run.export import Options, export
+
+    options = Options(format=a.format, verify=a.verify, dtype=a.dtype, task=a.task)
+    return export(a.run, a.dest, options=options, console=console)
+
+
 def _natural(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'expected a whole number of 1 or more, got "{text}"')
@@ -340,6 +367,8 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Arguments, Conso
     "evaluate": ("measure a run on its validation data or on a file", _declare_evaluate, _evaluate),
     "predict": ("fill masks or classify texts with a run", _declare_predict, _predict),
     "generate": ("continue a text with a run", _declare_generate, _generate),
+    "import": ("make a run of a Hugging Face folder", _declare_import, _import),
+    "export": ("write a run's model as a Hugging Face folder", _declare_export, _export),
     "schema": ("print the JSON Schema of specs, for editors", _declare_schema, _schema),
 }
 

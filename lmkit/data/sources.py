@@ -12,7 +12,7 @@ from lmkit.data.parquet import read_parquet
 from lmkit.data.plain_text import read_text
 from lmkit.data.records import to_documents
 from lmkit.data.separated import read_separated
-from lmkit.data.spec import AnySource, Builtin, Csv, HuggingFace, JsonLines, Parquet, Records, TextFiles, Tsv
+from lmkit.data.spec import AnySource, Builtin, Csv, HuggingFace, Imported, JsonLines, Parquet, Records, TextFiles, Tsv
 from lmkit.errors import DataError, Problem
 
 Rows = Iterator[tuple[int, dict[str, Any]]]
@@ -41,6 +41,8 @@ def read(source: AnySource, *, base: Path = Path(), stop: Stop = never, warn: Wa
             table = load_huggingface(source.huggingface, config=source.config, split=source.split, base=base)
             needed = list(source.columns.values())
             yield from _documents(source, source.huggingface, read_huggingface(table, source.huggingface, needed=needed, stop=stop))
+        case Imported():
+            raise DataError(Problem("the model was imported and brings no text; name a file", "data.train", source.imported))
         case JsonLines() | Csv() | Tsv() | Parquet():
             for path in find(patterns(source), base, warn):
                 yield from _documents(source, str(path), _rows(source, path, stop))
@@ -61,7 +63,7 @@ def patterns(source: AnySource) -> tuple[str, ...]:
             return source.tsv
         case Parquet():
             return source.parquet
-        case HuggingFace() | Builtin():
+        case HuggingFace() | Builtin() | Imported():
             return ()
         case _:
             assert_never(source)

@@ -87,6 +87,12 @@ class Builtin(Source):
     builtin: Literal["python_reference"] = Field(description="The language reference inside every CPython (pydoc_data.topics).")
 
 
+class Imported(Source):
+    """Stands where a model was read from a foreign folder: it has weights and brings no text."""
+
+    imported: str = Field(min_length=1, description="The folder that the model came from.")
+
+
 class Holdout(Spec):
     """Validation text taken out of data.train: whole documents, or the tail where there is only one."""
 
@@ -101,6 +107,7 @@ _SOURCES: dict[str, type[Spec]] = {
     "parquet": Parquet,
     "huggingface": HuggingFace,
     "builtin": Builtin,
+    "imported": Imported,
 }
 _CHOSEN: dict[str, type[Spec]] = {"holdout": Holdout, **_SOURCES}
 
@@ -119,6 +126,7 @@ _Sources = (
     | Annotated[Parquet, Tag("<parquet>")]
     | Annotated[HuggingFace, Tag("<huggingface>")]
     | Annotated[Builtin, Tag("<builtin>")]
+    | Annotated[Imported, Tag("<imported>")]
 )
 AnySource = Annotated[_Sources, Discriminator(_which)]
 Validation = Annotated[Annotated[Holdout, Tag("<holdout>")] | _Sources, Discriminator(_which)]

@@ -8,14 +8,14 @@ from lmkit.data.cache import open_cache
 from lmkit.data.spec import AnySource, Data, Holdout
 from lmkit.errors import DataError, Problem
 from lmkit.run.console import Console
-from lmkit.run.directory import existing_run
 from lmkit.run.material import CACHE, material
 from lmkit.run.signals import watch
+from lmkit.run.source import existing
 
 
 def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console) -> int:
     """Prints every figure of every task, as a table or as JSON."""
-    existing_run(run)
+    existing(run)
     with console.quiet():
         from lmkit.engine import tensorflow as engine
         from lmkit.run.evaluator import evaluator

@@ -10,7 +10,7 @@ import numpy as np
 
 from lmkit.errors import Problem, SpecError
 from lmkit.run.console import Console
-from lmkit.run.directory import existing_run
+from lmkit.run.source import existing
 
 if TYPE_CHECKING:
     from lmkit.generation.beams import BeamSearch
@@ -53,7 +53,7 @@ def generate(
     """
     if problems := _problems(words, greedy=greedy, max_tokens=max_tokens):
         raise SpecError(*problems)
-    existing_run(run)
+    existing(run)
     with console.quiet():
         from lmkit.generation.beams import BeamSearch
         from lmkit.generation.settings import Settings

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
 from lmkit.errors import CheckpointError, Problem
@@ -17,8 +18,24 @@ from lmkit.tasks.build import build_head
 HEADS = "heads."
 
 
-def build_model(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence[str]]) -> Model:
-    """The model under the dtype policy in force, its weights drawn from the seed; `labels` names those of each classification."""
+def build_model(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence[str]], drawn: bool = True) -> Model:
+    """The model under the dtype policy in force, its weights drawn from the seed; `labels` names those of each classification.
+
+    `drawn` False leaves them zeros and ones, for who fills them all.
+    """
+    model = _built(spec, vocab_size=vocab_size, labels=labels)
+    if drawn:
+        initialize(model, spec.seed)
+    return model
+
+
+def shapes_of(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, ...]]:
+    """The shape of every variable that the model has, by canonical name, without memory for any of them."""
+    with keras.StatelessScope(initialize_variables=False):
+        return {name: tuple(variable.shape) for name, variable in variables_of(_built(spec, vocab_size=vocab_size, labels=labels)).items()}
+
+
+def _built(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence[str]]) -> Model:
     body = body_of(spec)
     rematerialize = spec.training.rematerialize == "blocks"
     backbone = build_backbone(body, vocab_size=vocab_size, max_length=spec.data.max_length, rematerialize=rematerialize)
@@ -26,9 +43,7 @@ def build_model(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence
         name: build_head(task, name, backbone=backbone, model_spec=body, num_labels=len(labels.get(name, ())))
         for name, task in spec.tasks.items()
     }
-    model = Model(backbone, heads)
-    initialize(model, spec.seed)
-    return model
+    return Model(backbone, heads)
 
 
 def variables_of(model: Model) -> dict:

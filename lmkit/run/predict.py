@@ -12,7 +12,7 @@ from lmkit.data.sources import read
 from lmkit.data.spec import AnySource, Csv, JsonLines, Parquet, TextFiles, Tsv
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run.console import Console
-from lmkit.run.directory import existing_run
+from lmkit.run.source import existing
 from lmkit.run.spec import RunSpec
 
 CHUNK = 512  # rows in memory at once
@@ -26,7 +26,7 @@ def predict(run: Path, *, texts: list[str], input: str | None, output: str | Non
     """
     if bool(texts) == bool(input):
         raise SpecError(Problem("give either --text or --input", where="command line"))
-    existing_run(run)
+    existing(run)
     with console.quiet():
         from lmkit.run.answers import answerer
         from lmkit.run.open import open_trained

@@ -40,7 +40,7 @@ def is_folder(path: Path) -> bool:
 
 def open_folder(path: Path) -> Folder:
     """Reads the config and the headers of all weights. Raises CheckpointError naming the file that is absent or wrong."""
-    _refuse_other_formats(path)
+    refuse_code(path)
     if not path.is_dir():
         raise CheckpointError(Problem("is no folder" if path.exists() else "does not exist", where=str(path)))
     config = read_config(path)
@@ -79,7 +79,8 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(Problem(f"is not JSON: {str(error)[:100]}", where=str(path))) from None
 
 
-def _refuse_other_formats(path: Path) -> None:
+def refuse_code(path: Path) -> None:
+    """Raises CheckpointError where a path names a file of a format that can hold code."""
     if path.is_dir():
         return
     if path.suffix in FOREIGN:

@@ -63,7 +63,8 @@ class Plan:
 
     moves: tuple[Move, ...]
     aliases: Mapping[str, str]  # a second name -> the key of the same tensor
-    kept: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()  # weights without a use here
+    ignored: tuple[str, ...] = ()  # buffers without a meaning
     unknown: tuple[str, ...] = ()  # in the file, claimed by nothing
     missing: tuple[str, ...] = ()  # needed, and not in the file
     homeless: tuple[str, ...] = ()  # variables that no line of the table names
@@ -96,6 +97,7 @@ def make_plan(table: Table, shapes: Mapping[str, Shape], *, heads: int, keys: Co
         moves,
         {alias: key for alias, key in aliases.items() if alias in keys and alias not in fused},
         kept=tuple(key for key in rest if names.matches(key, table.kept)),
+        ignored=tuple(key for key in rest if names.matches(key, table.ignored)),
         unknown=tuple(key for key in rest if not names.matches(key, (*table.kept, *table.ignored))),
         missing=tuple(key for key in fused if key not in keys),
         homeless=tuple(homeless),

@@ -1,0 +1,98 @@
+"""Which family can say what a model is: the one whose config, read again, gives the same words."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lmkit.checkpoints.hub.family import Family, Head
+from lmkit.checkpoints.hub.heads import LABELLED
+from lmkit.checkpoints.hub.known import FAMILIES
+from lmkit.checkpoints.hub.words import Flat, flatten, nested
+from lmkit.errors import CheckpointError, Problem
+from lmkit.models.spec import Stack
+from lmkit.tasks.spec import Task
+
+FREE = ("dropout", "attention.dropout")  # of training alone
+UNSAID = ("labels", "dropout", "weight", "data", "metrics", "label_smoothing")  # of a task; a class says nothing of them
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A family that fits, the class of its that does the tasks, and the config."""
+
+    family: Family
+    name: str
+    flat: Flat
+    config: dict[str, Any]
+
+
+def fit(spec: Stack, tasks: Mapping[str, Task], *, max_length: int, prefer: str = "") -> Fit:
+    """The first family that can express the model, the preferred one before others.
+
+    Raises CheckpointError naming the word that the nearest family cannot say.
+    """
+    flat = flatten(spec, max_length=max_length)
+    nearest: list[str] = []
+    for family in sorted(FAMILIES, key=lambda one: one.model_type != prefer):
+        if family.inside:
+            continue
+        config = family.write(flat)
+        problems = list(_differences(family, config, flat, spec, max_length))
+        name, wrong = _class_for(family, tasks)
+        problems += wrong
+        if not problems:
+            return Fit(family, name, flat, config)
+        if not nearest or len(problems) < len(nearest):
+            nearest = problems
+    raise CheckpointError(Problem(nearest[0], "model"))
+
+
+def _differences(family: Family, config: dict[str, Any], flat: Flat, spec: Stack, max_length: int) -> Iterator[str]:
+    try:
+        again = family.read(config)
+        again.setdefault("tie_embeddings", flat["tie_embeddings"])
+        if again["kind"] != flat["kind"]:
+            yield f"kind: {flat['kind']} cannot be said by {family.model_type}, which is {again['kind']}"
+            yield from (f"{key}: of another kind of model" for key in flat)
+            return
+        said = flatten(type(spec).model_validate(nested(again)), max_length=max_length)
+    except (CheckpointError, ValueError, TypeError, KeyError, AttributeError) as error:
+        yield f"cannot be said by {family.model_type}: {str(error).splitlines()[0][:120]}"
+        yield from (f"{key}: cannot be read back" for key in flat)
+        return
+    for key in dict.fromkeys((*flat, *said)):
+        if key not in FREE and flat.get(key) != said.get(key):
+            yield f"{key}: {_shown(flat.get(key))} cannot be said by {family.model_type}, which has {_shown(said.get(key))}"
+
+
+def _class_for(family: Family, tasks: Mapping[str, Task]) -> tuple[str, list[str]]:
+    """The class with exactly the heads of the tasks, or what stands in its way."""
+    kinds = sorted(task.kind for task in tasks.values() if task.kind != "sentence_embedding")  # type: ignore[attr-defined]
+    if not kinds:
+        return family.bare, []
+    wrong: list[str] = []
+    for name, heads in family.classes.items():
+        if sorted(_kind(head, kinds) for head in heads) != kinds:
+            continue
+        wrong = [what for head in heads for what in _head_differences(head, _kind(head, kinds), tasks, name)]
+        if not wrong:
+            return name, []
+    said = ", ".join(f"{name} ({', '.join(head.kind for head in heads)})" for name, heads in family.classes.items())
+    return "", wrong or [f"tasks: no class of {family.model_type} does {' and '.join(kinds)}; it has {said}"]
+
+
+def _kind(head: Head, kinds: list[str]) -> str:
+    """The kind of a head; one that classifies may give a number instead."""
+    return "regression" if head.kind == "classification" and "regression" in kinds else head.kind
+
+
+def _head_differences(head: Head, kind: str, tasks: Mapping[str, Task], name: str) -> Iterator[str]:
+    task = next(task for task in tasks.values() if task.kind == kind)  # type: ignore[attr-defined]
+    said = type(task).model_validate({**head.words, "kind": kind, **({"labels": task.labels} if kind in LABELLED else {})})  # type: ignore[attr-defined]
+    for key in type(task).model_fields:
+        if key not in UNSAID and getattr(task, key) != getattr(said, key):
+            yield f"tasks.{key}: {_shown(getattr(task, key))} cannot be said by {name}, which has {_shown(getattr(said, key))}"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)[:80]

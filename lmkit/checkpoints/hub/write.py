@@ -1,0 +1,209 @@
+"""The door outwards: a model of ours as the folder that the rest of the world opens."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmkit.checkpoints.files import Disk, machine_errors, write_file
+from lmkit.checkpoints.header import NUMPY, header_bytes, stored_bytes
+from lmkit.checkpoints.hub.facts import Facts
+from lmkit.checkpoints.hub.fit import Fit, fit
+from lmkit.checkpoints.hub.folder import CONFIG, INDEX, SINGLE
+from lmkit.checkpoints.hub.heads import LABELLED, in_table
+from lmkit.checkpoints.hub.known import family_of
+from lmkit.checkpoints.hub.plan import Move, Plan, make_plan
+from lmkit.checkpoints.hub.words import flatten, nested
+from lmkit.errors import CheckpointError, MachineError, Problem
+from lmkit.models.spec import Stack
+from lmkit.tasks.spec import Task
+
+SHARD = 5 * 10**9
+DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+METADATA = {"format": "pt"}  # older readers refuse files without it
+ROLES = {"bos": "bos_token_id", "eos": "eos_token_id", "pad": "pad_token_id"}
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A model to write: its words, its labels by task, and the ids of its tokens by role (-1: none).
+
+    `facts` are those of the folder it came from, if any; `dtype` stores every weight so, None as there or in float32.
+    """
+
+    spec: Stack
+    tasks: Mapping[str, Task]
+    labels: Mapping[str, tuple[str, ...]]
+    vocab_size: int
+    max_length: int
+    roles: Mapping[str, int]
+    facts: Facts | None = None
+    dtype: str | None = None
+    beside: Mapping[str, bytes] = field(default_factory=dict)  # the tokenizer's files
+
+
+def write_folder(dest: Path, model: Outgoing, tensors: Mapping[str, np.ndarray]) -> str:
+    """Writes the folder, which appears when it is whole, and returns the class that opens it.
+
+    Raises CheckpointError where no family can say what the model is, MachineError where `dest` is taken or the disk refuses.
+    """
+    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+        raise MachineError(Problem("is there already; name another folder; nothing was touched", where=str(dest)))
+    found = _fit(model)
+    made = _Writing(found, model, tensors)
+    temporary = dest.absolute().with_name(f".tmp-export-{os.getpid()}")
+    with machine_errors("the model is not exported", dest):
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        try:
+            for name, data in made.small_files().items():
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                write_file(temporary / name, data)
+            for name, keys in made.files.items():
+                Disk().write(temporary / name, made.chunks(keys))
+            if dest.is_dir():
+                dest.rmdir()
+            Disk().rename(temporary, dest.absolute())
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    return found.name
+
+
+def _fit(model: Outgoing) -> Fit:
+    """As the folder had it where its config still says what the model is; else the family that fits."""
+    facts = model.facts
+    if facts is None:
+        return fit(model.spec, model.tasks, max_length=model.max_length)
+    family, config = family_of(facts.config)
+    flat = flatten(model.spec, max_length=model.max_length)
+    read = family.read(config) | {"tie_embeddings": flat["tie_embeddings"]}
+    said = flatten(type(model.spec).model_validate(nested(read)), max_length=model.max_length) if read["kind"] == flat["kind"] else {}
+    named = (config.get("architectures") or [family.bare])[0]
+    kinds = {head.kind for head in family.classes.get(named, ())}
+    same = kinds <= {task.kind for task in model.tasks.values()} | ({"classification"} if _numbers(model) else set())  # type: ignore[attr-defined]
+    if same and all(flat.get(key) == said.get(key) for key in (*flat, *said) if not key.endswith("dropout")):
+        return Fit(family, named, flat, facts.config)
+    return fit(model.spec, model.tasks, max_length=model.max_length, prefer=family.model_type)
+
+
+def _numbers(model: Outgoing) -> bool:
+    return any(task.kind == "regression" for task in model.tasks.values())  # type: ignore[attr-defined]
+
+
+class _Writing:
+    """One export: which keys go to which file, and the bytes of each."""
+
+    def __init__(self, found: Fit, model: Outgoing, tensors: Mapping[str, np.ndarray]) -> None:
+        self.found, self.model, self.tensors = found, model, tensors
+        kinds = {name: task.kind for name, task in model.tasks.items()}  # type: ignore[attr-defined]
+        self.names = {in_table(name, kinds): name for name in tensors}
+        self.facts = model.facts
+        self.plan = self._plan()
+        self.moves: dict[str, Move] = {move.key: move for move in self.plan.moves}
+        self.kept = self.facts.kept if self.facts else {}
+        self.files = self._files()
+
+    def _plan(self) -> Plan:
+        shapes = {name: self.tensors[ours].shape for name, ours in self.names.items()}
+        table, heads = self.found.family.table(self.found.flat), self.found.flat["num_heads"]
+        if self.facts is not None:
+            plan = make_plan(table, shapes, heads=heads, keys=self.facts.keys)
+            if not (plan.missing or plan.unknown or plan.homeless):
+                return plan
+        self.facts = None
+        plan = make_plan(table, shapes, heads=heads)
+        if plan.homeless:
+            what = f"{self.names[plan.homeless[0]]} has no place in the files of {self.found.family.model_type}"
+            raise CheckpointError(Problem(what, "model"))
+        return plan
+
+    def dtype(self, key: str) -> str:
+        if key in self.kept and key not in self.moves:
+            return self.kept[key].dtype
+        source = self.plan.aliases.get(key, key)
+        stored = self.facts.keys[source] if self.facts else "F32"
+        return DTYPES[self.model.dtype] if self.model.dtype else stored
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        if key in self.kept and key not in self.moves:
+            return self.kept[key].shape
+        return self.moves[self.plan.aliases.get(key, key)].shape
+
+    def _files(self) -> dict[str, tuple[str, ...]]:
+        """As they were, or sorted by name and cut into shards where they are many."""
+        known = {*self.moves, *self.plan.aliases, *self.kept}
+        if self.facts is not None:
+            return {name: tuple(key for key, _ in keys if key in known) for name, keys in self.facts.files.items()}
+        shards: list[list[str]] = [[]]
+        size = 0
+        for key in sorted(known):
+            count = int(np.prod(self.shape(key))) * np.dtype(NUMPY[self.dtype(key)]).itemsize
+            if shards[-1] and size + count > SHARD:
+                shards.append([])
+                size = 0
+            shards[-1].append(key)
+            size += count
+        if len(shards) == 1:
+            return {SINGLE: tuple(shards[0])}
+        return {f"model-{i:05d}-of-{len(shards):05d}.safetensors": tuple(keys) for i, keys in enumerate(shards, 1)}
+
+    def chunks(self, keys: tuple[str, ...]) -> Iterator[bytes | memoryview]:
+        """The bytes of one weight file."""
+        yield header_bytes([(key, self.dtype(key), self.shape(key)) for key in keys], METADATA)
+        for key in keys:
+            data = np.ascontiguousarray(self._stored(key))
+            if data.size:
+                yield data.reshape(-1).view(np.uint8).data
+
+    def _stored(self, key: str) -> np.ndarray:
+        if key in self.kept and key not in self.moves:
+            return self.kept[key].read()
+        move = self.moves[self.plan.aliases.get(key, key)]
+        ours = [self.tensors[self.names[name]] for name in move.names]
+        values = move.foreign(ours if move.index is None else [one[move.index] for one in ours])
+        stored = stored_bytes(values, self.dtype(key))
+        if self.dtype(key) == "F16" and not np.isfinite(stored).all():
+            raise CheckpointError(Problem(f"{key} has values that float16 cannot hold; choose bfloat16 or float32"))
+        return stored
+
+    def small_files(self) -> dict[str, bytes]:
+        """config.json and what stands beside it."""
+        files = dict(self.model.beside)
+        if self.model.facts is not None:
+            files |= {name: data for name, data in self.model.facts.beside.items() if name != CONFIG}
+        unchanged = self.model.facts is not None and self.found.config == self.model.facts.config and self.model.dtype is None
+        made = self.model.facts.beside[CONFIG] if unchanged and self.model.facts else _json(self.config())
+        if len(self.files) > 1:
+            weight_map = {key: name for name, keys in sorted(self.files.items()) for key in keys}
+            total = sum(int(np.prod(self.shape(key))) * np.dtype(NUMPY[self.dtype(key)]).itemsize for key in weight_map)
+            files[INDEX] = _json({"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
+        return files | {CONFIG: made}
+
+    def config(self) -> dict[str, Any]:
+        """The family's keys, and those that every family has."""
+        family, model = self.found.family, self.model
+        code = model.dtype or next((name for name, code in DTYPES.items() if code in map(self.dtype, self.moves)), "float32")
+        if model.facts is not None and self.found.config == model.facts.config:
+            return {**self.found.config, **{key: code for key in ("torch_dtype", "dtype") if key in self.found.config}}
+        config = {**self.found.config, "architectures": [self.found.name], "torch_dtype": code}
+        config[family.vocabulary[0]] = model.vocab_size
+        config["tie_word_embeddings"] = bool(self.found.flat["tie_embeddings"])
+        if family.max_length:
+            config.setdefault(family.max_length[0], model.max_length)
+        config |= {key: model.roles[role] for role, key in ROLES.items() if model.roles.get(role, -1) >= 0}
+        labels = next((names for name, names in model.labels.items() if model.tasks[name].kind in LABELLED), ())  # type: ignore[attr-defined]
+        if _numbers(model):
+            labels, config["problem_type"] = ("LABEL_0",), "regression"
+        if labels:
+            config |= {"id2label": {str(i): name for i, name in enumerate(labels)}, "label2id": {name: i for i, name in enumerate(labels)}}
+        return config
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

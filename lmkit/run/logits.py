@@ -1,0 +1,42 @@
+"""What the heads of a model say of rows of ids, each in its own shape: for comparisons of models, no answers for users."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lmkit.heads.model import Model
+from lmkit.run.spec import RunSpec
+from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, SentenceEmbedding, Seq2seq
+
+
+def batch_of(tokens_BT: np.ndarray, mask_BT: np.ndarray | None = None, **others: Any) -> dict[str, Any]:
+    """A batch of one document a row; `mask` is 1 where a token is real. `others` are further keys, such as `token_types`."""
+    segments = np.ones_like(tokens_BT) if mask_BT is None else mask_BT.astype(np.int32)
+    return {"tokens": tokens_BT.astype(np.int32), "segments": segments, **others}
+
+
+def logits_of(model: Model, spec: RunSpec, batch: dict[str, Any]) -> dict[str, Any]:
+    """By task the logits of every place, of every row, or the embeddings, as tensors; `hidden` among them is the body's output."""
+    causal = spec_causal(spec.tasks)
+    given = {key: batch[key] for key in ("segments", "positions", "token_types") if key in batch}
+    hidden = model.backbone(batch["tokens"], causal=causal, **given)
+    found = {name: _one(task, model.heads[name], hidden, batch, model.backbone.token_embedding) for name, task in spec.tasks.items()}
+    return {"hidden": hidden, **found}
+
+
+def spec_causal(tasks: Mapping[str, AnyTask]) -> bool | None:
+    """The mask that the tasks need, None the body's own."""
+    if any(isinstance(task, CausalLm | Seq2seq) for task in tasks.values()):
+        return True
+    return False if any(isinstance(task, MaskedLm) for task in tasks.values()) else None
+
+
+def _one(task: AnyTask, head: Any, hidden: Any, batch: Mapping[str, Any], embedding: Any) -> Any:
+    match task:
+        case CausalLm() | MaskedLm() | Seq2seq():
+            return head.logits(hidden, embedding)
+        case SentenceEmbedding():
+            return head.embed(hidden, batch["segments"])
+        case _:
+            return head.logits(hidden, batch["segments"])

@@ -1,0 +1,112 @@
+"""What a model can come from: a run of lmkit, or a foreign folder that is read as if it were one."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmkit.checkpoints.find import read_model
+from lmkit.checkpoints.hub.folder import CONFIG, is_folder, refuse_code
+from lmkit.checkpoints.hub.read import Imported, read_folder
+from lmkit.errors import CheckpointError, Problem
+from lmkit.run.directory import RunDirectory, existing_run
+from lmkit.run.load import load
+from lmkit.run.resolve import resolve
+from lmkit.run.spec import RunSpec
+from lmkit.run.tree import Node
+from lmkit.run.validate import validate
+from lmkit.text.build import load_tokenizer
+from lmkit.text.tokenizer import Tokenizer
+
+LONGEST = 4096  # tokens in a row by default, where a model could read many more
+
+Say = Callable[[str], None]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model in words, and the ways to its tokenizer and weights; `imported` is None where it is a run."""
+
+    path: Path
+    spec: RunSpec
+    labels: dict[str, tuple[str, ...]]
+    imported: Imported | None = None
+
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer, with as many rows as its embedding."""
+        if self.imported is None:
+            return load_tokenizer(RunDirectory(self.path).tokenizer)
+        return load_tokenizer(self.path, self.imported.vocab_size)
+
+    def weights(self, shapes: Callable[[], Shapes], say: Say) -> tuple[Mapping[str, np.ndarray], int]:
+        """The variables by name, and the step that they are from; `shapes()` are those of this source's own model.
+
+        Those of a folder are read one by one, each time they are asked for. Raises CheckpointError.
+        """
+        if self.imported is None:
+            found = read_model(self.path, say=say)
+            return found.model, found.step
+        return self.imported.tensors(shapes()), 0
+
+
+def source_of(path: Path) -> Source:
+    """Reads the words of a run or folder; no weights. Raises CheckpointError where it is neither, or not understood."""
+    existing(path)
+    if not is_foreign(path):
+        directory = RunDirectory(path)
+        labels = {name: tuple(names) for name, names in directory.notes.get("labels", {}).items()}
+        return Source(path, load(directory.resolved).spec, labels)
+    return foreign_source(path)
+
+
+def foreign_source(path: Path) -> Source:
+    """As `source_of`, where it must be a foreign folder."""
+    imported = read_folder(path)
+    return Source(path, spec_of(imported), imported.labels, imported)
+
+
+def existing(path: Path) -> None:
+    """Raises CheckpointError unless something that can be opened is there; nothing of it is read."""
+    if not is_foreign(path):
+        refuse_code(path)
+        existing_run(path)
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a path means a foreign folder and not a run."""
+    return is_folder(path) and not RunDirectory(path).resolved.exists()
+
+
+def words_of_import(imported: Imported) -> dict[str, Any]:
+    """The words of a run that was never trained: the folder's model and tasks, and what a run needs beside."""
+    path = imported.folder.path.absolute()
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name).strip("-._")[:100] or "imported"
+    return {
+        "name": name,
+        "tokenizer": {"from": str(path)},
+        "data": {"train": {"imported": str(path)}, "max_length": max(4, min(imported.max_length, LONGEST))},
+        "model": imported.model,
+        "tasks": imported.tasks,
+        "training": {"steps": 1, "batch_size": 1, "optimizer": {"kind": "adamw", "learning_rate": 1e-5}},
+    }
+
+
+def spec_of(imported: Imported) -> RunSpec:
+    """The resolved words of a folder. Raises CheckpointError where its config asks for what no words can say."""
+    where = str(imported.folder.path / CONFIG)
+    spec, problems, _ = validate(_tree(words_of_import(imported), where))
+    if spec is None or problems:
+        raise CheckpointError(*(Problem(f"{p.key}: {p.what}", where=where) for p in problems))
+    return resolve(spec)[0]
+
+
+def _tree(value: Any, at: str) -> Node:
+    if isinstance(value, dict):
+        return Node({key: _tree(entry, at) for key, entry in value.items()}, at, at)
+    if isinstance(value, list | tuple):
+        return Node([_tree(entry, at) for entry in value], at, at)
+    return Node(value, at, at)
