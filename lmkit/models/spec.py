@@ -1,13 +1,14 @@
 """A whole model in words: one stack of blocks, or another run's body."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
-from pydantic import Discriminator, Field, Tag
+from annotated_types import BaseMetadata, GroupedMetadata
+from pydantic import Discriminator, Field, Tag, create_model
 
 from lmkit.attention.spec import Attention
 from lmkit.blocks.spec import Activation, Dense, FeedForward, LayerNorm, Norm, Parallel
-from lmkit.positions.spec import Learned, LongRopeScaling, NoPosition, Position, Rotary
+from lmkit.positions.spec import DefaultRotation, Learned, LongRopeScaling, NoPosition, Position, Rotary
 from lmkit.spec import LISTED, ONE_OR_MORE, Count, PathText, Rate, Spec
 
 
@@ -138,6 +139,13 @@ class Stack(Spec):
         elif self.parallel == "shared_norm" and not self.norm.first:
             yield "parallel", "shared_norm needs norm.first: true"
 
+    def rotation_of(self, layer: int) -> Rotary | None:
+        """How that layer turns queries and keys: the pattern of attention.rotary over depth, `default` being that of position."""
+        own = self.attention.rotary_of(layer)
+        if isinstance(own, DefaultRotation):
+            return next((position for position in self.position if isinstance(position, Rotary)), None)
+        return own if isinstance(own, Rotary) else None
+
     def feed_forward_of(self, layer: int) -> FeedForward:
         """The feed-forward part of that layer: the pattern repeated over depth."""
         return self.feed_forward[layer % len(self.feed_forward)]
@@ -167,6 +175,93 @@ class Decoder(Stack):
     kind: Literal["decoder"] = "decoder"
 
 
+SIDES: tuple[Literal["encoder", "decoder"], ...] = ("encoder", "decoder")
+SHARED = tuple(name for name in Stack.model_fields if name != "tie_embeddings")
+
+
+def _maybe(name: str) -> Any:
+    """The key of a stack as one that may be left out, with the same limits."""
+    field = Stack.model_fields[name]
+    limits = [limit for limit in field.metadata if isinstance(limit, GroupedMetadata | BaseMetadata)]
+    annotation = get_type_hints(Stack, include_extras=True)[name]
+    return (Annotated[annotation, *limits] if limits else annotation) | None, Field(None, description=field.description)
+
+
+class Side(create_model("Side", __base__=Spec, **{name: _maybe(name) for name in SHARED})):  # type: ignore[misc]
+    """What one side of an encoder-decoder has for itself; a key left out is the model's."""
+
+
+def _laid(base: Any, over: Any) -> Any:
+    """`over` on top of `base`, key by key where both are branches of one kind."""
+    if not isinstance(over, Spec) or type(over) is not type(base):
+        return over
+    return base.model_copy(update={key: _laid(getattr(base, key), getattr(over, key)) for key in over.model_fields_set})
+
+
+class EncoderDecoder(Stack):
+    """An encoder reads one text, a decoder that looks at what it made of it writes another (Transformer, T5, BART).
+
+    The keys of a stack stand for both sides.
+    """
+
+    kind: Literal["encoder_decoder"] = "encoder_decoder"
+    num_layers: Count | None = Field(None, le=10_000, description="Number of blocks of each side.", examples=[6])  # type: ignore[assignment]
+    tie_embeddings: Literal["all", "inputs", "output", "none"] = Field(  # type: ignore[assignment]
+        "all",
+        description="Which share one table: both sides' tokens and the output projection, both sides' tokens, "
+        "the decoder's tokens and the output projection, or none.",
+    )
+    encoder: Side = Field(default_factory=Side, description="What the encoder has for itself.")
+    decoder: Side = Field(default_factory=Side, description="What the decoder has for itself.")
+
+    @property
+    def shares_inputs(self) -> bool:
+        """Whether both sides read their tokens from one table."""
+        return self.tie_embeddings in ("all", "inputs")
+
+    def side(self, name: Literal["encoder", "decoder"]) -> Encoder | Decoder:
+        """The words of one side as a stack; the decoder's `tie_embeddings` says whether its table is the output projection."""
+        own = getattr(self, name)
+        words = {key: getattr(self, key) if getattr(own, key) is None else _laid(getattr(self, key), getattr(own, key)) for key in SHARED}
+        tied = self.tie_embeddings in ("all", "output")
+        return (Encoder if name == "encoder" else Decoder).model_construct(**words, tie_embeddings=tied)
+
+    def key_of(self, name: Literal["encoder", "decoder"], key: str) -> str:
+        """Where a side's dotted key is written: under its name, or in the model for both."""
+        return key if getattr(getattr(self, name), key.split(".")[0]) is None else f"{name}.{key}"
+
+    def rules(self) -> Iterator[Callable[[], Iterable[tuple[str, str]]]]:
+        """Those of a stack are for the sides, which may differ from what stands here."""
+        yield from (getattr(self, name) for name in vars(EncoderDecoder) if name.startswith("rule_"))
+
+    def rule_sides_have_layers(self) -> Iterator[tuple[str, str]]:
+        for name in SIDES:
+            if self.num_layers is None and getattr(self, name).num_layers is None:
+                yield name, f"missing num_layers; add num_layers: 6 here, or under {name}"
+
+    def rule_sides_are_stacks(self) -> Iterator[tuple[str, str]]:
+        if any(self.side(name).num_layers is None for name in SIDES):
+            return
+        yield from dict.fromkeys((self.key_of(name, key), what) for name in SIDES for key, what in self.side(name).problems())
+
+    def rule_shared_tables_have_one_width(self) -> Iterator[tuple[str, str]]:
+        encoder, decoder = (side.embedding_size or side.hidden_size for side in map(self.side, SIDES))
+        if self.shares_inputs and encoder != decoder:
+            what = f"{self.tie_embeddings} shares one table, but it is {encoder} wide in the encoder and {decoder} in the decoder"
+            yield "tie_embeddings", f"{what}; write output or none"
+
+    def rule_decoder_blocks_have_three_parts(self) -> Iterator[tuple[str, str]]:
+        if self.side("decoder").parallel != "none":
+            yield (
+                self.key_of("decoder", "parallel"),
+                "the decoder's parts, one of which looks at the encoder, stand one after another; write none",
+            )
+
+
+Body = Encoder | Decoder | EncoderDecoder
+M = TypeVar("M", bound=Stack)
+
+
 class FromRun(Spec):
     """The body of another run: its weights, its model words and its tokenizer."""
 
@@ -175,9 +270,25 @@ class FromRun(Spec):
         (), description="Parts that stay as they are: `embeddings`, `layers.3`, `layers.0-5`, or any prefix of a variable path."
     )
     dropout: Rate | None = Field(None, description="Another dropout than the run was trained with.")
-    body: Annotated[Encoder | Decoder, Field(discriminator="kind")] | None = Field(
+    body: Annotated[Body, Field(discriminator="kind")] | None = Field(
         None, description="That run's own model words; lmkit fills them in, so that a run depends on nothing outside it."
     )
+
+
+def stacks(model: Body) -> tuple[Encoder | Decoder, ...]:
+    """The stacks that a body is made of, in the order in which a text goes through them."""
+    return tuple(map(model.side, SIDES)) if isinstance(model, EncoderDecoder) else (model,)
+
+
+def with_dropout(model: M, rate: float) -> M:
+    """The same body with one dropout everywhere."""
+    changes: dict[str, Any] = {"dropout": rate, "attention": model.attention.model_copy(update={"dropout": rate})}
+    if isinstance(model, EncoderDecoder):
+        for name in SIDES:
+            own = getattr(model, name)
+            attention = own.attention and own.attention.model_copy(update={"dropout": rate})
+            changes[name] = own.model_copy(update={"dropout": rate, "attention": attention})
+    return model.model_copy(update=changes)
 
 
 def _which(value: Any) -> str:
@@ -187,6 +298,9 @@ def _which(value: Any) -> str:
 
 
 Model = Annotated[
-    Annotated[Encoder, Tag("encoder")] | Annotated[Decoder, Tag("decoder")] | Annotated[FromRun, Tag("<from>")],
+    Annotated[Encoder, Tag("encoder")]
+    | Annotated[Decoder, Tag("decoder")]
+    | Annotated[EncoderDecoder, Tag("encoder_decoder")]
+    | Annotated[FromRun, Tag("<from>")],
     Discriminator(_which),
 ]

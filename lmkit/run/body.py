@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lmkit.errors import Problem, SpecError
-from lmkit.models.spec import Decoder, Encoder, FromRun
+from lmkit.models.spec import Body, FromRun, stacks, with_dropout
 from lmkit.positions.spec import Learned
 from lmkit.run.directory import existing_run
 from lmkit.run.load import load
@@ -20,16 +20,15 @@ def with_body(spec: RunSpec) -> RunSpec:
         return spec
     body = body_of(load(existing_run(Path(model.from_)).resolved).spec)
     if model.dropout is not None:
-        attention = body.attention.model_copy(update={"dropout": model.dropout})
-        body = body.model_copy(update={"dropout": model.dropout, "attention": attention})
-    for position in body.position:
+        body = with_dropout(body, model.dropout)
+    for position in (position for stack in stacks(body) for position in stack.position):
         if isinstance(position, Learned) and (position.max_length or 0) < spec.data.max_length:
             what = f"{spec.data.max_length} is longer than the {position.max_length} learned positions of {model.from_}"
             raise SpecError(Problem(what, "data.max_length"))
     return spec.model_copy(update={"model": model.model_copy(update={"body": body})})
 
 
-def body_of(spec: RunSpec) -> Encoder | Decoder:
+def body_of(spec: RunSpec) -> Body:
     """The words of the body; `with_body` has been there."""
     found = spec.model.body if isinstance(spec.model, FromRun) else spec.model
     assert found is not None

@@ -1,14 +1,14 @@
 """Derived defaults: what the user left open is filled in by the rules below, each with the sentence that explains it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lmkit.data.spec import Data, HuggingFace
-from lmkit.models.derive import derived, resolved
-from lmkit.models.spec import Decoder, Encoder, FromRun
+from lmkit.models.derive import S, derived, resolved
+from lmkit.models.spec import SHARED, SIDES, Body, EncoderDecoder, FromRun
 from lmkit.run.spec import RunSpec
-from lmkit.run.tree import Path
+from lmkit.run.tree import Path, dotted
 from lmkit.spec import Amount, Spec
 from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Pooled
 from lmkit.text.spec import FromFile
@@ -27,7 +27,7 @@ def resolve(spec: RunSpec, *, absolute: bool = True) -> tuple[RunSpec, Rules]:
     changes: dict[str, Any] = {
         "data": _data(spec, rules, absolute),
         "training": _training(spec, rules),
-        "model": _from_run(spec.model, absolute) if isinstance(spec.model, FromRun) else _stack(spec.model, spec, rules),
+        "model": _from_run(spec.model, absolute) if isinstance(spec.model, FromRun) else _body(spec.model, spec, rules),
     }
     changes["tasks"] = {name: _task(task, ("tasks", name), rules) for name, task in spec.tasks.items()}
     if isinstance(spec.tokenizer, FromFile) and absolute:
@@ -45,13 +45,38 @@ def _filled(branch: Any, path: Path, rules: Rules, **defaults: tuple[Any, str]) 
     return branch.model_copy(update=changes)
 
 
-def _stack(model: Encoder | Decoder, spec: RunSpec, rules: Rules) -> Encoder | Decoder:
-    length, pairs = spec.data.max_length, sends_pairs(spec)
+def _body(model: Body, spec: RunSpec, rules: Rules) -> Body:
+    if not isinstance(model, EncoderDecoder):
+        return _stack(model, ("model",), spec, rules, pairs=sends_pairs(spec))
+    sides: dict[str, Any] = {}
+    for name in SIDES:
+        own, path = getattr(model, name), ("model", name)
+        written = set(leaves_of(own.model_dump(mode="json", exclude_unset=True)))
+        shared = [leaf for leaf in leaves_of(words_of(model.side(name))) if leaf not in written and leaf[0] in SHARED]
+        rules.update({(*path, *leaf): f"model.{dotted(leaf)}" for leaf in shared})
+        stack = _stack(model.side(name), path, spec, rules, pairs=sends_pairs(spec) and name == "encoder")
+        sides[name] = own.model_copy(update={key: getattr(stack, key) for key in SHARED})
+    return model.model_copy(update=sides)
+
+
+def leaves_of(words: Any, path: Path = ()) -> Iterator[Path]:
+    """The paths of all scalars and lists in plain words."""
+    if isinstance(words, dict):
+        for key, value in words.items():
+            yield from leaves_of(value, (*path, key))
+        return
+    yield path
+    for i, value in enumerate(words if isinstance(words, list) else ()):
+        yield from leaves_of(value, (*path, i))
+
+
+def _stack(model: S, path: Path, spec: RunSpec, rules: Rules, *, pairs: bool) -> S:
+    length = spec.data.max_length
     for key, (_, why) in derived(model, max_length=length, pairs=pairs).items():
-        rules[("model", *(int(part) if part.isdigit() else part for part in key.split(".")))] = why
+        rules[(*path, *(int(part) if part.isdigit() else part for part in key.split(".")))] = why
     for i, window in enumerate(model.attention.window):
         if isinstance(window, int) and window >= length:
-            rules[("model", "attention", "window", i)] = f"{window} reaches over all of data.max_length = {length}: the same as full"
+            rules[(*path, "attention", "window", i)] = f"{window} reaches over all of data.max_length = {length}: the same as full"
     return resolved(model, max_length=length, pairs=pairs)
 
 

@@ -12,9 +12,8 @@ from lmkit.heads.replaced_token import ReplacedTokenHead
 from lmkit.heads.sentence_embedding import SentenceEmbeddingHead
 from lmkit.heads.sequence_class import SequenceClassHead
 from lmkit.heads.token_class import TokenClassHead
-from lmkit.models.backbone import Backbone
 from lmkit.models.derive import transform_activation
-from lmkit.models.spec import Decoder, Encoder
+from lmkit.models.spec import Body, Decoder, Encoder, stacks
 from lmkit.tasks.spec import (
     AnyTask,
     CausalLm,
@@ -32,11 +31,14 @@ from lmkit.tasks.spec import (
 )
 
 
-def build_head(task: AnyTask, name: str, *, backbone: Backbone, model_spec: Encoder | Decoder, num_labels: int = 0) -> Head:
-    """The head, built under `heads.{name}`; `num_labels` is needed for classification only, of rows or tokens."""
+def build_head(task: AnyTask, name: str, *, backbone: Any, model_spec: Body, num_labels: int = 0) -> Head:
+    """The head, built under `heads.{name}`; `num_labels` is needed for classification only, of rows or tokens.
+
+    Beside an encoder, a head reads the decoder.
+    """
     if isinstance(task, Classification | TokenClassification) and num_labels < 2:
         raise ValueError(f"{task.kind} needs two labels or more, got {num_labels}")
-    return build_named(_head(task, model_spec, name, backbone.vocab_size, num_labels))
+    return build_named(_head(task, stacks(model_spec)[-1], name, backbone.vocab_size, num_labels))
 
 
 def _head(task: AnyTask, spec: Encoder | Decoder, name: str, vocab: int, num_labels: int) -> Head:

@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from lmkit.models.count import norm_size
-from lmkit.models.spec import Decoder, Encoder
+from lmkit.models.spec import Body, Decoder, Encoder, stacks
 from lmkit.tasks.spec import (
     AnyTask,
     CausalLm,
@@ -21,8 +21,9 @@ from lmkit.tasks.spec import (
 )
 
 
-def count_head(task: AnyTask, model: Encoder | Decoder, *, vocab_size: int, num_labels: int = 0) -> dict[str, int]:
+def count_head(task: AnyTask, body: Body, *, vocab_size: int, num_labels: int = 0) -> dict[str, int]:
     """Exact parameters of the head by part; a tied output projection belongs to the embeddings and counts 0."""
+    model = stacks(body)[-1]
     hidden, width = model.hidden_size, model.embedding_size or model.hidden_size
     match task:
         case CausalLm() | Seq2seq():
@@ -49,12 +50,13 @@ def count_head(task: AnyTask, model: Encoder | Decoder, *, vocab_size: int, num_
             assert_never(task)
 
 
-def head_flops_per_token(task: AnyTask, model: Encoder | Decoder, *, vocab_size: int, length: int, num_labels: int = 0) -> dict[str, float]:
+def head_flops_per_token(task: AnyTask, body: Body, *, vocab_size: int, length: int, num_labels: int = 0) -> dict[str, float]:
     """Floating-point operations of the head for a token of a row of `length`: `forward`, and `training` = 3 x forward.
 
     Matrix products only. A masked-LM head works at the chosen places, ceil(mask_rate x length) of a row; heads with one
     label a row work once a row.
     """
+    model = stacks(body)[-1]
     hidden, width = model.hidden_size, model.embedding_size or model.hidden_size
     match task:
         case CausalLm() | Seq2seq():
