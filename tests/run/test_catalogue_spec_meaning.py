@@ -93,7 +93,12 @@ SPOILT = [
     (24, "  num_layers: 2\n", "", "8:1: model.num_layers: missing; add for example num_layers: 6"),
     (24, "name: tiny\n", "", "1:1: name: missing; add for example name: my-model"),
     (24, "peak: 1e-3, ", "", "25:5: training.optimizer.learning_rate.peak: missing; add for example peak: 0.0003"),
-    (24, "  kind: decoder\n", "", "8:1: model: does not say which kind it is; add kind: encoder or kind: decoder or from: ..."),
+    (
+        24,
+        "  kind: decoder\n",
+        "",
+        "8:1: model: does not say which kind it is; add kind: encoder or kind: decoder or kind: encoder_decoder or from: ...",
+    ),
     (24, "tokenizer: {kind: bpe, vocab_size: 500}\n", "", "1:1: tokenizer: missing; add for example tokenizer: {kind: bpe"),
     (24, "  steps: 100\n", "", "19:1: training: the length of the run is missing; add for example steps: 1000"),
     (50, "  keep: 2", "  save_every: 0 steps", "26:15: training.save_every: 0 steps never passes; write 1 steps or more, or remove this"),
