@@ -2,6 +2,7 @@
 
 from lmkit.attention.multi_head import MultiHeadAttention
 from lmkit.attention.spec import Attention
+from lmkit.layers.layer import Layer
 from lmkit.positions.rotary import Layout
 
 
@@ -15,6 +16,8 @@ def build_attention(
     head_dim: int,
     rotary_layout: Layout,
     output_stddev: float,
+    query_norm: Layer | None = None,
+    key_norm: Layer | None = None,
 ) -> MultiHeadAttention:
     """The attention of layer number `layer`, unbuilt; `spec.bias` and `spec.dropout` are resolved."""
     return MultiHeadAttention(
@@ -23,9 +26,19 @@ def build_attention(
         num_kv_heads=num_kv_heads,
         head_dim=head_dim,
         window=spec.window_of(layer),
-        bias=spec.bias.any(),
+        bias=spec.bias.model_dump(),
+        scale=scale_of(spec, layer, head_dim),
+        softcap=spec.softcap,
+        query_norm=query_norm,
+        key_norm=key_norm,
         dropout=spec.dropout or 0.0,
         rotary_layout=rotary_layout,
         output_stddev=output_stddev,
         name="attention",
     )
+
+
+def scale_of(spec: Attention, layer: int, head_dim: int) -> float:
+    """What multiplies the products of queries and keys in that layer."""
+    scale = head_dim**-0.5 if spec.scale is None else spec.scale
+    return scale / (layer + 1) if spec.scale_by_layer else scale

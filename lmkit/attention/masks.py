@@ -47,6 +47,18 @@ class Mask:
             visible = ops.logical_and(visible, ops.logical_and(ops.equal(q, k), ops.not_equal(q, 0)))
         return visible
 
+    def places(self) -> tuple[Any, Any]:
+        """Where queries and keys stand, int [B or 1, T] and [B or 1, S], with padding not counted: distances are in real tokens."""
+        if self.key_segments is None:
+            return self.query_index, self.key_index
+        real = ops.cast(ops.not_equal(self.key_segments, 0), "int32")
+        keys = ops.cumsum(real, axis=1) - 1
+        if self.query_index is self.key_index:
+            return keys, keys
+        return ops.take_along_axis(
+            keys, ops.broadcast_to(self.query_index, (ops.shape(keys)[0], ops.shape(self.query_index)[1])), axis=1
+        ), keys
+
     def additive(self) -> tuple[Any, Any]:
         """What a dense kernel needs, each None where it changes nothing.
 

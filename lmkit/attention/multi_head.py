@@ -1,6 +1,6 @@
 """Multi-head attention: the four projections, positions on queries and keys, and a cache for decoding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras import ops
@@ -14,13 +14,16 @@ from lmkit.layers.weights import canonical
 from lmkit.positions.rotary import Layout, rotate
 
 Collect = Callable[[str, Any], None]
+PROJECTIONS = ("query", "key", "value", "output")
 
 
 class MultiHeadAttention(Layer):
     """Self-attention with `num_kv_heads` key and value heads shared by groups of `num_heads` query heads.
 
-    `window` is only read here by who makes the mask. `output_stddev` starts the last kernel, which writes to the residual
-    stream; `rotary_layout` says which channels a rotation pairs.
+    `window` is only read here by who makes the mask. `bias` says for all projections, or each by name, whether they have
+    one. `query_norm` and `key_norm` act before the rotation, over as many channels as they are wide: a head, or all heads.
+    `output_stddev` starts the last kernel, which writes to the residual stream; `rotary_layout` says which channels a
+    rotation pairs.
     """
 
     def __init__(
@@ -31,7 +34,11 @@ class MultiHeadAttention(Layer):
         num_kv_heads: int | None = None,
         head_dim: int | None = None,
         window: int | None = None,
-        bias: bool = True,
+        bias: bool | Mapping[str, bool] = True,
+        scale: float | None = None,
+        softcap: float | None = None,
+        query_norm: Layer | None = None,
+        key_norm: Layer | None = None,
         dropout: float = 0.0,
         rotary_layout: Layout = "half",
         output_stddev: float = 0.02,
@@ -41,18 +48,22 @@ class MultiHeadAttention(Layer):
         self.hidden_size, self.num_heads, self.window, self.bias, self.dropout = hidden_size, num_heads, window, bias, dropout
         self.num_kv_heads = num_kv_heads or num_heads
         self.head_dim = head_dim or hidden_size // num_heads
+        self.scale, self.softcap, self.query_norm, self.key_norm = scale, softcap, query_norm, key_norm
         self.rotary_layout, self.output_stddev = rotary_layout, output_stddev
         queries, keys = num_heads * self.head_dim, self.num_kv_heads * self.head_dim
-        into = {"bias": bias, "axes": ("hidden", "heads"), "dtype": self.dtype_policy}
-        self.query = Linear(hidden_size, queries, name="query", **into)
-        self.key = Linear(hidden_size, keys, name="key", **into)
-        self.value = Linear(hidden_size, keys, name="value", **into)
-        out = {"bias": bias, "axes": ("heads", "hidden"), "dtype": self.dtype_policy}
-        self.out = Linear(queries, hidden_size, stddev=output_stddev, name="output", **out)
+        shared = {"dtype": self.dtype_policy}
+        into = {"axes": ("hidden", "heads"), **shared}
+        has = dict.fromkeys(PROJECTIONS, bias) if isinstance(bias, bool) else bias
+        self.query = Linear(hidden_size, queries, bias=has["query"], name="query", **into)
+        self.key = Linear(hidden_size, keys, bias=has["key"], name="key", **into)
+        self.value = Linear(hidden_size, keys, bias=has["value"], name="value", **into)
+        out = {"stddev": output_stddev, "axes": ("heads", "hidden"), **shared}
+        self.out = Linear(queries, hidden_size, bias=has["output"], name="output", **out)
 
     def build(self, input_shape: Any = None) -> None:
-        for projection in (self.query, self.key, self.value, self.out):
-            projection.build()
+        for part in (self.query, self.key, self.value, self.out, self.query_norm, self.key_norm):
+            if part is not None:
+                part.build()
         self.layer_id = layer_id(canonical(self) + ".weights.dropout")
 
     def call(
@@ -72,15 +83,27 @@ class MultiHeadAttention(Layer):
         T queries over S slots. `collect` receives `weights` [B, N, T, S].
         """
         batch, length = ops.shape(x_BTD)[:2]
-        q = ops.reshape(self.query(x_BTD), (batch, length, self.num_heads, self.head_dim))
-        k = ops.reshape(self.key(x_BTD), (batch, length, self.num_kv_heads, self.head_dim))
-        v = ops.reshape(self.value(x_BTD), (batch, length, self.num_kv_heads, self.head_dim))
+        q, k, v = self.query(x_BTD), self.key(x_BTD), self.value(x_BTD)
+        if self.query_norm is not None and self.key_norm is not None:
+            q, k = _normed(q, self.query_norm), _normed(k, self.key_norm)
+        q = ops.reshape(q, (batch, length, self.num_heads, self.head_dim))
+        k = ops.reshape(k, (batch, length, self.num_kv_heads, self.head_dim))
+        v = ops.reshape(v, (batch, length, self.num_kv_heads, self.head_dim))
         if rotation is not None:
             q, k = rotate(q, rotation, self.rotary_layout), rotate(k, rotation, self.rotary_layout)
         if cache is not None:
             k, v = (ops.slice_update(old, (0, cache_index, 0, 0), ops.cast(new, old.dtype)) for old, new in zip(cache, (k, v), strict=True))
-        out, weights = attend(q, k, v, mask=visible, dropout_rate=self.dropout, row_key=row_key, layer_id=self.layer_id)
+        scores: dict[str, Any] = {"scale": self.scale, "softcap": self.softcap}
+        drop: dict[str, Any] = {"dropout_rate": self.dropout, "row_key": row_key, "layer_id": self.layer_id}
+        out, weights = attend(q, k, v, mask=visible, **scores, **drop)
         if collect is not None:
             collect("weights", weights)
         y = self.out(ops.reshape(out, (batch, length, self.num_heads * self.head_dim)))
         return y if cache is None else (y, (k, v))
+
+
+def _normed(x_BTC: Any, norm: Any) -> Any:
+    """Each stretch of as many channels as the norm is wide, normed alone."""
+    batch, length, channels = ops.shape(x_BTC)
+    stretches = ops.reshape(x_BTC, (batch, length, channels // norm.size, norm.size))
+    return ops.reshape(norm(stretches), (batch, length, channels))

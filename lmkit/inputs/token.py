@@ -6,7 +6,9 @@ from keras import ops
 
 from lmkit.layers.dropout import dropout, layer_id
 from lmkit.layers.layer import Layer
+from lmkit.layers.linear import Linear
 from lmkit.layers.weights import Normal, add_weight, canonical
+from lmkit.positions.learned import places
 
 
 class Embedding(Layer):
@@ -24,13 +26,19 @@ class Embedding(Layer):
 
 
 class TokenInput(Layer):
-    """norm(token + position + token type), then dropout, in the compute dtype; each part but the token may be None or 0."""
+    """norm(token + position + token type), then dropout, in the compute dtype; each part but the token may be None or 0.
+
+    `scale` multiplies the token vectors. Where `embedding_size` is not `hidden_size`, a projection stands at the end, with a
+    bias, if there is a norm (ALBERT), and else on the token vectors alone, without (OPT).
+    """
 
     def __init__(
         self,
         vocab_size: int,
         hidden_size: int,
         *,
+        embedding_size: int | None = None,
+        scale: float = 1.0,
         token_types: int = 0,
         position: Layer | None = None,
         norm: Layer | None = None,
@@ -39,23 +47,36 @@ class TokenInput(Layer):
     ) -> None:
         super().__init__(**options)
         self.vocab_size, self.hidden_size, self.token_types, self.dropout = vocab_size, hidden_size, token_types, dropout
-        self.position, self.norm = position, norm
-        self.token = Embedding(vocab_size, hidden_size, name="token", dtype=self.dtype_policy)
-        self.token_type = Embedding(token_types, hidden_size, axis="token_types", name="token_type") if token_types else None
+        self.embedding_size, self.scale, self.position, self.norm = embedding_size or hidden_size, scale, position, norm
+        summed = self.embedding_size if norm is not None else hidden_size
+        self.token = Embedding(vocab_size, self.embedding_size, name="token", dtype=self.dtype_policy)
+        self.token_type = Embedding(token_types, summed, axis="token_types", name="token_type") if token_types else None
+        shared = {"axes": ("embedding", "hidden"), "name": "projection", "dtype": self.dtype_policy}
+        projects = self.embedding_size != hidden_size
+        self.projection = Linear(self.embedding_size, hidden_size, bias=norm is not None, **shared) if projects else None
 
     def build(self, input_shape: Any = None) -> None:
-        for part in (self.token, self.position, self.token_type, self.norm):
+        for part in (self.token, self.position, self.token_type, self.norm, self.projection):
             if part is not None:
                 part.build()
         self.layer_id = layer_id(canonical(self) + ".dropout")
 
+    def places(self, tokens: Any) -> Any:
+        """Positions int[B, T] of the tokens of rows that begin here, where they depend on the tokens; else None."""
+        padding_id = getattr(self.position, "padding_id", None)
+        return None if padding_id is None or tokens is None else places(tokens, padding_id)
+
     def call(self, tokens: Any, *, positions: Any, token_types: Any = None, vectors: Any = None, row_key: Any = None) -> Any:
-        """tokens int[B, T], or `vectors` [B, T, D] in their place -> [B, T, D]; token types default to 0."""
+        """tokens int[B, T], or `vectors` [B, T, E] in the place of their embeddings -> [B, T, D]; token types default to 0."""
         x = ops.cast(vectors, "float32") if vectors is not None else self.token(tokens)
+        x = x if self.scale == 1 else x * self.scale
+        if self.projection is not None and self.norm is None:
+            x = ops.cast(self.projection(ops.cast(x, self.compute_dtype)), "float32")
         if self.position is not None:
-            x = x + self.position(positions)
+            x = x + self.position(positions, tokens)
         if self.token_type is not None:
             x = x + self.token_type(ops.zeros(ops.shape(x)[:2], "int32") if token_types is None else token_types)
         if self.norm is not None:
             x = self.norm(x)
-        return dropout(ops.cast(x, self.compute_dtype), self.dropout, row_key, self.layer_id)
+        x = dropout(ops.cast(x, self.compute_dtype), self.dropout, row_key, self.layer_id)
+        return x if self.projection is None or self.norm is None else self.projection(x)

@@ -1,5 +1,6 @@
 """The body of a model: inputs, a stack of blocks, and the final norm of pre-norm stacks."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -8,15 +9,19 @@ from keras import ops
 
 from lmkit.attention.masks import Mask
 from lmkit.attention.multi_head import Collect
+from lmkit.blocks.mixture import imbalance
 from lmkit.engine.tensorflow import recompute
+from lmkit.layers.dropout import mix
 from lmkit.layers.layer import Layer
 
 
 class Backbone(Layer):
     """An encoder or a decoder: the same blocks, seen through another mask unless the caller says otherwise.
 
-    `rotary` and `alibi` are made once and shared by all blocks; so is one mask per distinct window. `rematerialize` keeps
-    only the blocks' inputs for the backward pass and computes the rest again.
+    Executed layer i runs `blocks[order[i]]`, by default each block once, and turns queries and keys by
+    `rotaries[turns[i]]`, by default the only one; -1 is no rotation. `bias` is added to the scores of all layers.
+    Rotation tables, bias and one mask per distinct window are made once. `rematerialize` keeps only the blocks' inputs for
+    the backward pass and computes the rest again.
     """
 
     def __init__(
@@ -25,15 +30,19 @@ class Backbone(Layer):
         kind: Literal["encoder", "decoder"],
         embeddings: Layer,
         blocks: list[Layer],
+        order: Sequence[int] | None = None,
         norm: Layer | None = None,
-        rotary: Layer | None = None,
-        alibi: Layer | None = None,
+        rotaries: Sequence[Layer] = (),
+        turns: Sequence[int] | None = None,
+        bias: Layer | None = None,
         rematerialize: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.kind, self.embeddings, self.blocks, self.norm = kind, embeddings, list(blocks), norm
-        self.rotary, self.alibi, self.rematerialize = rotary, alibi, rematerialize
+        self.order = list(range(len(blocks)) if order is None else order)
+        self.rotaries, self.bias, self.rematerialize = list(rotaries), bias, rematerialize
+        self.turns = list([len(self.rotaries) - 1] * len(self.order) if turns is None else turns)
         self.causal = kind == "decoder"
 
     def build(self, input_shape: Any = None) -> None:
@@ -42,8 +51,9 @@ class Backbone(Layer):
             with keras.name_scope("layers"):
                 for block in self.blocks:
                     block.build()
-            if self.norm is not None:
-                self.norm.build()
+            for part in (self.norm, self.bias):
+                if part is not None:
+                    part.build()
 
     @property
     def hidden_size(self) -> int:
@@ -55,12 +65,13 @@ class Backbone(Layer):
 
     @property
     def token_embedding(self) -> Any:
-        """The variable [V, D] that tied heads project with."""
+        """The variable [V, E] that tied heads project with."""
         return self.embeddings.token.embedding
 
     def empty_cache(self, batch: int, length: int) -> tuple[tuple[Any, Any], ...]:
-        """For each block zeros for keys and values [B, S, K, H], in the compute dtype."""
-        shapes = [(batch, length, block.attention.num_kv_heads, block.attention.head_dim) for block in self.blocks]
+        """For each executed layer zeros for keys and values [B, S, K, H], in the compute dtype."""
+        layers = [self.blocks[i].attention for i in self.order]
+        shapes = [(batch, length, attention.num_kv_heads, attention.head_dim) for attention in layers]
         return tuple((ops.zeros(shape, self.compute_dtype), ops.zeros(shape, self.compute_dtype)) for shape in shapes)
 
     def call(
@@ -81,18 +92,21 @@ class Backbone(Layer):
     ) -> Any:
         """tokens int[B, T] -> hidden [B, T, D], or that and the new cache.
 
-        `segments` int[B, T] (0 padding) default to one document; `positions` to slot numbers; `vectors` [B, T, D] stand
-        in for token embeddings (tokens is then None); `row_key` None is inference; `causal` None is the body's own way.
-        With `cache` the T tokens go to the slots from `cache_index` on, and `cache_segments` [B, S] names the segment of
-        every slot, the new ones among them (0 = empty or padding; default: all slots up to the query are one document).
-        `collect` receives, by name: `embeddings`, `layers.{i}` (the stream after the block), `layers.{i}.attention.weights`.
+        `segments` int[B, T] (0 padding) default to one document; `positions` to slot numbers, or to what the table of
+        positions counts; `vectors` [B, T, E] stand in for token embeddings (tokens is then None); `row_key` None is
+        inference; `causal` None is the body's own way. With `cache` the T tokens go to the slots from `cache_index` on, and
+        `cache_segments` [B, S] names the segment of every slot, the new ones among them (0 = empty or padding; default: all
+        slots up to the query are one document).
+        `collect` receives, by name: `embeddings`, `layers.{i}` (the stream after the block), `layers.{i}.attention.weights`;
+        in training, where there are mixtures of experts, `balance` [B], what their uneven use adds to the loss of a row.
         """
         batch, length = ops.shape(tokens if vectors is None else vectors)[:2]
         start = 0 if cache is None else cache_index
         query_index = ops.expand_dims(ops.arange(length, dtype="int32") + start, 0)
         key_index = query_index if cache is None else ops.expand_dims(ops.arange(ops.shape(cache[0][0])[1], dtype="int32"), 0)
         if positions is None:
-            positions = ops.broadcast_to(query_index, (batch, length))
+            counted = self.embeddings.places(tokens)
+            positions = ops.broadcast_to(query_index, (batch, length)) if counted is None else counted + start
         if cache is not None:
             if cache_segments is not None and segments is None:
                 segments = ops.slice(cache_segments, (0, cache_index), (batch, length))
@@ -105,32 +119,55 @@ class Backbone(Layer):
             key_segments=segments if cache is None else cache_segments,
             causal=self.causal if causal is None else causal,
             prefix_length=prefix_length,
-            bias=None if self.alibi is None else self.alibi(query_index, key_index),
         )
+        if self.bias is not None:
+            mask = replace(mask, bias=self.bias(*(mask.places() if self.bias.skips_padding else (query_index, key_index))))
         x = self.embeddings(tokens, positions=positions, token_types=token_types, vectors=vectors, row_key=row_key)
-        rotation = None if self.rotary is None else self.rotary(positions)
         if collect is not None:
             collect("embeddings", x)
-        x, new_cache = self._stack(x, mask, rotation, row_key, cache, cache_index, collect)
+        x, new_cache = self._stack(x, mask, [rotary(positions) for rotary in self.rotaries], row_key, cache, cache_index, collect)
         x = x if self.norm is None else self.norm(x)
         return x if cache is None else (x, new_cache)
 
-    def _stack(self, x: Any, mask: Mask, rotation: Any, row_key: Any, cache: Any, cache_index: Any, collect: Collect | None) -> Any:
+    def _stack(self, x: Any, mask: Mask, rotations: Any, row_key: Any, cache: Any, cache_index: Any, collect: Collect | None) -> Any:
         windows = {block.attention.window for block in self.blocks}
         masks = {window: replace(mask, window=window).materialized() for window in windows}
-        new_cache = []
-        for i, block in enumerate(self.blocks):
-            keywords = {"visible": masks[block.attention.window], "rotation": rotation, "row_key": row_key}
+        entries: list[Any] = []
+        usages = []
+        for i, (block, turn) in enumerate(zip((self.blocks[j] for j in self.order), self.turns, strict=True)):
+            again = self.order[i] in self.order[:i]
+            keywords = {
+                "visible": masks[block.attention.window],
+                "rotation": rotations[turn] if turn >= 0 else None,
+                "row_key": mix(row_key, i) if again and row_key is not None else row_key,
+            }
             if cache is not None:
                 x, entry = block(x, cache=cache[i], cache_index=cache_index, collect=_under(collect, i), **keywords)
-                new_cache.append(entry)
+                entries.append(entry)
             elif self.rematerialize and row_key is not None:
                 x = recompute(lambda x, block=block, keywords=keywords: block(x, **keywords))(x)
             else:
                 x = block(x, collect=_under(collect, i), **keywords)
+            if block.has_experts and isinstance(x, tuple):
+                x, usage = x
+                usages.append((block.feed_forward, usage))
             if collect is not None:
                 collect(f"layers.{i}", x)
-        return x, tuple(new_cache)
+        if usages and collect is not None:
+            collect("balance", _balance(usages, mask))
+        return x, tuple(entries)
+
+
+def _balance(usages: list[tuple[Any, Any]], mask: Mask) -> Any:
+    """float32 [B]: the imbalance over all layers with the same number of experts, times its weight in the loss."""
+    batch, length = ops.shape(usages[0][1])[0], ops.shape(mask.query_index)[1]
+    tokens = ops.full((batch,), length, "float32")
+    if mask.query_segments is not None:
+        tokens = ops.sum(ops.cast(ops.not_equal(mask.query_segments, 0), "float32"), axis=1)
+    alike: dict[tuple[int, float], list[Any]] = {}
+    for part, usage in usages:
+        alike.setdefault((part.num_experts, part.balance_weight), []).append(usage)
+    return sum(weight * imbalance(sum(some), tokens * len(some), experts) for (experts, weight), some in alike.items())
 
 
 def _under(collect: Collect | None, layer: int) -> Collect | None:

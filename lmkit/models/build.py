@@ -3,13 +3,16 @@
 import math
 
 from lmkit.attention.build import build_attention
+from lmkit.attention.multi_head import MultiHeadAttention
 from lmkit.blocks.build import build_feed_forward, build_norm
 from lmkit.blocks.transformer import TransformerBlock
 from lmkit.inputs.token import TokenInput
+from lmkit.layers.layer import Layer
 from lmkit.models.backbone import Backbone
 from lmkit.models.derive import resolved
-from lmkit.models.spec import Decoder, Encoder
+from lmkit.models.spec import Decoder, Encoder, Stack
 from lmkit.positions.build import build_position
+from lmkit.positions.spec import Rotary
 
 STDDEV = 0.02  # BERT's and GPT-2's
 
@@ -20,50 +23,97 @@ def build_backbone(spec: Encoder | Decoder, *, vocab_size: int, max_length: int,
     Keys that the spec leaves open take the defaults of models/derive.py; a resolved spec has none.
     """
     spec = resolved(spec, max_length=max_length)
-    head_dim = spec.head_dim or spec.hidden_size // spec.num_heads
-    sizes = {"hidden_size": spec.hidden_size, "num_heads": spec.num_heads, "head_dim": head_dim}
-    layers = [build_position(position, max_length=max_length, **sizes) for position in spec.position]
-    slots = {layer.slot: layer for layer in layers if layer is not None}
-    rotary = slots.get("rotation")
-    pre = spec.norm.placement == "pre"
-    output_stddev = STDDEV / math.sqrt(2 * spec.num_layers) if pre else STDDEV
-    blocks = [
-        TransformerBlock(
-            attention=build_attention(
-                spec.attention,
-                i,
-                num_kv_heads=spec.num_kv_heads or spec.num_heads,
-                rotary_layout=rotary.layout if rotary else "half",
-                output_stddev=output_stddev,
-                **sizes,
-            ),
-            attention_norm=build_norm(spec.norm, spec.hidden_size, name="attention_norm"),
-            feed_forward=build_feed_forward(spec.feed_forward_of(i), hidden_size=spec.hidden_size, output_stddev=output_stddev),
-            feed_forward_norm=build_norm(spec.norm, spec.hidden_size, name="feed_forward_norm"),
-            placement=spec.norm.placement,  # type: ignore[arg-type]
-            dropout=spec.dropout,
-            name=str(i),
-        )
-        for i in range(spec.num_layers)
-    ]
-    embeddings = TokenInput(
-        vocab_size,
-        spec.hidden_size,
-        token_types=spec.token_types or 0,
-        position=slots.get("embedding"),
-        norm=build_norm(spec.norm, spec.hidden_size, name="norm") if spec.embedding_norm else None,
-        dropout=spec.dropout,
-        name="embeddings",
-    )
+    rotations = [spec.rotation_of(i) for i in range(spec.num_layers)]
+    distinct = [rotation for i, rotation in enumerate(rotations) if rotation is not None and rotation not in rotations[:i]]
+    slots = build_slots(spec, max_length=max_length, causal=spec.kind == "decoder")
     backbone = Backbone(
         kind=spec.kind,
-        embeddings=embeddings,
-        blocks=blocks,
+        embeddings=build_embeddings(spec, vocab_size=vocab_size, position=slots.get("embedding")),
+        blocks=[build_block(spec, i) for i in range(spec.distinct_layers)],
+        order=[spec.weights_of(i) for i in range(spec.num_layers)],
         norm=build_norm(spec.norm, spec.hidden_size, name="norm") if spec.final_norm else None,
-        rotary=rotary,
-        alibi=slots.get("bias"),
+        rotaries=[build_rotary(spec, rotation) for rotation in distinct],
+        turns=[-1 if rotation is None else distinct.index(rotation) for rotation in rotations],
+        bias=slots.get("bias"),
         rematerialize=rematerialize,
         name="backbone",
     )
     backbone.build()
     return backbone
+
+
+def build_slots(spec: Stack, *, max_length: int, causal: bool) -> dict[str, Layer]:
+    """The position layers of a resolved stack by their slots, unbuilt."""
+    width = spec.embedding_size if spec.embedding_size and spec.embedding_norm else spec.hidden_size
+    sizes = {"embedding_size": width, "num_heads": spec.num_heads, "head_dim": spec.head_dim or 0}
+    layers = [build_position(position, max_length=max_length, causal=causal, **sizes) for position in spec.position]
+    return {layer.slot: layer for layer in layers if layer is not None}
+
+
+def build_rotary(spec: Stack, rotation: Rotary) -> Layer:
+    """One way to turn queries and keys, unbuilt."""
+    layer = build_position(rotation, embedding_size=0, num_heads=0, head_dim=spec.head_dim or 0, max_length=0)
+    assert layer is not None
+    return layer
+
+
+def build_embeddings(spec: Stack, *, vocab_size: int, position: Layer | None) -> TokenInput:
+    """What turns tokens into vectors, unbuilt."""
+    scale = math.sqrt(spec.hidden_size) if spec.embedding_scale == "sqrt_hidden" else float(spec.embedding_scale or 1.0)
+    width = spec.embedding_size or spec.hidden_size
+    return TokenInput(
+        vocab_size,
+        spec.hidden_size,
+        embedding_size=width,
+        scale=scale,
+        token_types=spec.token_types or 0,
+        position=position,
+        norm=build_norm(spec.norm, width, name="norm") if spec.embedding_norm else None,
+        dropout=spec.dropout,
+        name="embeddings",
+    )
+
+
+def build_block(spec: Stack, i: int) -> TransformerBlock:
+    """Block number `i` of a resolved stack, unbuilt."""
+    placement, parallel, hidden = spec.norm.placement, spec.parallel, spec.hidden_size
+    sandwich = placement == "sandwich"
+    output_stddev = STDDEV if placement == "post" else STDDEV / math.sqrt(2 * spec.num_layers)
+
+    def norm(name: str, there: bool = True) -> Layer | None:
+        return build_norm(spec.norm, hidden, name=name) if there else None
+
+    return TransformerBlock(
+        attention=_self_attention(spec, i, output_stddev),
+        attention_norm=norm("attention_norm", spec.norm.first or i > 0),
+        attention_post_norm=norm("attention_post_norm", sandwich),
+        feed_forward=build_feed_forward(spec.feed_forward_of(i), hidden_size=hidden, output_stddev=output_stddev),
+        feed_forward_norm=norm("feed_forward_norm", parallel != "shared_norm"),
+        feed_forward_post_norm=norm("feed_forward_post_norm", sandwich),
+        placement=placement,
+        parallel=parallel != "none",
+        residual=spec.residual,
+        residual_scale=spec.residual_scale,
+        dropout=spec.dropout,
+        name=str(i),
+    )
+
+
+def _self_attention(spec: Stack, i: int, output_stddev: float) -> MultiHeadAttention:
+    heads, head_dim = {"query": spec.num_heads, "key": spec.num_kv_heads or spec.num_heads}, spec.head_dim or 0
+    norms = {}
+    if spec.attention.qk_norm != "none":
+        widths = {name: head_dim * (number if spec.attention.qk_norm == "full" else 1) for name, number in heads.items()}
+        norms = {f"{name}_norm": build_norm(spec.norm, width, name=f"{name}_norm") for name, width in widths.items()}
+    rotation = spec.rotation_of(i)
+    return build_attention(
+        spec.attention,
+        i,
+        hidden_size=spec.hidden_size,
+        num_heads=spec.num_heads,
+        num_kv_heads=heads["key"],
+        head_dim=head_dim,
+        rotary_layout="half" if rotation is None else rotation.layout,
+        output_stddev=output_stddev,
+        **norms,
+    )

@@ -19,7 +19,7 @@ def alibi_slopes(num_heads: int) -> list[float]:
 
 
 def alibi_bias(query_index: Any, key_index: Any, num_heads: int) -> Any:
-    """float32 [B or 1, N, T, S]: -slope * |q - k| from slot numbers int[B or 1, T] and int[B or 1, S]."""
+    """float32 [B or 1, N, T, S]: -slope * |q - k| from places int[B or 1, T] and int[B or 1, S]."""
     q = ops.cast(ops.expand_dims(ops.expand_dims(query_index, 1), 3), "float32")
     k = ops.cast(ops.expand_dims(ops.expand_dims(key_index, 1), 1), "float32")
     slopes = ops.convert_to_tensor(np.reshape(np.array(alibi_slopes(num_heads), np.float32), (1, num_heads, 1, 1)))
@@ -27,9 +27,10 @@ def alibi_bias(query_index: Any, key_index: Any, num_heads: int) -> Any:
 
 
 class AlibiPosition(Layer):
-    """Slot numbers of queries and keys -> additive bias of the scores; no weights."""
+    """Places of queries and keys, padding not counted (BLOOM) -> additive bias of the scores; no weights."""
 
     slot = "bias"
+    skips_padding = True
 
     def __init__(self, num_heads: int, **options: Any) -> None:
         super().__init__(**options)

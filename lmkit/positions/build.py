@@ -5,25 +5,34 @@ from typing import assert_never
 from lmkit.layers.layer import Layer
 from lmkit.positions.alibi import AlibiPosition
 from lmkit.positions.learned import LearnedPosition
+from lmkit.positions.relative import RelativePosition
 from lmkit.positions.rotary import RotaryPosition
 from lmkit.positions.sinusoidal import SinusoidalPosition
 from lmkit.positions.spec import Alibi, Disentangled, Learned, NoPosition, Position, Relative, Rotary, Sinusoidal
 
 
-def build_position(spec: Position, *, hidden_size: int, num_heads: int, head_dim: int, max_length: int) -> Layer | None:
-    """The layer, unbuilt and named `position`; its `slot` says where it goes. None for no position information."""
+def build_position(
+    spec: Position, *, embedding_size: int, num_heads: int, head_dim: int, max_length: int, causal: bool = False
+) -> Layer | None:
+    """The layer, unbuilt and named `position` or by its kind; its `slot` says where it goes. None for no position information."""
     match spec:
         case NoPosition():
             return None
         case Learned():
-            return LearnedPosition(spec.max_length or max_length, hidden_size, name="position")
+            return LearnedPosition(
+                spec.max_length or max_length, embedding_size, offset=spec.offset, padding_id=spec.padding_id, name="position"
+            )
         case Sinusoidal():
-            return SinusoidalPosition(hidden_size, base=spec.base, name="position")
+            return SinusoidalPosition(embedding_size, base=spec.base, layout=spec.layout, name="position")
         case Rotary():
-            return RotaryPosition(head_dim, base=spec.base, fraction=spec.fraction, layout=spec.layout, name="rotary")
+            scaling = spec.scaling.model_dump()
+            return RotaryPosition(head_dim, base=spec.base, fraction=spec.fraction, layout=spec.layout, scaling=scaling, name="rotary")
         case Alibi():
             return AlibiPosition(num_heads, name="alibi")
-        case Relative() | Disentangled():
+        case Relative():
+            sizes = {"num_buckets": spec.num_buckets, "max_distance": spec.max_distance}
+            return RelativePosition(num_heads, bidirectional=not causal, name="relative", **sizes)
+        case Disentangled():
             raise NotImplementedError(spec.kind)
         case _:
             assert_never(spec)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from lmkit.positions.alibi import alibi_bias, alibi_slopes
 from lmkit.positions.rotary import RotaryPosition, rotary_table, rotate
+from lmkit.positions.scaling import base_frequencies
 from lmkit.positions.sinusoidal import sinusoids
 
 RANDOM = np.random.default_rng(0)
@@ -22,7 +23,7 @@ def test_sinusoids_are_the_paper_s_formula(width: int) -> None:
 
 
 def rotated(x: np.ndarray, positions: np.ndarray, size: int, layout: str) -> np.ndarray:
-    return np.asarray(rotate(x, rotary_table(positions, size, 10000.0), layout))  # type: ignore[arg-type]
+    return np.asarray(rotate(x, rotary_table(positions, base_frequencies(size, 10000.0)), layout))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("layout", ["half", "interleaved"])
@@ -61,7 +62,7 @@ def test_a_fraction_turns_the_first_channels_and_passes_the_rest() -> None:
 
 
 def test_far_positions_turn_exactly_in_float32_tables() -> None:
-    cos, _ = rotary_table(np.array([[100000]], np.int32), 8, 10000.0)
+    cos, _ = rotary_table(np.array([[100000]], np.int32), base_frequencies(8, 10000.0))
     assert float(cos[0, 0, 1]) == pytest.approx(np.cos(100000 * 10000 ** (-2 / 8)), abs=1e-2)
 
 
