@@ -5,11 +5,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lmkit.data.spec import Data
-from lmkit.models.spec import Decoder, Encoder, FromRun, Model, nearest_multiples
+from lmkit.data.spec import Data, Imported
+from lmkit.models.spec import Decoder, Encoder, EncoderDecoder, FromRun, Model, nearest_multiples, stacks
 from lmkit.positions.spec import Learned
 from lmkit.spec import Name, Spec
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Trainable
+from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Pooled, ReplacedToken, Seq2seq, Trainable
 from lmkit.text.spec import Tokenizer
 from lmkit.training.spec import Logging, Runtime, Training
 
@@ -38,6 +38,11 @@ class RunSpec(Spec):
     runtime: Runtime = Field(default_factory=Runtime, description="Which devices do the work.")
     logging: Logging = Field(default_factory=Logging, description="What is written for TensorBoard.")
 
+    @property
+    def imported(self) -> bool:
+        """Whether this only describes a model that was read from elsewhere: there is no text to train it on."""
+        return any(isinstance(source, Imported) for source in self.data.train.values())
+
     def rule_known_version(self) -> Iterator[tuple[str, str]]:
         if self.version > VERSION:
             yield "version", f"{self.version} is newer than this lmkit, which reads version {VERSION}; upgrade lmkit"
@@ -52,13 +57,15 @@ class RunSpec(Spec):
     def rule_positions_reach(self) -> Iterator[tuple[str, str]]:
         if isinstance(self.model, FromRun):
             return
-        for i, position in enumerate(self.model.position):
-            if isinstance(position, Learned) and position.max_length is not None and position.max_length < self.data.max_length:
-                key = "model.position" if len(self.model.position) == 1 else f"model.position.{i}"
-                yield (
-                    f"{key}.max_length",
-                    f"{position.max_length} is shorter than data.max_length = {self.data.max_length}; write that or more",
-                )
+        found = {}
+        for stack in stacks(self.model):
+            home = f"model.{self.model.key_of(stack.kind, 'position')}" if isinstance(self.model, EncoderDecoder) else "model.position"
+            for i, position in enumerate(stack.position):
+                if isinstance(position, Learned) and position.max_length is not None and position.max_length < self.data.max_length:
+                    key = home if len(stack.position) == 1 else f"{home}.{i}"
+                    what = f"{position.max_length} is shorter than data.max_length = {self.data.max_length}; write that or more"
+                    found[f"{key}.max_length", what] = None
+        yield from found
 
     def rule_tasks_find_their_source(self) -> Iterator[tuple[str, str]]:
         for name, task in self.tasks.items():
@@ -67,22 +74,24 @@ class RunSpec(Spec):
 
     def rule_tasks_can_be_trained(self) -> Iterator[tuple[str, str]]:
         for name, task in self.tasks.items():
-            if not isinstance(task, Trainable) and self.data.train:
+            if not isinstance(task, Trainable) and not self.imported:
                 what = f"no data can train {task.kind} yet; causal_lm, masked_lm, next_sentence and classification can be trained"
                 yield f"tasks.{name}.kind", what
 
     def rule_tasks_fit_the_model(self) -> Iterator[tuple[str, str]]:
         for name, task in self.tasks.items():
-            if isinstance(task, CausalLm) and isinstance(self.model, Encoder):
+            if isinstance(task, CausalLm) and isinstance(self.model, Encoder | EncoderDecoder):
                 yield f"tasks.{name}.kind", "causal_lm needs model.kind: decoder"
-            if isinstance(task, MaskedLm | NextSentence) and isinstance(self.model, Decoder):
+            if isinstance(task, MaskedLm | NextSentence | ReplacedToken) and isinstance(self.model, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder"
-            if isinstance(task, Classification) and task.pooling == "first" and isinstance(self.model, Decoder):
+            if isinstance(task, Seq2seq) and isinstance(self.model, Encoder | Decoder):
+                yield f"tasks.{name}.kind", "seq2seq needs model.kind: encoder_decoder"
+            if isinstance(task, Pooled) and task.pooling == "first" and isinstance(self.model, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.pooling", "the first token of a decoder has seen nothing else; write pooling: last, or mean"
 
     def rule_classification_has_labels(self) -> Iterator[tuple[str, str]]:
         for name, task in self.tasks.items():
-            if not isinstance(task, Classification):
+            if not isinstance(task, Classification) or self.imported:
                 continue
             for source_name, source in self.data.train.items():
                 if task.data in (None, source_name) and "label" not in getattr(source, "columns", {}):
