@@ -5,20 +5,19 @@ from pathlib import Path
 from lmkit.errors import Problem, SpecError
 from lmkit.models.spec import Body, FromRun, stacks, with_dropout
 from lmkit.positions.spec import Learned
-from lmkit.run.directory import existing_run
-from lmkit.run.load import load
+from lmkit.run.source import source_of
 from lmkit.run.spec import RunSpec
 
 
 def with_body(spec: RunSpec) -> RunSpec:
-    """The spec with the body's words in it where `model.from` names a run.
+    """The spec with the body's words in it where `model.from` names a run or a foreign folder.
 
-    Raises CheckpointError when that is no run, SpecError when rows are longer than its table of positions.
+    Raises CheckpointError when that is neither, SpecError when rows are longer than its table of positions.
     """
     model = spec.model
     if not isinstance(model, FromRun) or model.body is not None:
         return spec
-    body = body_of(load(existing_run(Path(model.from_)).resolved).spec)
+    body = body_of(source_of(Path(model.from_)).spec)
     if model.dropout is not None:
         body = with_dropout(body, model.dropout)
     for position in (position for stack in stacks(body) for position in stack.position):

@@ -11,9 +11,10 @@ from lmkit.data.sources import read
 from lmkit.data.spec import Holdout
 from lmkit.errors import Problem, SpecError
 from lmkit.models.spec import FromRun
+from lmkit.run.source import source_of
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.spec import NextSentence
-from lmkit.text.build import load_tokenizer, train_tokenizer
+from lmkit.text.build import train_tokenizer
 from lmkit.text.tokenizer import Tokenizer
 
 CACHE = ".cache"  # beside the runs, shared by them: it can always be made again
@@ -41,7 +42,7 @@ class Material:
 def tokenizer_of(spec: RunSpec, *, say: Say, stop: Stop) -> Tokenizer:
     """The tokenizer that the spec declares: read from a file or the run that the model comes from, or trained on data.train."""
     if isinstance(spec.model, FromRun):
-        return load_tokenizer(Path(spec.model.from_))
+        return source_of(Path(spec.model.from_)).tokenizer()
     assert spec.tokenizer is not None
     say("training the tokenizer on data.train" if not hasattr(spec.tokenizer, "from_") else f"reading {spec.tokenizer.from_}")
     return train_tokenizer(spec.tokenizer, _texts(spec, stop))

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lmkit.checkpoints.find import read_model
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
 from lmkit.models.spec import FromRun
@@ -15,10 +14,11 @@ from lmkit.run.directory import DONE, RunDirectory, require_space
 from lmkit.run.evaluator import evaluator
 from lmkit.run.grid import plan_of
 from lmkit.run.material import Material
-from lmkit.run.model import build_model, take_over, variables_of
+from lmkit.run.model import build_model, shapes_of, take_over, variables_of
 from lmkit.run.plan import flops_of
 from lmkit.run.samples import Samples
 from lmkit.run.signals import StopRequest
+from lmkit.run.source import source_of
 from lmkit.run.spec import RunSpec
 from lmkit.training.bar import Bar
 from lmkit.training.build import build_optimizer
@@ -106,8 +106,10 @@ class Session:
             self.optimizer.restore(snapshot.model, snapshot.optimizer)
             self.console.err(f"going on from step {snapshot.step}")
         elif isinstance(self.spec.model, FromRun):
-            source = self.spec.model.from_
-            heads = take_over(self.model, read_model(Path(source), say=self.console.err).model, source)
+            source = source_of(Path(self.spec.model.from_))
+            rows = self.material.tokenizer.vocab_size
+            tensors, _ = source.weights(lambda: shapes_of(source.spec, vocab_size=rows, labels=source.labels), self.console.err)
+            heads = take_over(self.model, dict(tensors), str(source.path))
             for word, names in (("kept", heads.kept), ("dropped", heads.dropped), ("new", heads.new)):
                 if names:
                     self.console.err(f"heads {word}: {', '.join(names)}")

@@ -90,8 +90,9 @@ def _head_differences(head: Head, kind: str, tasks: Mapping[str, Task], name: st
     task = next(task for task in tasks.values() if task.kind == kind)  # type: ignore[attr-defined]
     said = type(task).model_validate({**head.words, "kind": kind, **({"labels": task.labels} if kind in LABELLED else {})})  # type: ignore[attr-defined]
     for key in type(task).model_fields:
-        if key not in UNSAID and getattr(task, key) != getattr(said, key):
-            yield f"tasks.{key}: {_shown(getattr(task, key))} cannot be said by {name}, which has {_shown(getattr(said, key))}"
+        ours, theirs = (getattr(one, "pooler_activation" if key == "pooler" else key) for one in (task, said))
+        if key not in UNSAID and ours != theirs:
+            yield f"tasks.{key}: {_shown(ours)} cannot be said by {name}, which has {_shown(theirs)}"
 
 
 def _shown(value: Any) -> str:

@@ -3,11 +3,9 @@
 from lmkit.checkpoints.hub.family import Family, Head
 from lmkit.checkpoints.hub.fields import activation, dropouts, field, fixed, number, only
 
-WEIGHTS = r"""
-prefix: bert. |
+BODY = r"""
 ignore: embeddings\.position_ids
-keep: pooler\.dense\.(weight|bias)
-embeddings.word_embeddings = embeddings.token emb alias:/cls.predictions.decoder.weight
+embeddings.word_embeddings = embeddings.token emb alias:/{output}
 embeddings.position_embeddings = embeddings.position emb
 embeddings.token_type_embeddings = embeddings.token_type emb
 embeddings.LayerNorm = embeddings.norm norm
@@ -17,6 +15,17 @@ encoder.layer.{i}.attention.output.LayerNorm = encoder.layers.{i}.attention_norm
 encoder.layer.{i}.intermediate.dense = encoder.layers.{i}.feed_forward.up lin
 encoder.layer.{i}.output.dense = encoder.layers.{i}.feed_forward.down lin
 encoder.layer.{i}.output.LayerNorm = encoder.layers.{i}.feed_forward_norm norm
+"""
+
+PER_TOKEN = r"""
+/classifier = heads.token_classification.classifier lin
+/qa_outputs = heads.question_answering.span lin
+"""
+
+WEIGHTS = rf"""
+prefix: bert. |
+keep: pooler\.dense\.(weight|bias)
+{BODY.replace("{output}", "cls.predictions.decoder.weight")}
 pooler.dense = heads.next_sentence.pooler lin
 pooler.dense = heads.classification.pooler lin
 pooler.dense = heads.regression.pooler lin
@@ -27,8 +36,7 @@ pooler.dense = heads.regression.pooler lin
 /cls.predictions.decoder = heads.masked_lm.output lin
 /classifier = heads.classification.classifier lin
 /classifier = heads.regression.classifier lin
-/classifier = heads.token_classification.classifier lin
-/qa_outputs = heads.question_answering.span lin
+{PER_TOKEN}
 """
 
 MASKED, NEXT = Head("masked_lm", marker="cls.predictions.bias"), Head("next_sentence", marker="cls.seq_relationship.weight")
