@@ -20,7 +20,8 @@ PROJECTIONS = ("query", "key", "value", "output")
 class MultiHeadAttention(Layer):
     """Self-attention with `num_kv_heads` key and value heads shared by groups of `num_heads` query heads.
 
-    `window` is only read here by who makes the mask. `bias` says for all projections, or each by name, whether they have
+    `memory_size` is the width that keys and values are made from where that is not `hidden_size`. `window` is only read
+    here by who makes the mask. `bias` says for all projections, or each by name, whether they have
     one. `query_norm` and `key_norm` act before the rotation, over as many channels as they are wide: a head, or all heads.
     `output_stddev` starts the last kernel, which writes to the residual stream; `rotary_layout` says which channels a
     rotation pairs.
@@ -33,6 +34,7 @@ class MultiHeadAttention(Layer):
         *,
         num_kv_heads: int | None = None,
         head_dim: int | None = None,
+        memory_size: int | None = None,
         window: int | None = None,
         bias: bool | Mapping[str, bool] = True,
         scale: float | None = None,
@@ -47,7 +49,7 @@ class MultiHeadAttention(Layer):
         super().__init__(**options)
         self.hidden_size, self.num_heads, self.window, self.bias, self.dropout = hidden_size, num_heads, window, bias, dropout
         self.num_kv_heads = num_kv_heads or num_heads
-        self.head_dim = head_dim or hidden_size // num_heads
+        self.head_dim, self.memory_size = head_dim or hidden_size // num_heads, memory_size or hidden_size
         self.scale, self.softcap, self.query_norm, self.key_norm = scale, softcap, query_norm, key_norm
         self.rotary_layout, self.output_stddev = rotary_layout, output_stddev
         queries, keys = num_heads * self.head_dim, self.num_kv_heads * self.head_dim
@@ -55,8 +57,8 @@ class MultiHeadAttention(Layer):
         into = {"axes": ("hidden", "heads"), **shared}
         has = dict.fromkeys(PROJECTIONS, bias) if isinstance(bias, bool) else bias
         self.query = Linear(hidden_size, queries, bias=has["query"], name="query", **into)
-        self.key = Linear(hidden_size, keys, bias=has["key"], name="key", **into)
-        self.value = Linear(hidden_size, keys, bias=has["value"], name="value", **into)
+        self.key = Linear(self.memory_size, keys, bias=has["key"], name="key", **into)
+        self.value = Linear(self.memory_size, keys, bias=has["value"], name="value", **into)
         out = {"stddev": output_stddev, "axes": ("heads", "hidden"), **shared}
         self.out = Linear(queries, hidden_size, bias=has["output"], name="output", **out)
 
@@ -82,28 +84,40 @@ class MultiHeadAttention(Layer):
         `cache` is (keys, values) of [B, S, K, H] and `cache_index` the slot of the first new token; `visible` then describes
         T queries over S slots. `collect` receives `weights` [B, N, T, S].
         """
-        batch, length = ops.shape(x_BTD)[:2]
-        q, k, v = self.query(x_BTD), self.key(x_BTD), self.value(x_BTD)
-        if self.query_norm is not None and self.key_norm is not None:
-            q, k = _normed(q, self.query_norm), _normed(k, self.key_norm)
-        q = ops.reshape(q, (batch, length, self.num_heads, self.head_dim))
-        k = ops.reshape(k, (batch, length, self.num_kv_heads, self.head_dim))
-        v = ops.reshape(v, (batch, length, self.num_kv_heads, self.head_dim))
+        q, (k, v) = self.queries(x_BTD), self.keys_and_values(x_BTD)
         if rotation is not None:
             q, k = rotate(q, rotation, self.rotary_layout), rotate(k, rotation, self.rotary_layout)
         if cache is not None:
             k, v = (ops.slice_update(old, (0, cache_index, 0, 0), ops.cast(new, old.dtype)) for old, new in zip(cache, (k, v), strict=True))
+        y = self.attended(q, k, v, visible=visible, row_key=row_key, collect=collect)
+        return y if cache is None else (y, (k, v))
+
+    def queries(self, x_BTD: Any) -> Any:
+        """[B, T, N, H], before any rotation."""
+        batch, length = ops.shape(x_BTD)[:2]
+        return ops.reshape(_normed(self.query(x_BTD), self.query_norm), (batch, length, self.num_heads, self.head_dim))
+
+    def keys_and_values(self, x_BSD: Any) -> tuple[Any, Any]:
+        """Both [B, S, K, H], before any rotation."""
+        batch, length = ops.shape(x_BSD)[:2]
+        shape = (batch, length, self.num_kv_heads, self.head_dim)
+        return ops.reshape(_normed(self.key(x_BSD), self.key_norm), shape), ops.reshape(self.value(x_BSD), shape)
+
+    def attended(self, q: Any, k: Any, v: Any, *, visible: Mask | None, row_key: Any, collect: Collect | None) -> Any:
+        """[B, T, D]: what queries read from values, through the output projection."""
+        batch, length = ops.shape(q)[:2]
         scores: dict[str, Any] = {"scale": self.scale, "softcap": self.softcap}
         drop: dict[str, Any] = {"dropout_rate": self.dropout, "row_key": row_key, "layer_id": self.layer_id}
         out, weights = attend(q, k, v, mask=visible, **scores, **drop)
         if collect is not None:
             collect("weights", weights)
-        y = self.out(ops.reshape(out, (batch, length, self.num_heads * self.head_dim)))
-        return y if cache is None else (y, (k, v))
+        return self.out(ops.reshape(out, (batch, length, self.num_heads * self.head_dim)))
 
 
 def _normed(x_BTC: Any, norm: Any) -> Any:
-    """Each stretch of as many channels as the norm is wide, normed alone."""
+    """Each stretch of as many channels as the norm is wide, normed alone; without a norm, as it is."""
+    if norm is None:
+        return x_BTC
     batch, length, channels = ops.shape(x_BTC)
     stretches = ops.reshape(x_BTC, (batch, length, channels // norm.size, norm.size))
     return ops.reshape(norm(stretches), (batch, length, channels))

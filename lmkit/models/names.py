@@ -1,28 +1,44 @@
 """Canonical weight names: which a freeze pattern means, and how deep a weight stands."""
 
 import re
+from collections.abc import Sequence
 
 LAYERS = re.compile(r"(?:(?:encoder|decoder)\.)?layers\.(\d+)(?:-(\d+))?$")
-LAYER = re.compile(r"(?:encoder|decoder)\.layers\.(\d+)\.")
+LAYER = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.")
 
 
 def matches(pattern: str, name: str) -> bool:
     """Whether a canonical name is meant by `embeddings`, `layers.3`, `layers.0-5`, or any other prefix of whole parts.
 
-    The stack's own name may be left out before `layers`.
+    The stack's own name may be left out before `layers`; beside an encoder, that means both sides.
     """
     layers, layer = LAYERS.match(pattern), LAYER.match(name)
     if layers and layers.group(2) is not None:
         stack = pattern.startswith(("encoder.", "decoder."))
         same = not stack or name.startswith(pattern.split(".")[0] + ".")
-        return layer is not None and same and int(layers.group(1)) <= int(layer.group(1)) <= int(layers.group(2))
+        return layer is not None and same and int(layers.group(1)) <= int(layer.group(2)) <= int(layers.group(2))
     without = re.sub(r"^(?:encoder|decoder)\.", "", name)
     return any(f"{full}.".startswith(f"{pattern}.") for full in (name, without))
 
 
-def depth(name: str, num_layers: int) -> int:
-    """0 for embeddings, i + 1 for layer i, num_layers + 1 for the final norm and the heads."""
-    if name.startswith("embeddings."):
-        return 0
-    layer = LAYER.match(name)
-    return int(layer.group(1)) + 1 if layer else num_layers + 1
+def depths(names: Sequence[str]) -> tuple[dict[str, int], int]:
+    """How many layers stand below each weight, and below a head.
+
+    0 for embeddings and tables of distances, i + 1 for layer i, and one more than the last layer for a stack's final norm. A
+    decoder beside an encoder stands on top of it.
+    """
+    layers = {"encoder": 0, "decoder": 0}
+    for stack, layer in (found.groups() for found in map(LAYER.match, names) if found):
+        layers[stack] = max(layers[stack], int(layer) + 1)
+    below = {"encoder": 0, "decoder": layers["encoder"]}
+    top = sum(layers.values()) + 1
+
+    def depth(name: str) -> int:
+        layer, stack = LAYER.match(name), name.split(".")[0]
+        if layer:
+            return below[stack] + int(layer.group(2)) + 1
+        if name.startswith(("embeddings.", *(f"{stack}.{part}." for stack in below for part in ("embeddings", "relative")))):
+            return 0
+        return below[stack] + layers[stack] + 1 if stack in below else top
+
+    return {name: depth(name) for name in names}, top

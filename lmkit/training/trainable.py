@@ -9,7 +9,7 @@ from keras import ops
 
 from lmkit.engine import tensorflow as engine
 from lmkit.errors import CheckpointError, Problem, SpecError
-from lmkit.models.names import LAYER, depth, matches
+from lmkit.models.names import depths, matches
 from lmkit.training.optimizers import Shape
 
 Tensor = Any
@@ -50,17 +50,18 @@ def is_hidden_matrix(name: str, shape: Sequence[int]) -> bool:
 def multipliers(names: Sequence[str], *, layer_decay: float = 1.0, freeze: Sequence[str] = ()) -> dict[str, float]:
     """The share of the learning rate that each variable gets; 0 is frozen.
 
-    Heads and the final norm get 1, block i of L gets layer_decay^(L - i), the embeddings layer_decay^(L + 1).
+    Heads and the final norm get 1, block i of L gets layer_decay^(L - i), the embeddings layer_decay^(L + 1); the L blocks of
+    a decoder stand on top of those of the encoder beside it.
     Raises SpecError for a pattern of `freeze` that meets no variable, and when nothing is left to train.
     """
     for pattern in freeze:
         if not any(matches(pattern, name) for name in names):
             raise SpecError(Problem(f"{pattern} is no part of this model", "model.freeze"))
-    num_layers = 1 + max((int(found[1]) for found in map(LAYER.match, names) if found), default=-1)
+    depth, top = depths(names)
 
     def share(name: str) -> float:
         frozen = any(matches(pattern, name) for pattern in freeze)
-        return 0.0 if frozen else layer_decay ** (num_layers + 1 - depth(name, num_layers))
+        return 0.0 if frozen else layer_decay ** (top - depth[name])
 
     shares = {name: share(name) for name in names}
     if not any(shares.values()):

@@ -8,7 +8,7 @@ import pytest
 from lmkit.layers.weights import canonical
 from lmkit.models.build import build_backbone
 from lmkit.models.initialize import initialize, normal
-from lmkit.models.names import depth, matches
+from lmkit.models.names import depths, matches
 from lmkit.models.spec import Decoder
 
 NAMES = [
@@ -69,4 +69,13 @@ def test_a_pattern_means_whole_parts_of_a_name(pattern: str, meant: list[int]) -
 
 
 def test_depth_grows_from_embeddings_to_heads() -> None:
-    assert [depth(name, 31) for name in NAMES] == [0, 1, 4, 31, 32, 32]
+    found, top = depths(NAMES)
+    assert ([found[name] for name in NAMES], top) == ([0, 1, 4, 31, 32, 32], 32)
+
+
+def test_a_decoder_stands_on_top_of_the_encoder_beside_it() -> None:
+    encoder = ["encoder.embeddings.norm.scale", "encoder.relative.embedding", "encoder.layers.1.attention.key.kernel", "encoder.norm.scale"]
+    decoder = ["decoder.relative.embedding", "decoder.layers.0.cross_attention.key.kernel", "decoder.layers.1.feed_forward_norm.scale"]
+    names = ["embeddings.token.embedding", *encoder, *decoder, "decoder.norm.scale", "heads.answer.bias"]
+    found, top = depths(names)
+    assert ([found[name] for name in names], top) == ([0, 0, 0, 2, 3, 0, 3, 4, 5, 5], 5)
