@@ -7,15 +7,29 @@ import numpy as np
 import pytest
 from keras import ops
 
-from lmkit.attention.spec import Attention
-from lmkit.blocks.spec import Dense, Gated, LayerNorm, RmsNorm
+from lmkit.attention.spec import Attention, Biases
+from lmkit.blocks.spec import Dense, Gated, LayerNorm, Mixture, RmsNorm
 from lmkit.engine.tensorflow import compiled, value_and_grad
 from lmkit.heads.model import Model
 from lmkit.layers.weights import canonical
 from lmkit.models.build import build_backbone
+from lmkit.models.count import count
 from lmkit.models.initialize import initialize
 from lmkit.models.spec import Decoder, Encoder
-from lmkit.positions.spec import Alibi, Learned, NoPosition, Rotary, Sinusoidal
+from lmkit.positions.spec import (
+    Alibi,
+    DefaultRotation,
+    DynamicScaling,
+    Learned,
+    LinearScaling,
+    Llama3Scaling,
+    LongRopeScaling,
+    NoPosition,
+    Relative,
+    Rotary,
+    Sinusoidal,
+    YarnScaling,
+)
 from lmkit.tasks.build import build_head
 from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
 
@@ -35,12 +49,42 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "relu_squared": {"feed_forward": Dense(activation="relu_squared")},
     "grouped_windows": {"num_kv_heads": 2, "head_dim": 6, "attention": Attention(window=(3, "full"))},
     "untied_types": {"tie_embeddings": False, "token_types": 2},
+    "learned_offset": {"position": (Learned(offset=2, ids="non_padding", padding_id=1),)},
+    "sinusoidal_half": {"position": (Sinusoidal(layout="half"),), "embedding_scale": "sqrt_hidden"},
+    "relative": {"position": (Learned(), Relative(num_buckets=8, max_distance=6))},
+    "rotary_pattern": {"position": (Rotary(),), "attention": Attention(rotary=(DefaultRotation(), NoPosition()))},
+    "rotary_bases": {"position": (NoPosition(),), "attention": Attention(rotary=(Rotary(base=100.0), Rotary(fraction=0.5)))},
+    "linear": {"position": (Rotary(scaling=LinearScaling(factor=2.0)),)},
+    "dynamic": {"position": (Rotary(scaling=DynamicScaling(factor=2.0, original_max_length=30)),)},
+    "llama3": {"position": (Rotary(scaling=Llama3Scaling(factor=2.0, original_max_length=6)),)},
+    "yarn": {"position": (Rotary(scaling=YarnScaling(factor=2.0, original_max_length=6)),)},
+    "longrope": {"position": (Rotary(scaling=LongRopeScaling(short_factor=(1.0, 2.0), long_factor=(2.0, 3.0), original_max_length=30)),)},
+    "biases_apart": {"attention": Attention(bias=Biases(query=True, key=False, value=True, output=False)), "bias": False},
+    "scores": {"attention": Attention(scale=0.7, scale_by_layer=True, softcap=2.0)},
+    "qk_norm_head": {"norm": RmsNorm(unit_offset=True), "num_kv_heads": 2, "attention": Attention(qk_norm="head")},
+    "qk_norm_full": {"norm": LayerNorm(bias=False), "num_kv_heads": 2, "attention": Attention(qk_norm="full")},
+    "sandwich": {"norm": RmsNorm(placement="sandwich", unit_offset=True)},
+    "branch_post": {"norm": LayerNorm(placement="branch_post")},
+    "no_first_norm": {"norm": LayerNorm(first=False, bias=False), "embedding_norm": True},
+    "parallel": {"parallel": "own_norms"},
+    "parallel_shared": {"parallel": "shared_norm", "final_norm": False},
+    "residual_norm": {"residual": "norm", "embedding_norm": True},
+    "residual_scale": {"residual_scale": 0.3, "embedding_scale": 3.0},
+    "narrow_embeddings": {"embedding_size": 6, "norm": LayerNorm(placement="post"), "token_types": 2},
+    "projected_tokens": {"embedding_size": 6, "token_types": 2},
+    "mixture": {"feed_forward": (Dense(bias=False), Mixture(num_experts=3, experts_per_token=2, intermediate_size=12))},
+    "dense_experts": {"feed_forward": Mixture(num_experts=4, experts_per_token=2, gated=False, renormalize=False)},
+    "shared_layers": {"num_layers": 4, "layer_groups": 1, "blocks_per_group": 2},
 }
 TASKS: dict[str, AnyTask] = {"lm": CausalLm(), "mlm": MaskedLm(), "nsp": NextSentence(), "stars": Classification(pooling="mean")}
 
 
+def words(member: str, cls: type = Encoder) -> Any:
+    return cls(**{"num_layers": 2, "hidden_size": 16, "num_heads": 4, "dropout": 0.1} | MEMBERS[member])
+
+
 def model(member: str, tasks: tuple[str, ...] = ("mlm", "nsp"), cls: type = Encoder) -> Model:
-    spec = cls(**{"num_layers": 2, "hidden_size": 16, "num_heads": 4, "dropout": 0.1} | MEMBERS[member])
+    spec = words(member, cls)
     backbone = build_backbone(spec, vocab_size=VOCAB, max_length=LENGTH)
     heads = {name: build_head(TASKS[name], name, backbone=backbone, model_spec=spec, num_labels=3) for name in tasks}
     built = Model(backbone, heads)
@@ -96,6 +140,32 @@ def test_a_model_from_its_config_with_the_same_weights_is_the_same_model(member:
     for weight in again.weights:
         weight.assign(saved[canonical(weight)])
     np.testing.assert_array_equal(np.asarray(total(again, data, data["row_key"])), np.asarray(total(built, data, data["row_key"])))
+
+
+@pytest.mark.parametrize("cls", [Encoder, Decoder])
+@pytest.mark.parametrize("member", MEMBERS)
+def test_words_are_allowed_and_predict_every_part_of_what_is_built(member: str, cls: type) -> None:
+    spec = words(member, cls)
+    assert [problem for branch in (spec, spec.norm, *spec.position, *spec.feed_forward) for problem in branch.problems()] == []
+    parts = count(spec, vocab_size=VOCAB, max_length=LENGTH)
+    built = dict.fromkeys(parts, 0)
+    for weight in build_backbone(spec, vocab_size=VOCAB, max_length=LENGTH).weights:
+        name = canonical(weight).removeprefix(f"{spec.kind}.")
+        built[next(part for part in parts if name.startswith(part + "."))] += int(np.prod(weight.shape))
+    assert built == parts
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_decoding_with_a_cache_is_the_full_forward_pass(member: str) -> None:
+    backbone, ids = model(member, ("lm",), Decoder).backbone, np.maximum(batch(("lm",))["tokens"], 2)  # 1 is padding to one of them
+    for weight in backbone.weights:
+        weight.assign(weight * (1 if "norm" in weight.path else 20))
+    whole, cache, start, parts = np.asarray(backbone(ids)), backbone.empty_cache(ROWS, 10), 0, []
+    for size in (3, 1, 2, 1, 1):
+        part, cache = backbone(ids[:, start : start + size], cache=cache, cache_index=start)
+        parts.append(np.asarray(part))
+        start += size
+    np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=5e-5)
 
 
 @pytest.mark.parametrize("member", MEMBERS)

@@ -1,35 +1,41 @@
 """Parameters and arithmetic of a model from its words alone, without building it."""
 
-from lmkit.blocks.spec import Norm
+from lmkit.blocks.spec import Gated, LayerNorm, Mixture, Norm
 from lmkit.models.derive import resolved
-from lmkit.models.spec import Decoder, Encoder
-from lmkit.positions.spec import Learned
+from lmkit.models.spec import Decoder, Encoder, Stack
+from lmkit.positions.spec import Learned, Relative
 
 
 def count(spec: Encoder | Decoder, *, vocab_size: int, max_length: int) -> dict[str, int]:
-    """Exact parameters of the backbone by part: `embeddings`, `layers.{i}`, `norm`; their sum is the whole."""
+    """Exact parameters of the backbone by part: `embeddings`, `layers.{i}`, `norm`, ...; their sum is the whole.
+
+    Layers that share weights are counted once, under the number of the first.
+    """
     spec = resolved(spec, max_length=max_length)
-    hidden, norm = spec.hidden_size, norm_size(spec.norm, spec.hidden_size)
-    tables = vocab_size + (spec.token_types or 0)
-    tables += sum(position.max_length or max_length for position in spec.position if isinstance(position, Learned))
-    parts = {"embeddings": tables * hidden + (norm if spec.embedding_norm else 0)}
-    block = _projections(spec) + _biases(spec) + 2 * norm
-    parts |= {f"layers.{i}": block for i in range(spec.num_layers)}
-    return parts | ({"norm": norm} if spec.norm.placement == "pre" else {})
+    parts = {"embeddings": embeddings_size(spec, vocab_size)}
+    parts |= {f"layers.{i}": block_size(spec, i) for i in range(spec.distinct_layers)}
+    if spec.final_norm:
+        parts["norm"] = norm_size(spec.norm, spec.hidden_size)
+    for position in spec.position:
+        if isinstance(position, Relative):
+            parts["relative"] = position.num_buckets * spec.num_heads
+    return parts
 
 
 def flops_per_token(spec: Encoder | Decoder, *, length: int, causal: bool | None = None) -> dict[str, float]:
     """Floating-point operations of the backbone for a token of a full row of `length`: `forward`, and `training` = 3 x forward.
 
-    Matrix products only, a multiplication and an addition counting 2: twice the entries of each layer's kernels, and
-    2 (scores) + 2 (values) x num_heads x head_dim for each visible pair of query and key, averaged over the row's
-    queries. A pair that the mask hides is not counted, though a dense kernel computes it.
+    Matrix products only, a multiplication and an addition counting 2: twice the entries of each executed layer's kernels
+    (of a mixture, those of the experts that work on a token), and 2 (scores) + 2 (values) x num_heads x head_dim for
+    each visible pair of query and key, averaged over the row's queries. What the mask hides or the router passes over is
+    not counted, though dense kernels compute it.
     """
     spec = resolved(spec, max_length=length)
     causal = spec.kind == "decoder" if causal is None else causal
     width = spec.num_heads * (spec.head_dim or 0)
     keys = sum(visible_keys(length, spec.attention.window_of(i), causal) for i in range(spec.num_layers))
-    forward = 2.0 * spec.num_layers * _projections(spec) + 4.0 * width * keys
+    kernels = sum(used_kernels(spec, spec.weights_of(i)) for i in range(spec.num_layers)) + _embedding_projection(spec)
+    forward = 2.0 * kernels + 4.0 * width * keys
     return {"forward": forward, "training": 3 * forward}
 
 
@@ -44,17 +50,62 @@ def visible_keys(length: int, window: int | None, causal: bool) -> float:
 
 def norm_size(norm: Norm, width: int) -> int:
     """Parameters of a norm over so many channels."""
-    return width * (2 if norm.kind == "layer_norm" else 1)
+    return width * (2 if isinstance(norm, LayerNorm) and norm.bias else 1)
 
 
-def _projections(spec: Encoder | Decoder) -> int:
-    head_dim, part = spec.head_dim or 0, spec.feed_forward[0]
-    attention = 2 * spec.hidden_size * (spec.num_heads + (spec.num_kv_heads or 0)) * head_dim
-    return attention + spec.hidden_size * (part.intermediate_size or 0) * (3 if part.kind == "gated" else 2)
+def embeddings_size(spec: Stack, vocab_size: int) -> int:
+    """Parameters of a resolved stack's embeddings."""
+    hidden, width = spec.hidden_size, spec.embedding_size or spec.hidden_size
+    summed = width if spec.embedding_norm else hidden
+    rows = spec.token_types or 0
+    rows += sum((position.max_length or 0) + position.offset for position in spec.position if isinstance(position, Learned))
+    norm = norm_size(spec.norm, width) if spec.embedding_norm else 0
+    bias = hidden if spec.embedding_norm and width != hidden else 0
+    return vocab_size * width + rows * summed + norm + _embedding_projection(spec) + bias
 
 
-def _biases(spec: Encoder | Decoder) -> int:
-    head_dim, inner = spec.head_dim or 0, spec.feed_forward[0].intermediate_size or 0
-    attention = (spec.num_heads + 2 * (spec.num_kv_heads or 0)) * head_dim + spec.hidden_size
-    feed_forward = inner * (2 if spec.feed_forward[0].kind == "gated" else 1) + spec.hidden_size
-    return (attention if spec.attention.bias.any() else 0) + (feed_forward if spec.bias else 0)
+def _embedding_projection(spec: Stack) -> int:
+    width = spec.embedding_size or spec.hidden_size
+    return 0 if width == spec.hidden_size else width * spec.hidden_size
+
+
+def block_size(spec: Stack, i: int) -> int:
+    """Parameters of block number `i` of a resolved stack."""
+    per_branch = {"sandwich": 2}.get(spec.norm.placement, 1)
+    norms = 2 * per_branch - (not spec.norm.first and i == 0) - (spec.parallel == "shared_norm")
+    kernels = _attention_kernels(spec) + _feed_forward_kernels(spec, i, all_experts=True)
+    return kernels + _biases(spec, i) + norms * norm_size(spec.norm, spec.hidden_size) + _qk_norms(spec)
+
+
+def used_kernels(spec: Stack, i: int) -> int:
+    """Entries of the kernels of block number `i` that a token meets."""
+    return _attention_kernels(spec) + _feed_forward_kernels(spec, i, all_experts=False)
+
+
+def _attention_kernels(spec: Stack) -> int:
+    return 2 * spec.hidden_size * (spec.num_heads + (spec.num_kv_heads or 0)) * (spec.head_dim or 0)
+
+
+def _feed_forward_kernels(spec: Stack, i: int, *, all_experts: bool) -> int:
+    part, hidden = spec.feed_forward_of(i), spec.hidden_size
+    inner = part.intermediate_size or 0
+    if isinstance(part, Mixture):
+        experts = part.num_experts if all_experts else part.experts_per_token
+        return hidden * part.num_experts + experts * hidden * inner * (3 if part.gated else 2)
+    return hidden * inner * (3 if isinstance(part, Gated) else 2)
+
+
+def _biases(spec: Stack, i: int) -> int:
+    head_dim, part, has = spec.head_dim or 0, spec.feed_forward_of(i), spec.attention.bias
+    keys = (spec.num_kv_heads or 0) * head_dim
+    attention = spec.num_heads * head_dim * bool(has.query) + keys * (bool(has.key) + bool(has.value)) + spec.hidden_size * bool(has.output)
+    if isinstance(part, Mixture) or not part.bias:
+        return attention
+    return attention + (part.intermediate_size or 0) * (2 if isinstance(part, Gated) else 1) + spec.hidden_size
+
+
+def _qk_norms(spec: Stack) -> int:
+    if spec.attention.qk_norm == "none":
+        return 0
+    heads = (spec.num_heads, spec.num_kv_heads or 0) if spec.attention.qk_norm == "full" else (1, 1)
+    return sum(norm_size(spec.norm, number * (spec.head_dim or 0)) for number in heads)
