@@ -39,11 +39,13 @@ def value_of(config: Config, keys: tuple[str, ...], default: Any = REQUIRED) -> 
     return default
 
 
-def field(word: str, *keys: str, default: Any = REQUIRED) -> Entry:
-    """One word for one key; further keys are older spellings that are read and not written."""
+def field(word: str, *keys: str, default: Any = REQUIRED, least: int | None = None) -> Entry:
+    """One word for one key; further keys are older spellings that are read and not written. Less than `least` is refused."""
 
     def read(config: Config, flat: Flat) -> None:
         flat[word] = value_of(config, keys, default)
+        if least is not None and flat[word] < least:
+            raise refuse(f"{keys[0]}: {flat[word]} is not supported; write {least} or more")
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config[keys[0]] = flat.get(word)

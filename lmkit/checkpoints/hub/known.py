@@ -3,11 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lmkit.checkpoints.hub.families import bert, gpt2, llama
+from lmkit.checkpoints.hub.families import albert, bert, distilbert, electra, gpt2, llama, mpnet, roberta
 from lmkit.checkpoints.hub.family import Family
 from lmkit.checkpoints.hub.fields import refuse
 
-FAMILIES: tuple[Family, ...] = (bert.FAMILY, gpt2.FAMILY, llama.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    bert.FAMILY,
+    roberta.ROBERTA,
+    roberta.XLM_ROBERTA,
+    roberta.CAMEMBERT,
+    distilbert.FAMILY,
+    albert.FAMILY,
+    electra.FAMILY,
+    mpnet.FAMILY,
+    gpt2.FAMILY,
+    llama.FAMILY,
+)
 
 
 def family_of(config: Mapping[str, Any]) -> tuple[Family, Mapping[str, Any]]:

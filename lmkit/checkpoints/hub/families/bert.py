@@ -1,7 +1,7 @@
 """BERT (Devlin et al., 2018) and what has its class: MiniLM, many sentence encoders."""
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import activation, dropouts, field, fixed, number, only
+from lmkit.checkpoints.hub.fields import Entry, activation, dropouts, field, fixed, number, only
 
 BODY = r"""
 ignore: embeddings\.position_ids
@@ -39,6 +39,26 @@ pooler.dense = heads.regression.pooler lin
 {PER_TOKEN}
 """
 
+LAYERS: tuple[Entry, ...] = (
+    fixed(kind="encoder", norm__kind="layer_norm", norm__placement="post", feed_forward__kind="dense"),
+    field("num_layers", "num_hidden_layers"),
+    field("hidden_size", "hidden_size"),
+    field("num_heads", "num_attention_heads"),
+    field("feed_forward.intermediate_size", "intermediate_size"),
+    activation("feed_forward.activation", "hidden_act", default="gelu"),
+    dropouts("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    only("position_embedding_type", "absolute"),
+    only("is_decoder", False),
+    only("add_cross_attention", False),
+)
+
+EMBEDDINGS: tuple[Entry, ...] = (
+    fixed(position__embedding__kind="learned"),
+    field("position.embedding.max_length", "max_position_embeddings", default=512),
+    field("token_types", "type_vocab_size", default=2, least=1),
+    number("norm.epsilon", "layer_norm_eps", default=1e-12),
+)
+
 MASKED, NEXT = Head("masked_lm", marker="cls.predictions.bias"), Head("next_sentence", marker="cls.seq_relationship.weight")
 
 FAMILY = Family(
@@ -55,21 +75,6 @@ FAMILY = Family(
         "BertForTokenClassification": (Head("token_classification"),),
         "BertForQuestionAnswering": (Head("question_answering"),),
     },
-    config=(
-        fixed(kind="encoder", norm__kind="layer_norm", norm__placement="post", feed_forward__kind="dense"),
-        fixed(position__embedding__kind="learned"),
-        field("num_layers", "num_hidden_layers"),
-        field("hidden_size", "hidden_size"),
-        field("num_heads", "num_attention_heads"),
-        field("feed_forward.intermediate_size", "intermediate_size"),
-        activation("feed_forward.activation", "hidden_act", default="gelu"),
-        field("position.embedding.max_length", "max_position_embeddings", default=512),
-        field("token_types", "type_vocab_size", default=2),
-        number("norm.epsilon", "layer_norm_eps", default=1e-12),
-        dropouts("hidden_dropout_prob", "attention_probs_dropout_prob"),
-        only("position_embedding_type", "absolute"),
-        only("is_decoder", False),
-        only("add_cross_attention", False),
-    ),
+    config=(*LAYERS, *EMBEDDINGS),
     weights=WEIGHTS,
 )

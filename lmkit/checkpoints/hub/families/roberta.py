@@ -72,7 +72,7 @@ def _family(model_type: str, name: str) -> Family:
             *LAYERS,
             fixed(output__transform_activation="gelu"),
             places(),
-            field("token_types", "type_vocab_size", default=2),
+            field("token_types", "type_vocab_size", default=2, least=1),
             number("norm.epsilon", "layer_norm_eps", default=1e-12),
         ),
         weights=WEIGHTS,
