@@ -40,7 +40,7 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     shapes = shapes_of(source.spec, vocab_size=tokenizer.vocab_size, labels=source.labels)
     tensors, _ = source.weights(lambda: shapes, console.err)
     facts = facts_of(source.imported, shapes) if source.imported else _facts(source, run)
-    outgoing = _outgoing(source, facts, options, run)
+    outgoing = outgoing_of(source, facts, options, run)
     kept = {f"heads.{name}" for name in outgoing.tasks}
     written = {name: tensors[name] for name in tensors if not name.startswith("heads.") or ".".join(name.split(".")[:2]) in kept}
     name = write_folder(dest, outgoing, written)
@@ -67,7 +67,8 @@ def _facts(source: Source, run: Path) -> Facts | None:
     return facts
 
 
-def _outgoing(source: Source, facts: Facts | None, options: Options, run: Path) -> Outgoing:
+def outgoing_of(source: Source, facts: Facts | None, options: Options, run: Path) -> Outgoing:
+    """What is written of a run: all its tasks, or the one that is asked for."""
     spec, tokenizer = source.spec, source.tokenizer()
     if options.task is not None and options.task not in spec.tasks:
         what = f"the run has no task {options.task}; it has {', '.join(spec.tasks)}"

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lmkit.attention.multi_head import Collect
 from lmkit.heads.model import Model
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, SentenceEmbedding, Seq2seq
@@ -16,11 +17,14 @@ def batch_of(tokens_BT: np.ndarray, mask_BT: np.ndarray | None = None, **others:
     return {"tokens": tokens_BT.astype(np.int32), "segments": segments, **others}
 
 
-def logits_of(model: Model, spec: RunSpec, batch: dict[str, Any]) -> dict[str, Any]:
-    """By task the logits of every place, of every row, or the embeddings, as tensors; `hidden` among them is the body's output."""
+def logits_of(model: Model, spec: RunSpec, batch: dict[str, Any], collect: Collect | None = None) -> dict[str, Any]:
+    """By task the logits of every place, of every row, or the embeddings, as tensors; `hidden` among them is the body's output.
+
+    `collect` receives what a body has to show of its inside.
+    """
     causal = spec_causal(spec.tasks)
     given = {key: batch[key] for key in ("segments", "positions", "token_types") if key in batch}
-    hidden = model.backbone(batch["tokens"], causal=causal, **given)
+    hidden = model.backbone(batch["tokens"], causal=causal, collect=collect, **given)
     found = {name: _one(task, model.heads[name], hidden, batch, model.backbone.token_embedding) for name, task in spec.tasks.items()}
     return {"hidden": hidden, **found}
 
