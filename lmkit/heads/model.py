@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lmkit.attention.multi_head import Collect
 from lmkit.heads.head import Head, build_named
 from lmkit.layers.layer import Layer
 from lmkit.models.backbone import Backbone
@@ -30,17 +31,25 @@ class Model(Layer):
             raise ValueError("a batch mixes tasks that need a causal mask with tasks that need both sides")
         return bool(wishes.pop()) if wishes else self.backbone.causal
 
-    def hidden(self, batch: dict[str, Any], row_key: Any = None) -> Any:
+    def hidden(self, batch: dict[str, Any], row_key: Any = None, collect: Collect | None = None) -> Any:
         """Hidden states [B, T, D] for the batch's tasks."""
         given = {name: batch.get(name) for name in ("segments", "positions", "token_types")}
-        return self.backbone(batch["tokens"], row_key=row_key, causal=self.causal_in(batch), **given)
+        return self.backbone(batch["tokens"], row_key=row_key, causal=self.causal_in(batch), collect=collect, **given)
 
     def call(self, batch: dict[str, Any], row_key: Any = None) -> dict[str, dict[str, Any]]:
-        """For each task of the batch `loss`, `weight` and `correct`, float32 [B], and `predicted`; `row_key` None is inference."""
-        hidden = self.hidden(batch, row_key)
+        """For each task of the batch `loss`, `weight` and `correct`, float32 [B], and `predicted`; `row_key` None is inference.
+
+        In training, a body with mixtures of experts adds `balance`, float32 [B]: what their uneven use costs a row, times
+        the row's weight in the task, so that it is divided by the task's denominator as the loss is.
+        """
+        seen: dict[str, Any] = {}
+        hidden = self.hidden(batch, row_key, None if row_key is None else seen.__setitem__)
         embedding = self.backbone.token_embedding
-        return {
+        results = {
             name: head(hidden, batch=batch, embedding=embedding, row_key=row_key)
             for name, head in self.heads.items()
             if head.needs() in batch
         }
+        if "balance" not in seen:
+            return results
+        return {name: out | {"balance": seen["balance"] * out["weight"]} for name, out in results.items()}

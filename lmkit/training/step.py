@@ -20,7 +20,8 @@ class StepSums:
     """What steps add up to; each array has one entry for a step.
 
     `tasks` maps a task to its (loss sum, weight sum, correct sum); `loss` is the total that was minimized,
-    sum over tasks of task weight * loss sum / weight sum. A step that is not `finite` changed nothing, nor did those after it.
+    sum over tasks of task weight * loss sum / weight sum, and what uneven use of experts adds. A step that is not `finite`
+    changed nothing, nor did those after it.
     """
 
     loss: np.ndarray
@@ -113,7 +114,7 @@ class Step:
         return self._replicas.run(self._on_replica, (stacked, rates, first_step, count))
 
     def _on_replica(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor) -> Tensor:
-        """A table with one row for each step: loss, gradient norm, finite, then each task's loss sum and correct sum."""
+        """A table with one row for each step: loss, gradient norm, finite, each task's loss sum and correct sum, and the balance."""
 
         def one(i: Any, alive: Tensor) -> tuple[Tensor, Tensor]:
             batch = {name: ops.take(array, i, axis=0) for name, array in stacked.items()}
@@ -128,13 +129,13 @@ class Step:
             here = ops.expand_dims(ops.arange(self.steps_per_call, dtype="int32") == i, 1)
             return ops.where(here, ops.expand_dims(row, 0), state[0]), alive
 
-        columns = 3 + 2 * len(tasks_in(stacked, list(self._weights)))
+        columns = 4 + 2 * len(tasks_in(stacked, list(self._weights)))
         return engine.loop(count, body, (ops.zeros((self.steps_per_call, columns)), alive))[0]
 
     def _one_step(self, batch: Mapping[str, Tensor], rate: Tensor, step: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
         *gradients, sums = self._replicas.sum(self._gradients(batch))
         names = tasks_in(batch, list(self._weights))
-        loss = sum(self._weights[name] * sums[2 * i] / batch[f"{name}/denominator"] for i, name in enumerate(names))
+        loss = sums[-1] + sum(self._weights[name] * sums[2 * i] / batch[f"{name}/denominator"] for i, name in enumerate(names))
         norm = ops.sqrt(sum(engine.sum_of_squares(gradient) for gradient in gradients))
         finite = ops.logical_and(ops.isfinite(norm), ops.isfinite(loss))
         alive = ops.logical_and(alive, finite)
@@ -143,7 +144,7 @@ class Step:
         return ops.concatenate([ops.stack([loss, norm, ops.cast(finite, "float32")]), sums]), alive
 
     def _accumulate(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
-        """The gradients of a replica's rows, and the vector of its tasks' loss and correct sums, micro-batch by micro-batch."""
+        """The gradients of a replica's rows, and the vector of its tasks' sums and their balance, micro-batch by micro-batch."""
         if self._micro_batches == 1:
             return self._micro_batch(batch)
         parts = {name: self._split(array) for name, array in batch.items()}
@@ -153,7 +154,7 @@ class Step:
             return [total + new for total, new in zip(state, self._micro_batch(part), strict=True)]
 
         zeros = [ops.zeros(variable.shape) for variable in self._optimizer.variables]
-        sums = ops.zeros((2 * len(tasks_in(batch, list(self._weights))),))
+        sums = ops.zeros((2 * len(tasks_in(batch, list(self._weights))) + 1,))
         return engine.loop(np.int32(self._micro_batches), body, [*zeros, sums])
 
     def _split(self, array: Tensor) -> Tensor:
@@ -167,10 +168,17 @@ class Step:
             results = self._model(batch, row_key=batch["row_key"])
             sums = [ops.sum(results[name][what]) for name in names for what in ("loss", "correct")]
             loss = sum(self._weights[name] * sums[2 * i] / batch[f"{name}/denominator"] for i, name in enumerate(names))
-            return loss, [ops.cast(value, "float32") for value in sums]
+            balance = balance_of(results, batch)
+            return loss + balance, [ops.cast(value, "float32") for value in (*sums, balance)]
 
         _, sums, gradients = engine.value_and_grad(forward, self._optimizer.variables)
         return [*gradients, ops.stack(sums)]
+
+
+def balance_of(results: Mapping[str, Mapping[str, Tensor]], batch: Mapping[str, Tensor]) -> Tensor:
+    """What uneven use of experts adds to the loss: the tasks' mean of their weighted mean over rows; 0 without experts."""
+    shares = [ops.sum(out["balance"]) / batch[f"{name}/denominator"] for name, out in results.items() if "balance" in out]
+    return sum(shares) / len(shares) if shares else ops.zeros(())
 
 
 class EvaluationStep:

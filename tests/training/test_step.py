@@ -77,6 +77,22 @@ def test_several_steps_in_a_call_give_the_same_bits_however_they_are_grouped(xla
     assert_same(results[0][1], reference[1], 1e-5)
 
 
+def test_what_uneven_use_costs_is_minimized_beside_the_tasks_and_divided_as_they_are():
+    model, step = make(optimizer=Sgd(learning_rate=Constant(peak=0.02)), clip_norm=None)
+    plain = step([tiny.batch(1)], [0.0], 1)
+    call = model.call
+
+    def unbalanced(batch, row_key=None):
+        return {name: out | {"balance": 3 * out["weight"]} for name, out in call(batch, row_key=row_key).items()}
+
+    model.call = unbalanced
+    for settings in ({}, {"micro_batches": 4}):
+        step = Step(model, step._optimizer, tiny.alone(), weights=WEIGHTS, **settings)
+        found = step([tiny.batch(1)], [0.0], 1)
+        np.testing.assert_allclose(found.loss, plain.loss + 3, rtol=1e-5)
+        np.testing.assert_allclose(found.tasks["mlm"][0], plain.tasks["mlm"][0], rtol=1e-5)
+
+
 def test_rows_that_do_not_divide_are_padded_with_rows_that_weigh_nothing():
     model, step = make()
     losses = train(step, rows=6)

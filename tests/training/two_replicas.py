@@ -1,8 +1,8 @@
-"""Run by test_replicas.py in a process of its own: an encoder with two tasks, dropout and clipping on two devices and on one."""
+"""Run by test_replicas.py in a process of its own: an encoder with two tasks, experts, dropout and clipping on two devices and on one."""
 
 import numpy as np
 
-from lmkit.blocks.spec import LayerNorm
+from lmkit.blocks.spec import Dense, LayerNorm, Mixture
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
 from lmkit.heads.model import Model
@@ -22,7 +22,9 @@ WEIGHTS = {name: task.weight for name, task in TASKS.items()}
 
 
 def make(replicas, *, rematerialize=False, **settings):
-    spec = Encoder(num_layers=1, hidden_size=16, num_heads=2, norm=LayerNorm(placement="post"), dropout=0.1)
+    parts = (Dense(), Mixture(num_experts=3, experts_per_token=2, intermediate_size=12, balance_weight=0.1))
+    sizes = {"num_layers": 2, "hidden_size": 16, "num_heads": 2, "feed_forward": parts}
+    spec = Encoder(norm=LayerNorm(placement="post"), dropout=0.1, **sizes)
     with replicas.scope():
         body = build_backbone(spec, vocab_size=VOCABULARY, max_length=LENGTH, rematerialize=rematerialize)
         model = Model(body, {name: build_head(task, name, backbone=body, model_spec=spec) for name, task in TASKS.items()})
