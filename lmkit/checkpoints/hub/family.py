@@ -14,12 +14,26 @@ from lmkit.checkpoints.hub.words import Flat
 class Head:
     """One task that a class of the family does; its variables stand in the weight table under `heads.{kind}`.
 
-    `words` are the task's own; `marker` is a key whose presence in a file alone means that the head is there.
+    `words` are the task's own, `config` is the table of those that the config decides; `marker` is a key whose presence in a file
+    alone means that the head is there.
     """
 
     kind: str
     words: Mapping[str, Any] = field(default_factory=dict)
     marker: str = ""
+    config: tuple[Entry, ...] = ()
+
+    def read(self, config: Mapping[str, Any]) -> Flat:
+        """The words of the task."""
+        words = dict(self.words)
+        for entry in self.config:
+            entry.read(config, words)
+        return words
+
+    def write(self, words: Flat, config: dict[str, Any]) -> None:
+        """Adds to a config what a task's words say."""
+        for entry in self.config:
+            entry.write(words, config)
 
 
 @dataclass(frozen=True)

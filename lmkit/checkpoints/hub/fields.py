@@ -111,6 +111,21 @@ def activation(word: str, *keys: str, default: Any = REQUIRED, names: Mapping[st
     return Entry(read, write)
 
 
+def choice(word: str, key: str, values: Mapping[str, Any]) -> Entry:
+    """A word by the foreign names of its values; the first is what a config means that is silent."""
+
+    def read(config: Config, flat: Flat) -> None:
+        name = value_of(config, (key,), next(iter(values)))
+        if name not in values:
+            raise refuse(f"{key}: {str(name)[:40]} is not supported; lmkit reads {' or '.join(values)}")
+        flat[word] = values[name]
+
+    def write(flat: Flat, config: dict[str, Any]) -> None:
+        config[key] = next((name for name, value in values.items() if value == flat.get(word)), flat.get(word))
+
+    return Entry(read, write)
+
+
 def flag(key: str, words: Mapping[bool, Mapping[str, Any]], default: bool) -> Entry:
     """A switch that decides several words; written by the first of them."""
 

@@ -10,7 +10,7 @@ from lmkit.checkpoints.hub.known import FAMILIES
 from lmkit.checkpoints.hub.words import Flat, flatten, nested
 from lmkit.errors import CheckpointError, Problem
 from lmkit.models.spec import Stack
-from lmkit.tasks.spec import Task
+from lmkit.tasks.spec import Pooled, Task
 
 FREE = ("dropout", "attention.dropout")  # of training alone
 UNSAID = ("labels", "dropout", "weight", "data", "metrics", "label_smoothing")  # of a task; a class says nothing of them
@@ -38,7 +38,7 @@ def fit(spec: Stack, tasks: Mapping[str, Task], *, max_length: int, prefer: str 
             continue
         config = family.write(flat)
         problems = list(_differences(family, config, flat, spec, max_length))
-        name, wrong = _class_for(family, tasks)
+        name, wrong = _class_for(family, tasks, config)
         problems += wrong
         if not problems:
             return Fit(family, name, flat, config)
@@ -65,8 +65,8 @@ def _differences(family: Family, config: dict[str, Any], flat: Flat, spec: Stack
             yield f"{key}: {_shown(flat.get(key))} cannot be said by {family.model_type}, which has {_shown(said.get(key))}"
 
 
-def _class_for(family: Family, tasks: Mapping[str, Task]) -> tuple[str, list[str]]:
-    """The class with exactly the heads of the tasks, or what stands in its way."""
+def _class_for(family: Family, tasks: Mapping[str, Task], config: dict[str, Any]) -> tuple[str, list[str]]:
+    """The class with exactly the heads of the tasks, whose words go into the config, or what stands in its way."""
     kinds = sorted(task.kind for task in tasks.values() if task.kind != "sentence_embedding")  # type: ignore[attr-defined]
     if not kinds:
         return family.bare, []
@@ -74,8 +74,10 @@ def _class_for(family: Family, tasks: Mapping[str, Task]) -> tuple[str, list[str
     for name, heads in family.classes.items():
         if sorted(_kind(head, kinds) for head in heads) != kinds:
             continue
-        wrong = [what for head in heads for what in _head_differences(head, _kind(head, kinds), tasks, name)]
+        tried = dict(config)
+        wrong = [what for head in heads for what in _head_differences(head, _kind(head, kinds), tasks, name, tried)]
         if not wrong:
+            config.update(tried)
             return name, []
     said = ", ".join(f"{name} ({', '.join(head.kind for head in heads)})" for name, heads in family.classes.items())
     return "", wrong or [f"tasks: no class of {family.model_type} does {' and '.join(kinds)}; it has {said}"]
@@ -86,9 +88,10 @@ def _kind(head: Head, kinds: list[str]) -> str:
     return "regression" if head.kind == "classification" and "regression" in kinds else head.kind
 
 
-def _head_differences(head: Head, kind: str, tasks: Mapping[str, Task], name: str) -> Iterator[str]:
+def _head_differences(head: Head, kind: str, tasks: Mapping[str, Task], name: str, config: dict[str, Any]) -> Iterator[str]:
     task = next(task for task in tasks.values() if task.kind == kind)  # type: ignore[attr-defined]
-    said = type(task).model_validate({**head.words, "kind": kind, **({"labels": task.labels} if kind in LABELLED else {})})  # type: ignore[attr-defined]
+    head.write(task.model_dump() | ({"pooler": task.pooler_activation or "none"} if isinstance(task, Pooled) else {}), config)
+    said = type(task).model_validate({**head.read(config), "kind": kind, **({"labels": task.labels} if kind in LABELLED else {})})  # type: ignore[attr-defined]
     for key in type(task).model_fields:
         ours, theirs = (getattr(one, "pooler_activation" if key == "pooler" else key) for one in (task, said))
         if key not in UNSAID and ours != theirs:

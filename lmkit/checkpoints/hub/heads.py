@@ -37,7 +37,7 @@ def tasks_of(family: Family, folder: Folder, config: Mapping[str, Any]) -> tuple
     labels = {}
     for head in heads:
         names = _labels(config)
-        kind, words = head.kind, dict(head.words)
+        kind, words = head.kind, head.read(config)
         if kind == "classification" and (config.get("problem_type") == "regression" or len(names) == 1):
             kind = "regression"
         if config.get("problem_type") == "multi_label_classification":

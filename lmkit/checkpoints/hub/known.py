@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lmkit.checkpoints.hub.families import albert, bert, distilbert, electra, gpt2, llama, mpnet, roberta
+from lmkit.checkpoints.hub.families import albert, bert, distilbert, electra, gpt2, llama, modernbert, mpnet, roberta
 from lmkit.checkpoints.hub.family import Family
 from lmkit.checkpoints.hub.fields import refuse
 
@@ -16,6 +16,7 @@ FAMILIES: tuple[Family, ...] = (
     albert.FAMILY,
     electra.FAMILY,
     mpnet.FAMILY,
+    modernbert.FAMILY,
     gpt2.FAMILY,
     llama.FAMILY,
 )

@@ -1,0 +1,146 @@
+"""ModernBERT (Warner et al., 2024): norms before the parts, gated, rotary, and most layers see their neighbours only."""
+
+from typing import Any
+
+from lmkit.checkpoints.hub.family import Family, Head
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, choice, dropouts, field, fixed, flag, number, value_of
+from lmkit.checkpoints.hub.rope import ROTATION, rotation
+from lmkit.checkpoints.hub.words import BIASES, Flat
+
+WEIGHTS = r"""
+prefix: model. |
+embeddings.tok_embeddings = embeddings.token emb alias:/decoder.weight
+embeddings.norm = embeddings.norm norm
+layers.{i}.attn_norm = encoder.layers.{i}.attention_norm norm
+layers.{i}.attn.Wqkv = encoder.layers.{i}.attention.{query,key,value} lin
+layers.{i}.attn.Wo = encoder.layers.{i}.attention.output lin
+layers.{i}.mlp_norm = encoder.layers.{i}.feed_forward_norm norm
+layers.{i}.mlp.Wi = encoder.layers.{i}.feed_forward.{gate,up} lin
+layers.{i}.mlp.Wo = encoder.layers.{i}.feed_forward.down lin
+final_norm = encoder.norm norm
+/head.dense = heads.masked_lm.transform lin
+/head.norm = heads.masked_lm.transform_norm norm
+/decoder.bias = heads.masked_lm.bias raw
+/decoder = heads.masked_lm.output lin
+/head.dense = heads.classification.pooler lin
+/head.norm = heads.classification.pooler_norm norm
+/classifier = heads.classification.classifier lin
+/head.dense = heads.regression.pooler lin
+/head.norm = heads.regression.pooler_norm norm
+/classifier = heads.regression.classifier lin
+/head.dense = heads.token_classification.transform lin
+/head.norm = heads.token_classification.transform_norm norm
+/classifier = heads.token_classification.classifier lin
+/head.dense = heads.question_answering.transform lin
+/head.norm = heads.question_answering.transform_norm norm
+/classifier = heads.question_answering.span lin
+"""
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+BASES = {FULL: ("global_rope_theta", 160_000.0), SLIDING: ("local_rope_theta", 10_000.0)}
+
+
+def _kinds(config: Config, layers: int) -> list[str]:
+    every = int(value_of(config, ("global_attn_every_n_layers",), 3))
+    return list(value_of(config, ("layer_types",), [SLIDING if i % every else FULL for i in range(layers)]))
+
+
+def _layers() -> Entry:
+    """Which layers see everything and which their neighbours, each kind with its own rotation."""
+
+    def read(config: Config, flat: Flat) -> None:
+        kinds = _kinds(config, flat["num_layers"])
+        given = config.get("rope_parameters") or {}
+        base = value_of(config, (BASES[FULL][0],), BASES[FULL][1])
+        whole = rotation(config, base, parameters=given.get(FULL, {}))
+        silent = base if BASES[SLIDING][0] in config else BASES[SLIDING][1]  # null means as the others
+        near = rotation(config, value_of(config, (BASES[SLIDING][0],), silent), parameters=given.get(SLIDING, {}))
+        flat |= {ROTATION + key: value for key, value in whole.items()}
+        half = int(value_of(config, ("local_attention",), 128)) // 2
+        flat["attention.window"] = tuple("full" if kind == FULL else half for kind in kinds)
+        own = {"kind": "default"} if near == whole else _nested(near)
+        flat["attention.rotary"] = tuple({"kind": "default"} if kind == FULL else own for kind in kinds)
+
+    def write(flat: Flat, config: dict[str, Any]) -> None:
+        layers = flat["num_layers"]
+        windows, rotations = (v if isinstance(v, tuple) else (v,) * layers for v in (flat["attention.window"], flat["attention.rotary"]))
+        kinds = [FULL if window == "full" else SLIDING for window in windows]
+        near = next((r for r, kind in zip(rotations, kinds, strict=True) if kind == SLIDING), {"kind": "default"})
+        config["layer_types"] = kinds
+        every = next((i for i, kind in enumerate(kinds) if i and kind == FULL), layers)
+        if kinds == _kinds({"global_attn_every_n_layers": every}, layers):
+            config["global_attn_every_n_layers"] = every
+        config["local_attention"] = 2 * next((window for window in windows if window != "full"), 64)
+        config[BASES[FULL][0]] = flat.get(ROTATION + "base")
+        config[BASES[SLIDING][0]] = near.get("base", flat.get(ROTATION + "base"))
+
+    return Entry(read, write)
+
+
+def _nested(flat: Flat) -> dict[str, Any]:
+    scaling = {key.removeprefix("scaling."): value for key, value in flat.items() if key.startswith("scaling.")}
+    return {key: value for key, value in flat.items() if "." not in key} | {"scaling": scaling}
+
+
+def _transform() -> Entry:
+    """The head's activation, where it is not that of the layers; and whether there is a bias for each token."""
+    word, act = "output.transform_activation", activation("act", "classifier_activation", default="gelu")
+
+    def read(config: Config, flat: Flat) -> None:
+        found: Flat = {}
+        act.read(config, found)
+        flat[word] = found["act"] if found["act"] != flat["feed_forward.activation"] else None
+        flat["output.bias"] = None if value_of(config, ("decoder_bias",), True) else False
+
+    def write(flat: Flat, config: dict[str, Any]) -> None:
+        act.write({"act": flat.get(word) or flat.get("feed_forward.activation")}, config)
+        config["decoder_bias"] = flat.get("output.bias") is not False
+
+    return Entry(read, write)
+
+
+POOLED = Head(
+    "classification",
+    {"pooler_norm": True},
+    config=(
+        choice("pooling", "classifier_pooling", {"cls": "first", "mean": "mean"}),
+        activation("pooler", "classifier_activation", default="gelu"),
+        field("pooler_bias", "classifier_bias", default=False),
+    ),
+)
+PER_TOKEN = (
+    activation("transform", "classifier_activation", default="gelu"),
+    field("transform_bias", "classifier_bias", default=False),
+)
+
+FAMILY = Family(
+    model_type="modernbert",
+    tied=True,
+    output=("decoder.weight",),
+    head_dropout=("classifier_dropout",),
+    bare="ModernBertModel",
+    classes={
+        "ModernBertForMaskedLM": (Head("masked_lm", marker="decoder.bias"),),
+        "ModernBertForSequenceClassification": (POOLED,),
+        "ModernBertForTokenClassification": (Head("token_classification", {"transform_norm": True}, config=PER_TOKEN),),
+        "ModernBertForQuestionAnswering": (Head("question_answering", {"transform_norm": True}, config=PER_TOKEN),),
+    },
+    config=(
+        fixed(kind="encoder", norm__kind="layer_norm", norm__placement="pre", norm__first=False, embedding_norm=True, token_types=0),
+        fixed(feed_forward__kind="gated"),
+        field("num_layers", "num_hidden_layers"),
+        field("hidden_size", "hidden_size"),
+        field("num_heads", "num_attention_heads"),
+        field("feed_forward.intermediate_size", "intermediate_size"),
+        activation("feed_forward.activation", "hidden_activation", default="gelu"),
+        number("norm.epsilon", "norm_eps", default=1e-5),
+        field("norm.bias", "norm_bias", default=False),
+        flag("attention_bias", {on: {f"attention.bias.{part}": on for part in BIASES} for on in (True, False)}, default=False),
+        flag("mlp_bias", {on: {"feed_forward.bias": on, "bias": on} for on in (True, False)}, default=False),
+        field("output.transform_bias", "classifier_bias", default=False),
+        _transform(),
+        _layers(),
+        dropouts("mlp_dropout", "attention_dropout"),
+    ),
+    weights=WEIGHTS,
+)
