@@ -1,5 +1,6 @@
 """The door of attention: one layer's attention from the words for all layers."""
 
+from lmkit.attention.cross import CrossAttention
 from lmkit.attention.multi_head import MultiHeadAttention
 from lmkit.attention.spec import Attention
 from lmkit.layers.layer import Layer
@@ -18,13 +19,19 @@ def build_attention(
     output_stddev: float,
     query_norm: Layer | None = None,
     key_norm: Layer | None = None,
+    memory_size: int | None = None,
 ) -> MultiHeadAttention:
-    """The attention of layer number `layer`, unbuilt; `spec.bias` and `spec.dropout` are resolved."""
-    return MultiHeadAttention(
+    """The attention of layer number `layer`, unbuilt; `spec.bias` and `spec.dropout` are resolved.
+
+    With `memory_size`, the one that reads states of that width.
+    """
+    attention, name = (MultiHeadAttention, "attention") if memory_size is None else (CrossAttention, "cross_attention")
+    return attention(
         hidden_size,
         num_heads,
         num_kv_heads=num_kv_heads,
         head_dim=head_dim,
+        memory_size=memory_size,
         window=spec.window_of(layer),
         bias=spec.bias.model_dump(),
         scale=scale_of(spec, layer, head_dim),
@@ -34,7 +41,7 @@ def build_attention(
         dropout=spec.dropout or 0.0,
         rotary_layout=rotary_layout,
         output_stddev=output_stddev,
-        name="attention",
+        name=name,
     )
 
 

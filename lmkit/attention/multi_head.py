@@ -114,6 +114,11 @@ class MultiHeadAttention(Layer):
         return self.out(ops.reshape(out, (batch, length, self.num_heads * self.head_dim)))
 
 
+def under(collect: Collect | None, prefix: str) -> Collect | None:
+    """The same listener, who hears of a part by its name below `prefix`."""
+    return None if collect is None else lambda name, value: collect(f"{prefix}.{name}", value)
+
+
 def _normed(x_BTC: Any, norm: Any) -> Any:
     """Each stretch of as many channels as the norm is wide, normed alone; without a norm, as it is."""
     if norm is None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from keras import ops
 
 from lmkit.attention.masks import Mask
-from lmkit.attention.multi_head import Collect
+from lmkit.attention.multi_head import Collect, under
 from lmkit.blocks.mixture import MixtureFeedForward
 from lmkit.layers.dropout import dropout, layer_id
 from lmkit.layers.layer import Layer
@@ -21,7 +21,8 @@ class TransformerBlock(Layer):
 
     `sandwich`: x + post_norm(branch(norm(x))) (Gemma 2). `branch_post`: x + norm(branch(x)) (OLMo 2). `parallel`: both
     branches read the same x, through one norm where `feed_forward_norm` is None (GPT-J, NeoX). `residual` norm: branches are
-    added to norm(x) (BLOOM's flag). A norm that is None changes nothing.
+    added to norm(x) (BLOOM's flag). A norm that is None changes nothing. With `cross_attention`, which reads `memory`, a third
+    branch stands between the two; it does not go with `parallel`.
 
     The parts are layers: `attention` as MultiHeadAttention is called, the others from [B, T, D] to [B, T, D]. `dropout`
     and then `residual_scale` act on each branch before it is added.
@@ -36,6 +37,9 @@ class TransformerBlock(Layer):
         feed_forward_norm: Layer | None,
         attention_post_norm: Layer | None = None,
         feed_forward_post_norm: Layer | None = None,
+        cross_attention: Layer | None = None,
+        cross_attention_norm: Layer | None = None,
+        cross_attention_post_norm: Layer | None = None,
         placement: Placement = "pre",
         parallel: bool = False,
         residual: Literal["stream", "norm"] = "stream",
@@ -46,16 +50,20 @@ class TransformerBlock(Layer):
         super().__init__(**options)
         self.attention, self.attention_norm, self.attention_post_norm = attention, attention_norm, attention_post_norm
         self.feed_forward, self.feed_forward_norm, self.feed_forward_post_norm = feed_forward, feed_forward_norm, feed_forward_post_norm
+        self.cross_attention: Any = cross_attention
+        self.cross_attention_norm, self.cross_attention_post_norm = cross_attention_norm, cross_attention_post_norm
         self.placement, self.parallel, self.dropout = placement, parallel, dropout
         self.residual, self.residual_scale = residual, residual_scale
         self.has_experts = isinstance(feed_forward, MixtureFeedForward)
 
     def build(self, input_shape: Any = None) -> None:
         attention = (self.attention, self.attention_norm, self.attention_post_norm)
-        for part in (*attention, self.feed_forward, self.feed_forward_norm, self.feed_forward_post_norm):
+        cross = (self.cross_attention, self.cross_attention_norm, self.cross_attention_post_norm)
+        for part in (*attention, *cross, self.feed_forward, self.feed_forward_norm, self.feed_forward_post_norm):
             if part is not None:
                 part.build()
         self.attention_dropout_id = layer_id(canonical(self) + ".attention.dropout")
+        self.cross_attention_dropout_id = layer_id(canonical(self) + ".cross_attention.dropout")
         self.feed_forward_dropout_id = layer_id(canonical(self) + ".feed_forward.dropout")
 
     def call(
@@ -67,17 +75,24 @@ class TransformerBlock(Layer):
         row_key: Any = None,
         cache: tuple[Any, Any] | None = None,
         cache_index: Any = None,
+        memory: Any = None,
+        memory_visible: Mask | None = None,
         collect: Collect | None = None,
     ) -> Any:
         """x [B, T, D] -> [B, T, D]; with a cache, that and the new cache. All keywords but `row_key` are the attention's.
 
+        `memory` and `memory_visible` are the cross-attention's; `collect` receives its weights as `cross_attention.weights`.
         In training, a block with a mixture of experts gives x and how they were used, float32 [B, 2, E].
         """
-        keywords = {"visible": visible, "rotation": rotation, "cache": cache, "cache_index": cache_index, "collect": collect}
+        keywords = {"visible": visible, "rotation": rotation, "cache": cache, "cache_index": cache_index}
 
         def attend(x: Any) -> Parts:
-            found = self.attention(x, row_key=row_key, **keywords)
+            found = self.attention(x, row_key=row_key, collect=under(collect, "attention"), **keywords)
             return (found,) if cache is None else found
+
+        def attend_across(x: Any) -> Parts:
+            heard = under(collect, "cross_attention")
+            return (self.cross_attention(x, memory=memory, visible=memory_visible, row_key=row_key, collect=heard),)
 
         def feed_forward(x: Any) -> Parts:
             if not self.has_experts:
@@ -96,6 +111,9 @@ class TransformerBlock(Layer):
             x = x_BTD + attended + branch
         else:
             x, *rest = self._sum(x_BTD, *attention, row_key)
+            if self.cross_attention is not None:
+                norms = (self.cross_attention_norm, self.cross_attention_post_norm)
+                (x,) = self._sum(x, attend_across, *norms, self.cross_attention_dropout_id, row_key)
             x, *more = self._sum(x, *forward, row_key)
         return (x, *rest, *more) if rest or more else x
 

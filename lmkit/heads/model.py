@@ -6,15 +6,18 @@ from lmkit.attention.multi_head import Collect
 from lmkit.heads.head import Head, build_named
 from lmkit.layers.layer import Layer
 from lmkit.models.backbone import Backbone
+from lmkit.models.encoder_decoder import EncoderDecoderBackbone
 
 
 class Model(Layer):
     """Runs the body once over a batch and every head whose keys are in it.
 
-    Parts that are not built yet are built here, each as its own root, so that weight names do not depend on the container.
+    Beside an encoder, heads read the decoder's hidden states: `decoder/tokens`, `decoder/segments` and `decoder/positions`
+    of the batch are its own. Parts that are not built yet are built here, each as its own root, so that weight names do not
+    depend on the container.
     """
 
-    def __init__(self, backbone: Backbone, heads: dict[str, Head], **options: Any) -> None:
+    def __init__(self, backbone: Backbone | EncoderDecoderBackbone, heads: dict[str, Head], **options: Any) -> None:
         super().__init__(**{"name": "model"} | options)
         if any(name != head.name for name, head in heads.items()):
             raise ValueError(f"heads {list(heads)} are named {[head.name for head in heads.values()]}")
@@ -34,6 +37,9 @@ class Model(Layer):
     def hidden(self, batch: dict[str, Any], row_key: Any = None, collect: Collect | None = None) -> Any:
         """Hidden states [B, T, D] for the batch's tasks."""
         given = {name: batch.get(name) for name in ("segments", "positions", "token_types")}
+        if isinstance(self.backbone, EncoderDecoderBackbone):
+            own = {f"decoder_{name}": batch.get(f"decoder/{name}") for name in ("tokens", "segments", "positions")}
+            return self.backbone(batch["tokens"], row_key=row_key, collect=collect, **given, **own)
         return self.backbone(batch["tokens"], row_key=row_key, causal=self.causal_in(batch), collect=collect, **given)
 
     def call(self, batch: dict[str, Any], row_key: Any = None) -> dict[str, dict[str, Any]]:
@@ -45,8 +51,9 @@ class Model(Layer):
         seen: dict[str, Any] = {}
         hidden = self.hidden(batch, row_key, None if row_key is None else seen.__setitem__)
         embedding = self.backbone.token_embedding
+        read = batch | {"segments": batch["decoder/segments"]} if "decoder/segments" in batch else batch
         results = {
-            name: head(hidden, batch=batch, embedding=embedding, row_key=row_key)
+            name: head(hidden, batch=read, embedding=embedding, row_key=row_key)
             for name, head in self.heads.items()
             if head.needs() in batch
         }

@@ -28,8 +28,9 @@ class Embedding(Layer):
 class TokenInput(Layer):
     """norm(token + position + token type), then dropout, in the compute dtype; each part but the token may be None or 0.
 
-    `scale` multiplies the token vectors. Where `embedding_size` is not `hidden_size`, a projection stands at the end, with a
-    bias, if there is a norm (ALBERT), and else on the token vectors alone, without (OPT).
+    Without a table of its own (`vocab_size` 0) it is given vectors. `scale` multiplies the token vectors. Where
+    `embedding_size` is not `hidden_size`, a projection stands at the end, with a bias, if there is a norm (ALBERT), and else
+    on the token vectors alone, without (OPT).
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class TokenInput(Layer):
         self.vocab_size, self.hidden_size, self.token_types, self.dropout = vocab_size, hidden_size, token_types, dropout
         self.embedding_size, self.scale, self.position, self.norm = embedding_size or hidden_size, scale, position, norm
         summed = self.embedding_size if norm is not None else hidden_size
-        self.token = Embedding(vocab_size, self.embedding_size, name="token", dtype=self.dtype_policy)
+        self.token: Any = Embedding(vocab_size, self.embedding_size, name="token", dtype=self.dtype_policy) if vocab_size else None
         self.token_type = Embedding(token_types, summed, axis="token_types", name="token_type") if token_types else None
         shared = {"axes": ("embedding", "hidden"), "name": "projection", "dtype": self.dtype_policy}
         projects = self.embedding_size != hidden_size
@@ -67,7 +68,7 @@ class TokenInput(Layer):
         return None if padding_id is None or tokens is None else places(tokens, padding_id)
 
     def call(self, tokens: Any, *, positions: Any, token_types: Any = None, vectors: Any = None, row_key: Any = None) -> Any:
-        """tokens int[B, T], or `vectors` [B, T, E] in the place of their embeddings -> [B, T, D]; token types default to 0."""
+        """tokens int[B, T], and `vectors` [B, T, E] in the place of their embeddings or of both -> [B, T, D]; token types default to 0."""
         x = ops.cast(vectors, "float32") if vectors is not None else self.token(tokens)
         x = x if self.scale == 1 else x * self.scale
         if self.projection is not None and self.norm is None:

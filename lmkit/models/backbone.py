@@ -1,6 +1,7 @@
 """The body of a model: inputs, a stack of blocks, and the final norm of pre-norm stacks."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import keras
 from keras import ops
 
 from lmkit.attention.masks import Mask
-from lmkit.attention.multi_head import Collect
+from lmkit.attention.multi_head import Collect, under
 from lmkit.blocks.mixture import imbalance
 from lmkit.engine.tensorflow import recompute
 from lmkit.layers.dropout import mix
@@ -22,6 +23,9 @@ class Backbone(Layer):
     `rotaries[turns[i]]`, by default the only one; -1 is no rotation. `bias` is added to the scores of all layers.
     Rotation tables, bias and one mask per distinct window are made once. `rematerialize` keeps only the blocks' inputs for
     the backward pass and computes the rest again.
+
+    A backbone that is named after its kind is one side of an encoder-decoder: its embeddings stand under that name too, and
+    the blocks of its decoder look at a memory.
     """
 
     def __init__(
@@ -46,8 +50,12 @@ class Backbone(Layer):
         self.causal = kind == "decoder"
 
     def build(self, input_shape: Any = None) -> None:
-        self.embeddings.build()
-        with keras.name_scope(self.kind):
+        side = self.name == self.kind
+        if not side:
+            self.embeddings.build()
+        with nullcontext() if side else keras.name_scope(self.kind):
+            if side:
+                self.embeddings.build()
             with keras.name_scope("layers"):
                 for block in self.blocks:
                     block.build()
@@ -74,6 +82,10 @@ class Backbone(Layer):
         shapes = [(batch, length, attention.num_kv_heads, attention.head_dim) for attention in layers]
         return tuple((ops.zeros(shape, self.compute_dtype), ops.zeros(shape, self.compute_dtype)) for shape in shapes)
 
+    def remember(self, states: Any) -> tuple[tuple[Any, Any], ...]:
+        """For each executed layer what its cross-attention reads of an encoder's states: keys and values [B, S, K, H]."""
+        return tuple(self.blocks[i].cross_attention.keys_and_values(states) for i in self.order)
+
     def call(
         self,
         tokens: Any,
@@ -88,6 +100,8 @@ class Backbone(Layer):
         cache: Any = None,
         cache_index: Any = None,
         cache_segments: Any = None,
+        memory: Any = None,
+        memory_segments: Any = None,
         collect: Collect | None = None,
     ) -> Any:
         """tokens int[B, T] -> hidden [B, T, D], or that and the new cache.
@@ -96,8 +110,10 @@ class Backbone(Layer):
         positions counts; `vectors` [B, T, E] stand in for token embeddings (tokens is then None); `row_key` None is
         inference; `causal` None is the body's own way. With `cache` the T tokens go to the slots from `cache_index` on, and
         `cache_segments` [B, S] names the segment of every slot, the new ones among them (0 = empty or padding; default: all
-        slots up to the query are one document).
-        `collect` receives, by name: `embeddings`, `layers.{i}` (the stream after the block), `layers.{i}.attention.weights`;
+        slots up to the query are one document). `memory` is an encoder's states [B, S, D] or what `remember` made of them, and
+        `memory_segments` int[B, S] says what each segment's tokens see of it (default: everything).
+        `collect` receives, by name: `embeddings`, `layers.{i}` (the stream after the block), `layers.{i}.attention.weights`
+        and `layers.{i}.cross_attention.weights`;
         in training, where there are mixtures of experts, `balance` [B], what their uneven use adds to the loss of a row.
         """
         batch, length = ops.shape(tokens if vectors is None else vectors)[:2]
@@ -125,11 +141,13 @@ class Backbone(Layer):
         x = self.embeddings(tokens, positions=positions, token_types=token_types, vectors=vectors, row_key=row_key)
         if collect is not None:
             collect("embeddings", x)
-        x, new_cache = self._stack(x, mask, [rotary(positions) for rotary in self.rotaries], row_key, cache, cache_index, collect)
+        rotations = [rotary(positions) for rotary in self.rotaries]
+        memory = (memory, None if memory_segments is None else _memory_mask(mask, memory_segments, batch, length))
+        x, new_cache = self._stack(x, mask, rotations, row_key, cache, cache_index, memory, collect)
         x = x if self.norm is None else self.norm(x)
         return x if cache is None else (x, new_cache)
 
-    def _stack(self, x: Any, mask: Mask, rotations: Any, row_key: Any, cache: Any, cache_index: Any, collect: Collect | None) -> Any:
+    def _stack(self, x: Any, mask: Mask, rotations: Any, row_key: Any, cache: Any, cache_index: Any, memory: Any, collect: Any) -> Any:
         windows = {block.attention.window for block in self.blocks}
         masks = {window: replace(mask, window=window).materialized() for window in windows}
         entries: list[Any] = []
@@ -141,13 +159,16 @@ class Backbone(Layer):
                 "rotation": rotations[turn] if turn >= 0 else None,
                 "row_key": mix(row_key, i) if again and row_key is not None else row_key,
             }
+            states, keywords["memory_visible"] = memory
+            states = states[i] if isinstance(states, tuple) else states
             if cache is not None:
-                x, entry = block(x, cache=cache[i], cache_index=cache_index, collect=_under(collect, i), **keywords)
+                keywords |= {"cache": cache[i], "cache_index": cache_index, "memory": states}
+                x, entry = block(x, collect=under(collect, f"layers.{i}"), **keywords)
                 entries.append(entry)
             elif self.rematerialize and row_key is not None:
-                x = recompute(lambda x, block=block, keywords=keywords: block(x, **keywords))(x)
+                x = _recomputed(block, keywords, x, states)
             else:
-                x = block(x, collect=_under(collect, i), **keywords)
+                x = block(x, collect=under(collect, f"layers.{i}"), memory=states, **keywords)
             if block.has_experts and isinstance(x, tuple):
                 x, usage = x
                 usages.append((block.feed_forward, usage))
@@ -156,6 +177,30 @@ class Backbone(Layer):
         if usages and collect is not None:
             collect("balance", _balance(usages, mask))
         return x, tuple(entries)
+
+
+def _recomputed(block: Layer, keywords: dict[str, Any], x: Any, states: Any) -> Any:
+    """The block's output, to be computed again in the backward pass.
+
+    Gradients reach `x`, the memory, and what is added to the scores, which a table of distances may have a part in.
+    """
+    mask = keywords["visible"]
+    additive, seeing = mask.additive()
+    given = {name: value for name, value in {"x": x, "states": states, "additive": additive}.items() if value is not None}
+
+    def run(*values: Any) -> Any:
+        named = dict(zip(given, values, strict=True))
+        visible = replace(mask, computed=(named.get("additive"), seeing))
+        return block(named["x"], memory=named.get("states"), **keywords | {"visible": visible})
+
+    return recompute(run)(*given.values())
+
+
+def _memory_mask(mask: Mask, memory_segments: Any, batch: int, length: int) -> Mask:
+    """Each token sees of the memory what has its own segment; without segments, tokens are of the first."""
+    key_index = ops.expand_dims(ops.arange(ops.shape(memory_segments)[1], dtype="int32"), 0)
+    segments = ops.ones((batch, length), "int32") if mask.query_segments is None else mask.query_segments
+    return Mask(mask.query_index, key_index, query_segments=segments, key_segments=memory_segments).materialized()
 
 
 def _balance(usages: list[tuple[Any, Any]], mask: Mask) -> Any:
@@ -168,7 +213,3 @@ def _balance(usages: list[tuple[Any, Any]], mask: Mask) -> Any:
     for part, usage in usages:
         alike.setdefault((part.num_experts, part.balance_weight), []).append(usage)
     return sum(weight * imbalance(sum(some), tokens * len(some), experts) for (experts, weight), some in alike.items())
-
-
-def _under(collect: Collect | None, layer: int) -> Collect | None:
-    return None if collect is None else lambda name, value: collect(f"layers.{layer}.attention.{name}", value)

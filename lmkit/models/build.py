@@ -1,45 +1,80 @@
 """The door of models: a built backbone, with all its variables, from a stack's words."""
 
 import math
+from typing import Any, overload
 
 from lmkit.attention.build import build_attention
 from lmkit.attention.multi_head import MultiHeadAttention
 from lmkit.blocks.build import build_feed_forward, build_norm
 from lmkit.blocks.transformer import TransformerBlock
-from lmkit.inputs.token import TokenInput
+from lmkit.inputs.token import Embedding, TokenInput
 from lmkit.layers.layer import Layer
 from lmkit.models.backbone import Backbone
 from lmkit.models.derive import resolved
-from lmkit.models.spec import Decoder, Encoder, Stack
+from lmkit.models.encoder_decoder import EncoderDecoderBackbone
+from lmkit.models.spec import Body, Decoder, Encoder, EncoderDecoder, Stack, stacks
 from lmkit.positions.build import build_position
 from lmkit.positions.spec import Rotary
 
 STDDEV = 0.02  # BERT's and GPT-2's
 
 
-def build_backbone(spec: Encoder | Decoder, *, vocab_size: int, max_length: int, rematerialize: bool = False) -> Backbone:
+@overload
+def build_backbone(spec: Encoder | Decoder, *, vocab_size: int, max_length: int, rematerialize: bool = False) -> Backbone: ...
+
+
+@overload
+def build_backbone(
+    spec: EncoderDecoder, *, vocab_size: int, max_length: int, rematerialize: bool = False
+) -> EncoderDecoderBackbone: ...  # fmt: skip
+
+
+def build_backbone(spec: Body, *, vocab_size: int, max_length: int, rematerialize: bool = False) -> Backbone | EncoderDecoderBackbone:
     """The body, built under the dtype policy in force; its weights are zeros and ones until models/initialize.py fills them.
 
     Keys that the spec leaves open take the defaults of models/derive.py; a resolved spec has none.
     """
+    common: dict[str, Any] = {"max_length": max_length, "rematerialize": rematerialize}
+    if isinstance(spec, EncoderDecoder):
+        backbone: Any = _both_sides(spec, vocab_size, common)
+    else:
+        backbone = build_stack(spec, vocab_size=vocab_size, name="backbone", **common)
+    backbone.build()
+    return backbone  # type: ignore[no-any-return]
+
+
+def _both_sides(spec: EncoderDecoder, vocab_size: int, common: dict[str, Any]) -> EncoderDecoderBackbone:
+    encoder, decoder = stacks(spec)
+    width = encoder.embedding_size or encoder.hidden_size
+    own = 0 if spec.shares_inputs else vocab_size
+    return EncoderDecoderBackbone(
+        encoder=build_stack(encoder, vocab_size=own, name="encoder", **common),
+        decoder=build_stack(decoder, vocab_size=own, name="decoder", memory_size=encoder.hidden_size, **common),
+        token=Embedding(vocab_size, width, name="token") if spec.shares_inputs else None,
+        name="backbone",
+    )
+
+
+def build_stack(
+    spec: Encoder | Decoder, *, vocab_size: int, max_length: int, name: str, memory_size: int | None = None, rematerialize: bool = False
+) -> Backbone:
+    """One stack, unbuilt; `memory_size` is the width of the states that its blocks look at, None for a stack alone."""
     spec = resolved(spec, max_length=max_length)
     rotations = [spec.rotation_of(i) for i in range(spec.num_layers)]
     distinct = [rotation for i, rotation in enumerate(rotations) if rotation is not None and rotation not in rotations[:i]]
     slots = build_slots(spec, max_length=max_length, causal=spec.kind == "decoder")
-    backbone = Backbone(
+    return Backbone(
         kind=spec.kind,
         embeddings=build_embeddings(spec, vocab_size=vocab_size, position=slots.get("embedding")),
-        blocks=[build_block(spec, i) for i in range(spec.distinct_layers)],
+        blocks=[build_block(spec, i, memory_size) for i in range(spec.distinct_layers)],
         order=[spec.weights_of(i) for i in range(spec.num_layers)],
         norm=build_norm(spec.norm, spec.hidden_size, name="norm") if spec.final_norm else None,
         rotaries=[build_rotary(spec, rotation) for rotation in distinct],
         turns=[-1 if rotation is None else distinct.index(rotation) for rotation in rotations],
         bias=slots.get("bias"),
         rematerialize=rematerialize,
-        name="backbone",
+        name=name,
     )
-    backbone.build()
-    return backbone
 
 
 def build_slots(spec: Stack, *, max_length: int, causal: bool) -> dict[str, Layer]:
@@ -74,7 +109,7 @@ def build_embeddings(spec: Stack, *, vocab_size: int, position: Layer | None) ->
     )
 
 
-def build_block(spec: Stack, i: int) -> TransformerBlock:
+def build_block(spec: Stack, i: int, memory_size: int | None = None) -> TransformerBlock:
     """Block number `i` of a resolved stack, unbuilt."""
     placement, parallel, hidden = spec.norm.placement, spec.parallel, spec.hidden_size
     sandwich = placement == "sandwich"
@@ -83,10 +118,14 @@ def build_block(spec: Stack, i: int) -> TransformerBlock:
     def norm(name: str, there: bool = True) -> Layer | None:
         return build_norm(spec.norm, hidden, name=name) if there else None
 
+    crosses = memory_size is not None
     return TransformerBlock(
-        attention=_self_attention(spec, i, output_stddev),
+        attention=_attention(spec, i, output_stddev),
         attention_norm=norm("attention_norm", spec.norm.first or i > 0),
         attention_post_norm=norm("attention_post_norm", sandwich),
+        cross_attention=_attention(spec, i, output_stddev, memory_size) if crosses else None,
+        cross_attention_norm=norm("cross_attention_norm", crosses),
+        cross_attention_post_norm=norm("cross_attention_post_norm", crosses and sandwich),
         feed_forward=build_feed_forward(spec.feed_forward_of(i), hidden_size=hidden, output_stddev=output_stddev),
         feed_forward_norm=norm("feed_forward_norm", parallel != "shared_norm"),
         feed_forward_post_norm=norm("feed_forward_post_norm", sandwich),
@@ -99,7 +138,7 @@ def build_block(spec: Stack, i: int) -> TransformerBlock:
     )
 
 
-def _self_attention(spec: Stack, i: int, output_stddev: float) -> MultiHeadAttention:
+def _attention(spec: Stack, i: int, output_stddev: float, memory_size: int | None = None) -> MultiHeadAttention:
     heads, head_dim = {"query": spec.num_heads, "key": spec.num_kv_heads or spec.num_heads}, spec.head_dim or 0
     norms = {}
     if spec.attention.qk_norm != "none":
@@ -115,5 +154,6 @@ def _self_attention(spec: Stack, i: int, output_stddev: float) -> MultiHeadAtten
         head_dim=head_dim,
         rotary_layout="half" if rotation is None else rotation.layout,
         output_stddev=output_stddev,
+        memory_size=memory_size,
         **norms,
     )

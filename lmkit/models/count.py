@@ -2,18 +2,31 @@
 
 from lmkit.blocks.spec import Gated, LayerNorm, Mixture, Norm
 from lmkit.models.derive import resolved
-from lmkit.models.spec import Decoder, Encoder, Stack
+from lmkit.models.spec import Body, Decoder, Encoder, EncoderDecoder, Stack, stacks
 from lmkit.positions.spec import Learned, Relative
 
 
-def count(spec: Encoder | Decoder, *, vocab_size: int, max_length: int) -> dict[str, int]:
+def count(spec: Body, *, vocab_size: int, max_length: int) -> dict[str, int]:
     """Exact parameters of the backbone by part: `embeddings`, `layers.{i}`, `norm`, ...; their sum is the whole.
 
-    Layers that share weights are counted once, under the number of the first.
+    Layers that share weights are counted once, under the number of the first. The parts of the sides of an encoder-decoder
+    have their names before them; `embeddings` is then the table that both read.
     """
+    if not isinstance(spec, EncoderDecoder):
+        return _stack(spec, vocab_size, max_length)
+    encoder, decoder = stacks(spec)
+    parts = {"embeddings": vocab_size * (encoder.embedding_size or encoder.hidden_size)} if spec.shares_inputs else {}
+    own = 0 if spec.shares_inputs else vocab_size
+    for side, memory_size in ((encoder, None), (decoder, encoder.hidden_size)):
+        counted = _stack(side, own, max_length, memory_size)
+        parts |= {f"{side.kind}.{part}": number for part, number in counted.items() if number}
+    return parts
+
+
+def _stack(spec: Encoder | Decoder, vocab_size: int, max_length: int, memory_size: int | None = None) -> dict[str, int]:
     spec = resolved(spec, max_length=max_length)
     parts = {"embeddings": embeddings_size(spec, vocab_size)}
-    parts |= {f"layers.{i}": block_size(spec, i) for i in range(spec.distinct_layers)}
+    parts |= {f"layers.{i}": block_size(spec, i, memory_size) for i in range(spec.distinct_layers)}
     if spec.final_norm:
         parts["norm"] = norm_size(spec.norm, spec.hidden_size)
     for position in spec.position:
@@ -22,21 +35,30 @@ def count(spec: Encoder | Decoder, *, vocab_size: int, max_length: int) -> dict[
     return parts
 
 
-def flops_per_token(spec: Encoder | Decoder, *, length: int, causal: bool | None = None) -> dict[str, float]:
+def flops_per_token(spec: Body, *, length: int, causal: bool | None = None) -> dict[str, float]:
     """Floating-point operations of the backbone for a token of a full row of `length`: `forward`, and `training` = 3 x forward.
 
     Matrix products only, a multiplication and an addition counting 2: twice the entries of each executed layer's kernels
     (of a mixture, those of the experts that work on a token), and 2 (scores) + 2 (values) x num_heads x head_dim for
     each visible pair of query and key, averaged over the row's queries. What the mask hides or the router passes over is
-    not counted, though dense kernels compute it.
+    not counted, though dense kernels compute it. Of an encoder-decoder, a token on each side, rows of both as long.
     """
+    if isinstance(spec, EncoderDecoder):
+        encoder, decoder = stacks(spec)
+        forward = _forward(encoder, length, False) + _forward(decoder, length, True, encoder.hidden_size)
+    else:
+        forward = _forward(spec, length, spec.kind == "decoder" if causal is None else causal)
+    return {"forward": forward, "training": 3 * forward}
+
+
+def _forward(spec: Encoder | Decoder, length: int, causal: bool, memory_size: int | None = None) -> float:
     spec = resolved(spec, max_length=length)
-    causal = spec.kind == "decoder" if causal is None else causal
     width = spec.num_heads * (spec.head_dim or 0)
     keys = sum(visible_keys(length, spec.attention.window_of(i), causal) for i in range(spec.num_layers))
     kernels = sum(used_kernels(spec, spec.weights_of(i)) for i in range(spec.num_layers)) + _embedding_projection(spec)
-    forward = 2.0 * kernels + 4.0 * width * keys
-    return {"forward": forward, "training": 3 * forward}
+    if memory_size is not None:
+        kernels, keys = kernels + spec.num_layers * _attention_kernels(spec, memory_size), keys + spec.num_layers * length
+    return 2.0 * kernels + 4.0 * width * keys
 
 
 def visible_keys(length: int, window: int | None, causal: bool) -> float:
@@ -69,11 +91,14 @@ def _embedding_projection(spec: Stack) -> int:
     return 0 if width == spec.hidden_size else width * spec.hidden_size
 
 
-def block_size(spec: Stack, i: int) -> int:
-    """Parameters of block number `i` of a resolved stack."""
+def block_size(spec: Stack, i: int, memory_size: int | None = None) -> int:
+    """Parameters of block number `i` of a resolved stack; with `memory_size`, of one that looks at states of that width."""
     per_branch = {"sandwich": 2}.get(spec.norm.placement, 1)
     norms = 2 * per_branch - (not spec.norm.first and i == 0) - (spec.parallel == "shared_norm")
     kernels = _attention_kernels(spec) + _feed_forward_kernels(spec, i, all_experts=True)
+    if memory_size is not None:
+        norms += per_branch
+        kernels += _attention_kernels(spec, memory_size) + _attention_biases(spec) + _qk_norms(spec)
     return kernels + _biases(spec, i) + norms * norm_size(spec.norm, spec.hidden_size) + _qk_norms(spec)
 
 
@@ -82,8 +107,9 @@ def used_kernels(spec: Stack, i: int) -> int:
     return _attention_kernels(spec) + _feed_forward_kernels(spec, i, all_experts=False)
 
 
-def _attention_kernels(spec: Stack) -> int:
-    return 2 * spec.hidden_size * (spec.num_heads + (spec.num_kv_heads or 0)) * (spec.head_dim or 0)
+def _attention_kernels(spec: Stack, memory_size: int | None = None) -> int:
+    queries, keys = spec.hidden_size * spec.num_heads, (memory_size or spec.hidden_size) * (spec.num_kv_heads or 0)
+    return 2 * (queries + keys) * (spec.head_dim or 0)
 
 
 def _feed_forward_kernels(spec: Stack, i: int, *, all_experts: bool) -> int:
@@ -95,10 +121,14 @@ def _feed_forward_kernels(spec: Stack, i: int, *, all_experts: bool) -> int:
     return hidden * inner * (3 if isinstance(part, Gated) else 2)
 
 
-def _biases(spec: Stack, i: int) -> int:
-    head_dim, part, has = spec.head_dim or 0, spec.feed_forward_of(i), spec.attention.bias
+def _attention_biases(spec: Stack) -> int:
+    head_dim, has = spec.head_dim or 0, spec.attention.bias
     keys = (spec.num_kv_heads or 0) * head_dim
-    attention = spec.num_heads * head_dim * bool(has.query) + keys * (bool(has.key) + bool(has.value)) + spec.hidden_size * bool(has.output)
+    return spec.num_heads * head_dim * bool(has.query) + keys * (bool(has.key) + bool(has.value)) + spec.hidden_size * bool(has.output)
+
+
+def _biases(spec: Stack, i: int) -> int:
+    attention, part = _attention_biases(spec), spec.feed_forward_of(i)
     if isinstance(part, Mixture) or not part.bias:
         return attention
     return attention + (part.intermediate_size or 0) * (2 if isinstance(part, Gated) else 1) + spec.hidden_size

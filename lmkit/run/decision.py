@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from lmkit.engine import tensorflow as engine
 from lmkit.models.derive import resolved
+from lmkit.models.spec import stacks
 from lmkit.run.body import body_of
 from lmkit.run.directory import RunDirectory
 from lmkit.run.grid import plan_of
@@ -21,11 +22,12 @@ def decision_of(spec: RunSpec, material: Material, run: RunDirectory, replicas: 
         return Decision(**stored)
     rows = material.batches.batch_size * spec.data.max_length
     flops = flops_of(spec, material.tokenizer.vocab_size)["training"] * material.batches.tokens_per_step / replicas.count
-    body = resolved(body_of(spec), max_length=spec.data.max_length)
-    sizes = {"rows": rows // replicas.count, "width": body.hidden_size, "num_layers": body.num_layers}
+    parts = [resolved(stack, max_length=spec.data.max_length) for stack in stacks(body_of(spec))]
+    layers = sum(part.num_layers for part in parts)
+    sizes = {"rows": rows // replicas.count, "width": max(part.hidden_size for part in parts), "num_layers": layers}
     needed = activation_bytes(
-        inner=max(part.intermediate_size or 0 for part in body.feed_forward),
-        num_heads=body.num_heads,
+        inner=max(inner.intermediate_size or 0 for part in parts for inner in part.feed_forward),
+        num_heads=max(part.num_heads for part in parts),
         length=spec.data.max_length,
         rematerialize=spec.training.rematerialize == "blocks",
         **sizes,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from lmkit.run.spec import RunSpec
 from lmkit.tasks.count import count_head, head_flops_per_token
 from lmkit.tasks.spec import AnyTask, Classification, TokenClassification
 from lmkit.text.spec import Sized
+
+LAYER = re.compile(r"(?:^|\.)layers\.\d+$")
 
 
 def plan(spec: Path, *, overrides: Sequence[str], as_json: bool, console: Console) -> int:
@@ -83,12 +86,17 @@ def flops_of(spec: RunSpec, vocab: int) -> dict[str, float]:
 
 
 def _grouped(parts: Mapping[str, int]) -> dict[str, int]:
-    """Equal layers as one entry, `layers.0-11`; the sum stays."""
-    layers = [name for name in parts if name.startswith("layers.")]
-    if len(layers) < 2 or len({parts[name] for name in layers}) > 1:
-        return dict(parts)
-    merged = {f"layers.0-{len(layers) - 1}": sum(parts[name] for name in layers)}
-    return {"embeddings": parts["embeddings"], **merged, **{n: v for n, v in parts.items() if n not in layers and n != "embeddings"}}
+    """The layers of a stack as one entry where they are equal, `layers.0-11`; the sum stays."""
+    stacks: dict[str, list[str]] = {}
+    for name in parts:
+        stacks.setdefault(name.rpartition(".")[0] if LAYER.search(name) else name, []).append(name)
+    found: dict[str, int] = {}
+    for stack, names in stacks.items():
+        if len(names) < 2 or len({parts[name] for name in names}) > 1:
+            found |= {name: parts[name] for name in names}
+        else:
+            found[f"{stack}.0-{len(names) - 1}"] = sum(parts[name] for name in names)
+    return found
 
 
 def lines(facts: Mapping[str, Any]) -> list[str]:

@@ -57,7 +57,7 @@ class RunSpec(Spec):
     def rule_positions_reach(self) -> Iterator[tuple[str, str]]:
         if isinstance(self.model, FromRun):
             return
-        found = {}
+        found: dict[tuple[str, str], None] = {}
         for stack in stacks(self.model):
             home = f"model.{self.model.key_of(stack.kind, 'position')}" if isinstance(self.model, EncoderDecoder) else "model.position"
             for i, position in enumerate(stack.position):
