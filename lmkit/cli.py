@@ -260,7 +260,8 @@ def _evaluate(a: Arguments, console: Console) -> int:
 
 def _declare_predict(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory")
-    parser.add_argument("--text", action="append", default=[], metavar="TEXT", help="a text; may be given several times")
+    parser.add_argument("--text", action="append", default=[], metavar="TEXT", help="a text or question; may be given several times")
+    parser.add_argument("--pair", action="append", default=[], metavar="TEXT", help="the second text of a pair, one for each --text")
     parser.add_argument("--input", metavar="FILE", help="JSONL or CSV, one text a record; - is standard input")
     parser.add_argument("--output", metavar="FILE", help="JSONL; - is standard output")
     _json(parser)
@@ -269,7 +270,7 @@ def _declare_predict(parser: Parser) -> None:
 def _predict(a: Arguments, console: Console) -> int:
     from lmkit.run.predict import predict
 
-    return predict(a.run, texts=a.text, input=a.input, output=a.output, as_json=a.json, console=console)
+    return predict(a.run, texts=a.text, pairs=a.pair, input=a.input, output=a.output, as_json=a.json, console=console)
 
 
 def _declare_import(parser: Parser) -> None:
@@ -365,7 +366,7 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Arguments, Conso
     "data": ("scan the data and show examples as the model sees them", _declare_data, _data),
     "train": ("train, or go on where the run directory holds the same spec", _declare_train, _train),
     "evaluate": ("measure a run on its validation data or on a file", _declare_evaluate, _evaluate),
-    "predict": ("fill masks or classify texts with a run", _declare_predict, _predict),
+    "predict": ("classify, measure or embed texts, answer questions, fill masks, with a run or folder", _declare_predict, _predict),
     "generate": ("continue a text with a run", _declare_generate, _generate),
     "import": ("make a run of a Hugging Face folder", _declare_import, _import),
     "export": ("write a run's model as a Hugging Face folder", _declare_export, _export),

@@ -1,131 +1,183 @@
-"""What a trained model answers: rows of documents in, one JSON-able answer for each out, whatever else is in their batch."""
+"""What a model answers: rows of documents in, one JSON-able answer for each out, whatever else is in their batch."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, assert_never
 
 import numpy as np
 from keras import ops
 
 from lmkit.data.document import Document
-from lmkit.engine.tensorflow import compiled
 from lmkit.errors import DataError, Problem, SpecError
-from lmkit.generation.layout import bucket
 from lmkit.heads.masked_language_model import gather_rows
 from lmkit.run.open import OpenedRun
-from lmkit.tasks.spec import Classification, MaskedLm
+from lmkit.run.rows import compiled_reader, room
+from lmkit.run.spans import span_finder
+from lmkit.run.token_answers import replaced_finder, token_labeller
+from lmkit.tasks.next_sentence import LABELS
+from lmkit.tasks.spec import (
+    AnyTask,
+    CausalLm,
+    Classification,
+    MaskedLm,
+    NextSentence,
+    QuestionAnswering,
+    Regression,
+    ReplacedToken,
+    SentenceEmbedding,
+    Seq2seq,
+    TokenClassification,
+)
+from lmkit.text.template import Row
 
-ROWS = 32  # of a compiled batch; the rest is padding
 MASKS = 8  # places of a row that are filled at once
 TOP = 5
 
 Answer = dict[str, Any]
-Rows = list[tuple[np.ndarray, int]]  # tokens with their special tokens, and where the second text begins
+Read = Callable[[Sequence[Document]], list[Answer]]
 
 
-def answerer(opened: OpenedRun) -> Callable[[Sequence[Document]], list[Answer]]:
-    """A function that answers with every task of the run that can. Raises SpecError where none can."""
-    found: dict[str, Callable[[Sequence[Document]], list[Any]]] = {}
-    for name, task in opened.spec.tasks.items():
-        if isinstance(task, Classification):
-            found[name] = _classifier(opened, name)
-        elif isinstance(task, MaskedLm):
-            found[name] = _filler(opened, name)
+class Reader(NamedTuple):
+    """One task: `lacks(document)` says what it would need to answer, empty if nothing; `read` answers those that lack nothing."""
+
+    lacks: Callable[[Document], str]
+    read: Read
+
+
+def answerer(opened: OpenedRun) -> Read:
+    """A function that answers with every task of the model that can. Raises SpecError where none can.
+
+    A row that lacks what one task needs (a second text, a mask) is answered by the others; DataError where no other is left.
+    """
+    found = {name: reader for name, task in opened.spec.tasks.items() if (reader := _reader(opened, name, task)) is not None}
     if not found:
-        what = "no task of this run gives predictions for a text; lmkit generate continues texts"
+        what = "no task of this model gives predictions for a text; lmkit generate continues texts"
         raise SpecError(Problem(what, where=str(opened.directory.path)))
 
     def answer(documents: Sequence[Document]) -> list[Answer]:
-        answers: list[Answer] = [{"text": document.text} for document in documents]
-        for name, one in found.items():
-            for into, value in zip(answers, one(documents), strict=True):
-                into[name] = value
+        answers: list[Answer] = [
+            {"text": document.text} | ({} if document.pair is None else {"text_pair": document.pair}) for document in documents
+        ]
+        for name, reader in found.items():
+            able = [i for i, document in enumerate(documents) if not reader.lacks(document)]
+            for i, value in zip(able, reader.read([documents[i] for i in able]), strict=True):
+                answers[i][name] = value
+        for document, given in zip(documents, answers, strict=True):
+            if not given.keys() & found.keys():
+                reasons = dict.fromkeys(reader.lacks(document) for reader in found.values())
+                raise DataError(Problem("; ".join(reasons), where=document.where if document.file else json_text(document.text)))
         return answers
 
     return answer
 
 
-def _rows(opened: OpenedRun, documents: Sequence[Document], *, specials: bool) -> Rows:
-    """bos A eos [B eos], the longer text cut until the row fits."""
-    tokenizer, room = opened.tokenizer, opened.spec.data.max_length
-    first = tokenizer.encode([document.text for document in documents], specials=specials)
-    second = tokenizer.encode([document.pair or "" for document in documents])
-    rows: Rows = []
-    for document, a, b in zip(documents, first, second, strict=True):
-        paired = document.pair is not None
-        while len(a) + len(b) + (3 if paired else 2) > room:
-            a, b = (a[:-1], b) if len(a) >= len(b) else (a, b[:-1])
-        bos, eos = np.array([tokenizer.bos]), np.array([tokenizer.eos])
-        parts = [bos, a, eos, b, eos] if paired else [bos, a, eos]
-        rows.append((np.concatenate(parts).astype(np.int32), len(a) + 2))
-    return rows
+def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
+    match task:
+        case Classification():
+            return Reader(_nothing, _classifier(opened, name, opened.labels[name]))
+        case NextSentence():
+            return Reader(_second_text, _classifier(opened, name, LABELS))
+        case Regression():
+            return Reader(_nothing, _measurer(opened, name))
+        case MaskedLm():
+            return Reader(_masks(opened), _filler(opened, name))
+        case TokenClassification():
+            return Reader(_nothing, token_labeller(opened, name, opened.labels[name]))
+        case ReplacedToken():
+            return Reader(_nothing, replaced_finder(opened, name))
+        case QuestionAnswering():
+            return Reader(_second_text, span_finder(opened, name))
+        case SentenceEmbedding():
+            return Reader(_nothing, _embedder(opened, name))
+        case CausalLm() | Seq2seq():
+            return None
+        case _:
+            assert_never(task)
 
 
-def _batches(rows: Rows, pad: int, longest: int):
-    """(indexes of the rows, batch) with rows of like length together, in shapes that repeat."""
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
-    for at in range(0, len(order), ROWS):
-        chosen = order[at : at + ROWS]
-        length = min(bucket(max(len(rows[i][0]) for i in chosen)), longest)
-        batch = {name: np.zeros((ROWS, length), np.int32) for name in ("tokens", "segments", "positions", "token_types")}
-        batch["tokens"][:] = pad
-        batch["positions"][:] = np.arange(length)
-        for row, i in enumerate(chosen):
-            tokens, second = rows[i]
-            batch["tokens"][row, : len(tokens)] = tokens
-            batch["segments"][row, : len(tokens)] = 1
-            batch["token_types"][row, second : len(tokens)] = 1
-        yield chosen, batch
+def _nothing(document: Document) -> str:
+    return ""
 
 
-def _classifier(opened: OpenedRun, name: str) -> Callable[[Sequence[Document]], list[Any]]:
-    model, labels = opened.model, opened.labels[name]
-    head = model.heads[name]
+def _second_text(document: Document) -> str:
+    return "" if document.pair is not None else "has one text, and two are needed; add --pair, or a field text_pair"
 
-    def forward(batch: dict[str, Any]) -> Any:
-        hidden = model.backbone(batch["tokens"], **{key: batch[key] for key in ("segments", "positions", "token_types")})
-        return ops.softmax(ops.cast(head.logits(hidden, batch["segments"]), "float32"), axis=-1)
 
-    call = compiled(forward)
+def _masks(opened: OpenedRun) -> Callable[[Document], str]:
+    tokenizer = opened.tokenizer
+    mask = tokenizer.require("mask", "masked_lm")
 
-    def answer(documents: Sequence[Document]) -> list[Any]:
-        rows = _rows(opened, documents, specials=False)
-        answers: list[Any] = [None] * len(rows)
-        for chosen, batch in _batches(rows, opened.tokenizer.pad, opened.spec.data.max_length):
-            for i, shares in zip(chosen, np.asarray(call(batch)), strict=False):
-                probabilities = {label: float(share) for label, share in zip(labels, shares, strict=True)}
-                answers[i] = {"label": labels[int(shares.argmax())], "probabilities": probabilities}
-        return answers
+    def lacks(document: Document) -> str:
+        count = int(np.sum(_row(opened, document, specials=True).ids == mask))
+        return "" if 0 < count <= MASKS else f"has {count} masks; write {tokenizer.piece(mask)} at 1 to {MASKS} places"
+
+    return lacks
+
+
+def _row(opened: OpenedRun, document: Document, *, specials: bool = False) -> Row:
+    return opened.tokenizer.rows([document.text], [document.pair], max_length=room(opened), specials=specials)[0]
+
+
+def _rows(opened: OpenedRun, documents: Sequence[Document], *, specials: bool = False) -> list[Row]:
+    texts, pairs = [document.text for document in documents], [document.pair for document in documents]
+    return opened.tokenizer.rows(texts, pairs, max_length=room(opened), specials=specials)
+
+
+def _classifier(opened: OpenedRun, name: str, labels: Sequence[str]) -> Read:
+    head = opened.model.heads[name]
+
+    def forward(hidden: Any, batch: dict[str, Any]) -> Any:
+        logits = head.logits(hidden, batch["segments"], None, batch["tokens"])
+        return ops.softmax(ops.cast(logits, "float32"), axis=-1)
+
+    read = compiled_reader(opened, name, forward)
+
+    def answer(documents: Sequence[Document]) -> list[Answer]:
+        found = (shares for (shares,) in read(_rows(opened, documents)))
+        return [
+            {
+                "label": labels[int(shares.argmax())],
+                "probabilities": {label: float(share) for label, share in zip(labels, shares, strict=True)},
+            }
+            for shares in found
+        ]
 
     return answer
 
 
-def _filler(opened: OpenedRun, name: str) -> Callable[[Sequence[Document]], list[Any]]:
-    model, tokenizer = opened.model, opened.tokenizer
+def _measurer(opened: OpenedRun, name: str) -> Read:
+    head = opened.model.heads[name]
+    read = compiled_reader(opened, name, lambda hidden, batch: head.logits(hidden, batch["segments"], None, batch["tokens"]))
+    return lambda documents: [{"value": float(value[0])} for (value,) in read(_rows(opened, documents))]
+
+
+def _embedder(opened: OpenedRun, name: str) -> Read:
+    head = opened.model.heads[name]
+    read = compiled_reader(opened, name, lambda hidden, batch: head.embed(hidden, batch["segments"]))
+    return lambda documents: [{"vector": vector.tolist()} for (vector,) in read(_rows(opened, documents))]
+
+
+def _filler(opened: OpenedRun, name: str) -> Read:
+    model, mask = opened.model, opened.tokenizer.mask
     head = model.heads[name]
 
-    def forward(batch: dict[str, Any]) -> Any:
-        hidden = model.backbone(batch["tokens"], **{key: batch[key] for key in ("segments", "positions", "token_types")}, causal=False)
+    def forward(hidden: Any, batch: dict[str, Any]) -> Any:
         logits = head.logits(gather_rows(hidden, batch["where"]), model.backbone.token_embedding)
         return ops.top_k(ops.softmax(ops.cast(logits, "float32"), axis=-1), TOP)
 
-    call = compiled(forward)
+    read = compiled_reader(opened, name, forward)
 
-    def answer(documents: Sequence[Document]) -> list[Any]:
+    def answer(documents: Sequence[Document]) -> list[Answer]:
         rows = _rows(opened, documents, specials=True)
-        places = [np.flatnonzero(tokens == tokenizer.mask) for tokens, _ in rows]
-        for document, found in zip(documents, places, strict=True):
-            if not 0 < len(found) <= MASKS:
-                what = f"has {len(found)} masks; write {tokenizer.piece(tokenizer.mask)} at 1 to {MASKS} places"
-                raise DataError(Problem(what, where=document.where if document.file else json_text(document.text)))
-        answers: list[Any] = [None] * len(rows)
-        for chosen, batch in _batches(rows, tokenizer.pad, opened.spec.data.max_length):
-            batch["where"] = np.zeros((ROWS, MASKS), np.int32)
+        places = [np.flatnonzero(row.ids == mask) for row in rows]
+
+        def where(chosen: list[int], count: int) -> dict[str, Any]:
+            found = np.zeros((count, MASKS), np.int32)
             for row, i in enumerate(chosen):
-                batch["where"][row, : len(places[i])] = places[i]
-            shares, ids = (np.asarray(value) for value in call(batch))
-            for row, i in enumerate(chosen):
-                answers[i] = _filling(opened, rows[i][0], places[i], shares[row], ids[row])
-        return answers
+                found[row, : len(places[i])] = places[i]
+            return {"where": found}
+
+        found = read(rows, where)
+        return [_filling(opened, row.ids, at, *top) for row, at, top in zip(rows, places, found, strict=True)]
 
     return answer
 

@@ -1,0 +1,66 @@
+"""Rows of tokens through a model: batches of few shapes, and what comes out for each row, whatever else is in its batch."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from lmkit.engine.tensorflow import compiled
+from lmkit.generation.layout import bucket
+from lmkit.run.open import OpenedRun
+from lmkit.text.template import Row
+
+ROWS = 32  # of a compiled batch; the rest is padding
+CELLS = ROWS * 512  # of a batch at most: where rows are longer there are fewer
+
+Batch = dict[str, Any]
+Forward = Callable[[Any, Batch], Any]  # hidden states [B, T, D] and the batch to one or several arrays [B, ...]
+
+
+def room(opened: OpenedRun) -> int:
+    """The longest row that the model reads."""
+    longest = opened.tokenizer.max_length
+    return min(opened.spec.data.max_length, longest or opened.spec.data.max_length)
+
+
+def batches(rows: Sequence[Row], pad: int, longest: int) -> Iterator[tuple[list[int], Batch]]:
+    """(indexes of the rows, batch) with rows of like length together, in shapes that repeat."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+    while order:
+        length = min(bucket(len(rows[order[min(ROWS, len(order)) - 1]].ids)), longest)
+        count = max(1, min(ROWS, CELLS // length))
+        chosen, order = order[:count], order[count:]
+        batch: Batch = {name: np.zeros((count, length), np.int32) for name in ("tokens", "segments", "token_types")}
+        batch["tokens"][:] = pad
+        for place, i in enumerate(chosen):
+            size = len(rows[i].ids)
+            batch["tokens"][place, :size] = rows[i].ids
+            batch["segments"][place, :size] = 1
+            batch["token_types"][place, :size] = rows[i].types
+        yield chosen, batch
+
+
+def compiled_reader(opened: OpenedRun, name: str, forward: Forward) -> Callable[..., list[tuple[np.ndarray, ...]]]:
+    """A function from rows to what `forward` makes of each of them, as a tuple of arrays.
+
+    `more(chosen)` adds to a batch what else `forward` reads: arrays with a row for each index of `chosen`.
+    """
+    model, pad, longest = opened.model, opened.tokenizer.pad, opened.spec.data.max_length
+    causal = model.heads[name].causal
+
+    def step(batch: Batch) -> Any:
+        hidden = model.backbone(batch["tokens"], segments=batch["segments"], token_types=batch["token_types"], causal=causal)
+        return forward(hidden, batch)
+
+    call = compiled(step)
+
+    def read(rows: Sequence[Row], more: Callable[[list[int], int], Batch] = lambda chosen, count: {}) -> list[tuple[np.ndarray, ...]]:
+        found: list[tuple[np.ndarray, ...]] = [()] * len(rows)
+        for chosen, batch in batches(rows, pad, longest):
+            made = call(batch | more(chosen, len(batch["tokens"])))
+            arrays = [np.asarray(one) for one in (made if isinstance(made, tuple | list) else (made,))]
+            for place, i in enumerate(chosen):
+                found[i] = tuple(array[place] for array in arrays)
+        return found
+
+    return read
