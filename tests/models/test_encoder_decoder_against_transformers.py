@@ -91,6 +91,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 }
 CLASSES = {"Marian": "MarianMTModel"}
 
+PARTS = "(q_proj|k_proj|v_proj|out_proj)"
+
 # Their modules by ours; `{side}` and `{i}` stand for themselves.
 NAMES = {
     "T5": {
@@ -110,9 +112,9 @@ NAMES = {
         "{side}.embeddings.position": "model.{side}.embed_positions",
         "{side}.embeddings.norm": "model.{side}.layernorm_embedding",
         "{side}.norm": "model.{side}.layer_norm",
-        "{side}.layers.{i}.attention.(query|key|value|output)": "model.{side}.layers.{i}.self_attn.(q_proj|k_proj|v_proj|out_proj)",
+        "{side}.layers.{i}.attention.(query|key|value|output)": "model.{side}.layers.{i}.self_attn." + PARTS,
         "{side}.layers.{i}.attention_norm": "model.{side}.layers.{i}.self_attn_layer_norm",
-        "{side}.layers.{i}.cross_attention.(query|key|value|output)": "model.decoder.layers.{i}.encoder_attn.(q_proj|k_proj|v_proj|out_proj)",
+        "{side}.layers.{i}.cross_attention.(query|key|value|output)": "model.decoder.layers.{i}.encoder_attn." + PARTS,
         "{side}.layers.{i}.cross_attention_norm": "model.{side}.layers.{i}.encoder_attn_layer_norm",
         "{side}.layers.{i}.feed_forward.(up|down)": "model.{side}.layers.{i}.(fc1|fc2)",
         "{side}.layers.{i}.feed_forward_norm": "model.{side}.layers.{i}.final_layer_norm",
