@@ -54,6 +54,7 @@ class Family:
     head_dropout: tuple[str, ...] = ()  # keys of the dropout before a classifier; without them there is none
     max_length: tuple[str, ...] = ("max_position_embeddings",)
     vocabulary: tuple[str, ...] = ("vocab_size",)
+    silent: Mapping[str, Any] = field(default_factory=dict)  # what absent keys mean
     inside: str = ""  # the key of a larger model's config under which this one's stands
 
     def read(self, config: Mapping[str, Any]) -> Flat:
@@ -63,9 +64,9 @@ class Family:
             entry.read(config, flat)
         return flat
 
-    def write(self, flat: Flat) -> dict[str, Any]:
+    def write(self, flat: Flat, max_length: int) -> dict[str, Any]:
         """The config that stands for words; what it cannot say is missing or wrong in it, which reading it again shows."""
-        config: dict[str, Any] = {"model_type": self.model_type}
+        config: dict[str, Any] = {"model_type": self.model_type, **{key: max_length for key in self.max_length[:1]}}
         for entry in self.config:
             entry.write(flat, config)
         return config

@@ -53,12 +53,12 @@ def field(word: str, *keys: str, default: Any = REQUIRED, least: int | None = No
     return Entry(read, write)
 
 
-def number(word: str, *keys: str, default: Any = REQUIRED) -> Entry:
-    """A `field` that is a real number, though JSON may hold it without its point."""
+def number(word: str, *keys: str, default: Any = REQUIRED, silent: Any = None) -> Entry:
+    """A `field` that is a real number, though JSON may hold it without its point; `silent` is what an absent key means, unlike null."""
     plain = field(word, *keys, default=default)
 
     def read(config: Config, flat: Flat) -> None:
-        plain.read(config, flat)
+        plain.read(config if keys[0] in config else {keys[0]: silent, **config}, flat)
         value = flat[word]
         flat[word] = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -96,8 +96,8 @@ def _nothing(flat: Flat, config: dict[str, Any]) -> None:
     pass
 
 
-def activation(word: str, *keys: str, default: Any = REQUIRED, names: Mapping[str, str] = ACTIVATIONS) -> Entry:
-    """An activation by its foreign name; written is the first foreign name of ours."""
+def activation(word: str, *keys: str, default: Any = REQUIRED, names: Mapping[str, str] = ACTIVATIONS, also: str = "") -> Entry:
+    """An activation by its foreign name; written is the first foreign name of ours, under the first key and `also`."""
 
     def read(config: Config, flat: Flat) -> None:
         name = value_of(config, keys, default)
@@ -106,7 +106,8 @@ def activation(word: str, *keys: str, default: Any = REQUIRED, names: Mapping[st
         flat[word] = names[name]
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
-        config[keys[0]] = next((foreign for foreign, ours in names.items() if ours == flat.get(word)), flat.get(word))
+        name = next((foreign for foreign, ours in names.items() if ours == flat.get(word)), flat.get(word))
+        config |= dict.fromkeys(filter(None, (keys[0], also)), name)
 
     return Entry(read, write)
 
@@ -137,6 +138,11 @@ def flag(key: str, words: Mapping[bool, Mapping[str, Any]], default: bool) -> En
         config[key] = flat.get(word) == value
 
     return Entry(read, write)
+
+
+def attention_bias(key: str = "attention_bias", *, default: bool) -> Entry:
+    """A switch for the biases of all four projections."""
+    return flag(key, {on: {f"attention.bias.{part}": on for part in BIASES} for on in (True, False)}, default)
 
 
 def biases(*parts: str) -> Entry:

@@ -1,5 +1,6 @@
 """Which family can say what a model is: the one whose config, read again, gives the same words."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from lmkit.errors import CheckpointError, Problem
 from lmkit.models.spec import Stack
 from lmkit.tasks.spec import Pooled, Task
 
-FREE = ("dropout", "attention.dropout")  # of training alone
+FREE = ("dropout", "attention.dropout", "feed_forward.balance_weight")  # of training alone
 UNSAID = ("labels", "dropout", "weight", "data", "metrics", "label_smoothing")  # of a task; a class says nothing of them
 
 
@@ -36,10 +37,11 @@ def fit(spec: Stack, tasks: Mapping[str, Task], *, max_length: int, prefer: str 
     for family in sorted(FAMILIES, key=lambda one: one.model_type != prefer):
         if family.inside:
             continue
-        config = family.write(flat)
+        config = family.write(flat, max_length)
         problems = list(_differences(family, config, flat, spec, max_length))
-        name, wrong = _class_for(family, tasks, config)
-        problems += wrong
+        name = ""
+        if not problems:
+            name, problems = _class_for(family, tasks, config)
         if not problems:
             return Fit(family, name, flat, config)
         if not nearest or len(problems) < len(nearest):
@@ -60,9 +62,19 @@ def _differences(family: Family, config: dict[str, Any], flat: Flat, spec: Stack
         yield f"cannot be said by {family.model_type}: {str(error).splitlines()[0][:120]}"
         yield from (f"{key}: cannot be read back" for key in flat)
         return
-    for key in dict.fromkeys((*flat, *said)):
-        if key not in FREE and flat.get(key) != said.get(key):
-            yield f"{key}: {_shown(flat.get(key))} cannot be said by {family.model_type}, which has {_shown(said.get(key))}"
+    for key in differing(flat, said):
+        yield f"{key}: {_shown(flat.get(key))} cannot be said by {family.model_type}, which has {_shown(said.get(key))}"
+
+
+def differing(flat: Flat, said: Flat) -> list[str]:
+    """The words in which two models differ, dropout apart; real numbers may differ by rounding."""
+    return [key for key in dict.fromkeys((*flat, *said)) if key not in FREE and not _same(flat.get(key), said.get(key))]
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9)
+    return bool(one == other)
 
 
 def _class_for(family: Family, tasks: Mapping[str, Task], config: dict[str, Any]) -> tuple[str, list[str]]:
@@ -91,7 +103,12 @@ def _kind(head: Head, kinds: list[str]) -> str:
 def _head_differences(head: Head, kind: str, tasks: Mapping[str, Task], name: str, config: dict[str, Any]) -> Iterator[str]:
     task = next(task for task in tasks.values() if task.kind == kind)  # type: ignore[attr-defined]
     head.write(task.model_dump() | ({"pooler": task.pooler_activation or "none"} if isinstance(task, Pooled) else {}), config)
-    said = type(task).model_validate({**head.read(config), "kind": kind, **({"labels": task.labels} if kind in LABELLED else {})})  # type: ignore[attr-defined]
+    try:
+        words = head.read(config)
+    except CheckpointError as error:
+        yield f"tasks: cannot be said by {name}: {error.problems[0].what}"
+        return
+    said = type(task).model_validate({**words, "kind": kind, **({"labels": task.labels} if kind in LABELLED else {})})  # type: ignore[attr-defined]
     for key in type(task).model_fields:
         ours, theirs = (getattr(one, "pooler_activation" if key == "pooler" else key) for one in (task, said))
         if key not in UNSAID and ours != theirs:

@@ -3,7 +3,36 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lmkit.checkpoints.hub.families import albert, bert, distilbert, electra, gpt2, llama, modernbert, mpnet, roberta
+from lmkit.checkpoints.hub.families import (
+    albert,
+    bert,
+    bloom,
+    distilbert,
+    electra,
+    gemma,
+    gemma2,
+    gemma3_text,
+    gpt2,
+    gpt_neo,
+    gpt_neox,
+    gptj,
+    granite,
+    llama,
+    mistral,
+    mixtral,
+    modernbert,
+    mpnet,
+    olmo2,
+    opt,
+    phi,
+    phi3,
+    qwen2,
+    qwen3,
+    qwen3_moe,
+    roberta,
+    smollm3,
+    starcoder2,
+)
 from lmkit.checkpoints.hub.family import Family
 from lmkit.checkpoints.hub.fields import refuse
 
@@ -18,7 +47,27 @@ FAMILIES: tuple[Family, ...] = (
     mpnet.FAMILY,
     modernbert.FAMILY,
     gpt2.FAMILY,
+    gpt_neo.FAMILY,
+    gptj.FAMILY,
+    gpt_neox.FAMILY,
+    opt.FAMILY,
+    bloom.FAMILY,
     llama.FAMILY,
+    mistral.FAMILY,
+    mixtral.FAMILY,
+    qwen2.FAMILY,
+    qwen3.FAMILY,
+    qwen3_moe.FAMILY,
+    gemma.FAMILY,
+    gemma2.FAMILY,
+    gemma3_text.FAMILY,
+    gemma3_text.WRAPPED,
+    phi.FAMILY,
+    phi3.FAMILY,
+    olmo2.FAMILY,
+    granite.FAMILY,
+    starcoder2.FAMILY,
+    smollm3.FAMILY,
 )
 
 
@@ -30,6 +79,7 @@ def family_of(config: Mapping[str, Any]) -> tuple[Family, Mapping[str, Any]]:
             inner = config.get(family.inside) if family.inside else config
             if not isinstance(inner, Mapping):
                 raise refuse(f"{family.inside} is missing")
-            return family, inner if not family.inside else {**inner, "architectures": config.get("architectures")}
+            outer = {key: config[key] for key in ("architectures", "tie_word_embeddings") if key in config}
+            return family, {**family.silent, **inner, **(outer if family.inside else {})}
     known = ", ".join(family.model_type for family in FAMILIES)
     raise refuse(f"model_type: {str(name)[:60]!r} is not known; lmkit reads {known}")

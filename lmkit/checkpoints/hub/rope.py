@@ -1,5 +1,6 @@
 """Rotary positions in config.json: the flat keys of old, `rope_scaling`, and the `rope_parameters` of later writers."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from lmkit.checkpoints.hub.words import Flat
 ROTATION = "position.rotation."
 SCALINGS: dict[str, dict[str, str]] = {  # foreign name -> ours
     "linear": {"factor": "factor"},
-    "dynamic": {"factor": "factor", "original_max_position_embeddings": "original_max_length"},
+    "dynamic": {"factor": "factor", "max_position_embeddings": "original_max_length"},
     "llama3": {
         "factor": "factor",
         "low_freq_factor": "low_frequency_factor",
@@ -33,25 +34,42 @@ SCALINGS: dict[str, dict[str, str]] = {  # foreign name -> ours
         "attention_factor": "attention_factor",
     },
 }
-WHOLE = ("original_max_length",)
+ALIASES = {"su": "longrope"}
+ORIGINAL = "original_max_position_embeddings"
 
 
 def rope(
-    *, base: float = 10000.0, fraction: float = 1.0, base_key: str = "rope_theta", fraction_key: str = "partial_rotary_factor"
+    *,
+    base: float = 10000.0,
+    fraction: float = 1.0,
+    base_key: str = "rope_theta",
+    fraction_key: str = "partial_rotary_factor",
+    names: tuple[str, ...] = ("rope_type", "type"),
+    original: int | None = None,
 ) -> Entry:
-    """Rotary positions of all layers; `base` and `fraction` are what a config means that is silent."""
+    """Rotary positions of all layers; `base`, `fraction` and `original` (the length trained on) are what a config means that is silent.
+
+    `names` are the keys that hold the kind of a scaling.
+    """
 
     def read(config: Config, flat: Flat) -> None:
-        flat.update({ROTATION + key: value for key, value in rotation(config, base, fraction, base_key, fraction_key).items()})
+        config = config if original is None else {ORIGINAL: original, **config}
+        lay_rotation(flat, rotation(config, base, fraction, base_key, fraction_key))
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config[base_key] = flat.get(ROTATION + "base")
         if fraction != 1.0 or flat.get(ROTATION + "fraction", 1.0) != 1.0:
             config[fraction_key] = flat.get(ROTATION + "fraction")
         prefix = ROTATION + "scaling."
-        config["rope_scaling"] = scaling_out({key.removeprefix(prefix): v for key, v in flat.items() if key.startswith(prefix)})
+        write_scaling({key.removeprefix(prefix): value for key, value in flat.items() if key.startswith(prefix)}, config, names)
 
     return Entry(read, write)
+
+
+def lay_rotation(flat: Flat, words: Mapping[str, Any]) -> None:
+    """Makes a rotation that of all layers."""
+    flat |= {ROTATION + key: value for key, value in words.items() if key != "scaling"}
+    flat |= {f"{ROTATION}scaling.{key}": value for key, value in words["scaling"].items()}
 
 
 def rotation(
@@ -61,28 +79,27 @@ def rotation(
     base_key: str = "rope_theta",
     fraction_key: str = "partial_rotary_factor",
     parameters: Any = None,
-) -> Flat:
+) -> dict[str, Any]:
     """The words of one rotation from a config, or from `parameters` where layers differ."""
-    parameters = config.get("rope_parameters") if parameters is None else parameters
-    given = parameters or {}
+    given = (config.get("rope_parameters") if parameters is None else parameters) or {}
     if not isinstance(given, Mapping):
         raise refuse("rope_parameters is no mapping")
-    scaling = given if "rope_type" in given else (config.get("rope_scaling") or {})
-    whole = {**config, **given}
-    words = {
+    scaling = given if {"rope_type", "type"} & given.keys() else (config.get("rope_scaling") or {})
+    return {
         "kind": "rotary",
-        "base": float(value_of(whole, ("rope_theta", base_key), base)),
-        "fraction": float(value_of(whole, ("partial_rotary_factor", fraction_key), fraction)),
+        "base": float(value_of({**config, **given}, ("rope_theta", base_key), base)),
+        "fraction": float(value_of({**config, **given}, ("partial_rotary_factor", fraction_key), fraction)),
         "layout": "half",
+        "scaling": read_scaling(scaling, config),
     }
-    return words | {f"scaling.{key}": value for key, value in scaling_in(scaling, config).items()}
 
 
-def scaling_in(scaling: Any, config: Config) -> Flat:
+def read_scaling(scaling: Any, config: Config) -> Flat:
     """`rope_scaling` as words. Raises CheckpointError for a kind that has none."""
     if not isinstance(scaling, Mapping):
         raise refuse("rope_scaling is no mapping")
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    named = scaling.get("rope_type", scaling.get("type", "default"))
+    kind = ALIASES.get(str(named), named)
     if kind in ("default", None):
         return {"kind": "none"}
     if kind not in SCALINGS:
@@ -90,27 +107,44 @@ def scaling_in(scaling: Any, config: Config) -> Flat:
     words: Flat = {"kind": kind}
     for foreign, ours in SCALINGS[kind].items():
         value = scaling.get(foreign)
-        if value is None and ours in WHOLE:
-            value = value_of(config, ("original_max_position_embeddings", "max_position_embeddings"), None)
+        if ours == "original_max_length":
+            value = _original(kind, scaling, config)
         if value is not None:
-            words[ours] = value if ours in WHOLE or isinstance(value, bool | list) else float(value)
-    if kind == "longrope" and "attention_factor" not in words:
-        words["attention_factor"] = _long_factor(scaling, config, words["original_max_length"])
+            whole = isinstance(value, bool | list) or ours == "original_max_length"
+            words[ours] = value if whole else float(value)
+    if kind in ("yarn", "longrope") and words.get("factor") is None and "factor" in SCALINGS[kind].values():
+        words["factor"] = value_of(config, ("max_position_embeddings",)) / words["original_max_length"]
+    if kind == "longrope":
+        words.setdefault("attention_factor", long_factor(scaling.get("factor"), config, words["original_max_length"]))
     return words
 
 
-def _long_factor(scaling: Config, config: Config, original: int) -> float:
-    from math import log, sqrt
+def _original(kind: str, scaling: Config, config: Config) -> int:
+    """The length trained on; where frequencies follow the length it is the model's, else the model's own word goes before the scaling's."""
+    if kind == "dynamic":
+        return int(value_of(config, ("max_position_embeddings",)))
+    return int(value_of({**scaling, **config}, (ORIGINAL, "max_position_embeddings")))
 
-    factor = scaling.get("factor") or value_of(config, ("max_position_embeddings",)) / original
-    return 1.0 if factor <= 1.0 else sqrt(1 + log(factor) / log(original))
+
+def long_factor(factor: float | None, config: Config, original: int) -> float:
+    """What multiplies queries and keys of a model that reads `factor` times longer texts than it first did."""
+    factor = factor or value_of(config, ("max_position_embeddings",)) / original
+    return 1.0 if factor <= 1.0 else math.sqrt(1 + math.log(factor) / math.log(original))
 
 
-def scaling_out(words: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Words as the `rope_scaling` that every version reads; None where nothing is scaled."""
+def write_scaling(words: Mapping[str, Any], config: dict[str, Any], names: tuple[str, ...] = ("rope_type", "type")) -> None:
+    """Words as the `rope_scaling` that every version reads, null where nothing is scaled."""
     kind = words.get("kind", "none")
+    config["rope_scaling"] = None
     if kind == "none":
-        return None
+        return
     found = {foreign: words.get(ours) for foreign, ours in SCALINGS[kind].items()}
+    if kind == "dynamic":
+        config["max_position_embeddings"] = found.pop("max_position_embeddings")
+    if kind == "longrope":
+        config[ORIGINAL] = found.pop(ORIGINAL)
+        usual = long_factor(None, config, config[ORIGINAL])
+        if math.isclose(words["attention_factor"], usual, rel_tol=1e-9):
+            found.pop("attention_factor")
     kept = {key: list(value) if isinstance(value, tuple) else value for key, value in found.items() if value is not None}
-    return {"rope_type": kind, "type": kind} | kept
+    config["rope_scaling"] = {**dict.fromkeys(names, kind), **kept}

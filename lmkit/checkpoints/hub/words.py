@@ -4,10 +4,10 @@ What varies over layers is one value where all layers agree, else a tuple with o
 fill: `position.rotation.base`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lmkit.models.derive import resolved
+from lmkit.models.derive import resolved, transform_activation
 from lmkit.models.spec import Stack
 
 Flat = dict[str, Any]
@@ -17,11 +17,19 @@ BIASES = ("query", "key", "value", "output")
 
 
 def flatten(spec: Stack, *, max_length: int) -> Flat:
-    """All words of a model, the derived ones too."""
-    return _flat_stack(resolved(spec, max_length=max_length).model_dump())
+    """All words of a model, the derived ones too, and numbers where there are several ways to say one."""
+    flat = laid_flat(resolved(spec, max_length=max_length).model_dump())
+    flat.pop("bias")  # it only decides the biases of the parts
+    flat["attention.scale"] = flat["attention.scale"] or flat["head_dim"] ** -0.5
+    flat["embedding_scale"] = flat["hidden_size"] ** 0.5 if flat["embedding_scale"] == "sqrt_hidden" else flat["embedding_scale"] or 1.0
+    flat["embedding_size"] = flat["embedding_size"] or flat["hidden_size"]
+    flat["output.bias"] = flat["kind"] == "encoder" if flat["output.bias"] is None else flat["output.bias"]
+    flat["output.transform_activation"] = flat["output.transform_activation"] or transform_activation(spec)
+    return flat
 
 
-def _flat_stack(words: Mapping[str, Any]) -> Flat:
+def laid_flat(words: Mapping[str, Any]) -> Flat:
+    """Nested words of one stack, flat."""
     positions = {_slot(position): position for position in words["position"] if position["kind"] != "none"}
     flat: Flat = {}
     for key, value in {**words, "position": positions}.items():
@@ -34,8 +42,7 @@ def _flat_stack(words: Mapping[str, Any]) -> Flat:
     for key in PATTERNS:
         if key in flat:
             flat[key] = layered(flat[key], words["num_layers"])
-    bias = flat.pop("attention.bias", None)
-    return flat | ({} if bias is None else {f"attention.bias.{part}": bias for part in BIASES})
+    return flat
 
 
 def layered(value: Any, layers: int) -> Any:
@@ -44,6 +51,25 @@ def layered(value: Any, layers: int) -> Any:
         return value
     found = tuple(value[i % len(value)] for i in range(layers))
     return found[0] if all(item == found[0] for item in found) else found
+
+
+def each_layer(flat: Flat, key: str) -> list[Any]:
+    """What a key says of every layer; parts of a mapping are put together again."""
+    layers = flat["num_layers"]
+    if key not in flat:
+        prefix = f"{key}."
+        return [{name.removeprefix(prefix): value for name, value in flat.items() if name.startswith(prefix)}] * layers
+    value = flat[key]
+    return list(value) if isinstance(value, tuple) else [value] * layers
+
+
+def lay(flat: Flat, key: str, items: Sequence[Any]) -> None:
+    """Says something of every layer."""
+    value = layered(tuple(items), len(items))
+    if isinstance(value, Mapping) and key != "attention.rotary":
+        flat |= {f"{key}.{name}": entry for name, entry in value.items()}
+    else:
+        flat[key] = value
 
 
 def _leaves(words: Mapping[str, Any]) -> Flat:

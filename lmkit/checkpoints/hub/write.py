@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from lmkit.checkpoints.files import Disk, machine_errors, write_file
 from lmkit.checkpoints.header import NUMPY, header_bytes, stored_bytes
 from lmkit.checkpoints.hub.facts import Facts
-from lmkit.checkpoints.hub.fit import Fit, fit
+from lmkit.checkpoints.hub.fit import Fit, differing, fit
 from lmkit.checkpoints.hub.folder import CONFIG, INDEX, SINGLE
 from lmkit.checkpoints.hub.heads import LABELLED, in_table
 from lmkit.checkpoints.hub.known import family_of
@@ -54,7 +54,13 @@ def write_folder(dest: Path, model: Outgoing, tensors: Mapping[str, np.ndarray])
     """
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise MachineError(Problem("is there already; name another folder; nothing was touched", where=str(dest)))
-    found = _fit(model)
+    try:
+        found = _fit(model)
+    except CheckpointError:
+        if model.spec.token_types or model.spec.kind != "encoder":  # type: ignore[attr-defined]
+            raise
+        model, tensors = _typed(model, tensors)
+        found = _fit(model)
     made = _Writing(found, model, tensors)
     temporary = dest.absolute().with_name(f".tmp-export-{os.getpid()}")
     with machine_errors("the model is not exported", dest):
@@ -75,6 +81,13 @@ def write_folder(dest: Path, model: Outgoing, tensors: Mapping[str, np.ndarray])
     return found.name
 
 
+def _typed(model: Outgoing, tensors: Mapping[str, np.ndarray]) -> tuple[Outgoing, Mapping[str, np.ndarray]]:
+    """The same model with a single token type that adds nothing: most encoders of the world cannot be without one."""
+    width = tensors["embeddings.token.embedding"].shape[1]
+    spec = model.spec.model_copy(update={"token_types": 1})
+    return replace(model, spec=spec), {**tensors, "embeddings.token_type.embedding": np.zeros((1, width), np.float32)}
+
+
 def _fit(model: Outgoing) -> Fit:
     """As the folder had it where its config still says what the model is; else the family that fits."""
     facts = model.facts
@@ -87,7 +100,7 @@ def _fit(model: Outgoing) -> Fit:
     named = (config.get("architectures") or [family.bare])[0]
     kinds = {head.kind for head in family.classes.get(named, ())}
     same = kinds <= {task.kind for task in model.tasks.values()} | ({"classification"} if _numbers(model) else set())  # type: ignore[attr-defined]
-    if same and all(flat.get(key) == said.get(key) for key in (*flat, *said) if not key.endswith("dropout")):
+    if same and not differing(flat, said):
         return Fit(family, named, flat, facts.config)
     return fit(model.spec, model.tasks, max_length=model.max_length, prefer=family.model_type)
 
@@ -194,9 +207,7 @@ class _Writing:
         config = {**self.found.config, "architectures": [self.found.name], "torch_dtype": code}
         config[family.vocabulary[0]] = model.vocab_size
         config["tie_word_embeddings"] = bool(self.found.flat["tie_embeddings"])
-        if family.max_length:
-            config.setdefault(family.max_length[0], model.max_length)
-        config |= {key: model.roles[role] for role, key in ROLES.items() if model.roles.get(role, -1) >= 0}
+        config = {key: model.roles[role] for role, key in ROLES.items() if model.roles.get(role, -1) >= 0} | config
         labels = next((names for name, names in model.labels.items() if model.tasks[name].kind in LABELLED), ())  # type: ignore[attr-defined]
         if _numbers(model):
             labels, config["problem_type"] = ("LABEL_0",), "regression"

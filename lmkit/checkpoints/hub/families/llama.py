@@ -1,7 +1,7 @@
 """Llama 1 to 3 (Touvron et al., 2023) and the many that have its class: SmolLM, Yi, TinyLlama, DeepSeek, ..."""
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Entry, activation, dropouts, field, fixed, flag, number, only
+from lmkit.checkpoints.hub.fields import Entry, activation, attention_bias, dropouts, field, fixed, flag, number, only
 from lmkit.checkpoints.hub.rope import rope
 
 WEIGHTS = r"""
@@ -52,12 +52,8 @@ FAMILY = Family(
         *ROOT_MEAN_SQUARE,
         rope(),
         field("head_dim", "head_dim", default=None),
-        flag(
-            "attention_bias",
-            {on: {f"attention.bias.{part}": on for part in ("query", "key", "value", "output")} for on in (True, False)},
-            default=False,
-        ),
-        flag("mlp_bias", {on: {"bias": on} for on in (True, False)}, default=False),
+        attention_bias(default=False),
+        flag("mlp_bias", {on: {"feed_forward.bias": on} for on in (True, False)}, default=False),
         only("pretraining_tp", 1),
     ),
     weights=WEIGHTS,

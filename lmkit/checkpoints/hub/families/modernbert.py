@@ -4,7 +4,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
 from lmkit.checkpoints.hub.fields import Config, Entry, activation, choice, dropouts, field, fixed, flag, number, value_of
-from lmkit.checkpoints.hub.rope import ROTATION, rotation
+from lmkit.checkpoints.hub.rope import ROTATION, lay_rotation, rotation
 from lmkit.checkpoints.hub.words import BIASES, Flat
 
 WEIGHTS = r"""
@@ -55,10 +55,10 @@ def _layers() -> Entry:
         whole = rotation(config, base, parameters=given.get(FULL, {}))
         silent = base if BASES[SLIDING][0] in config else BASES[SLIDING][1]  # null means as the others
         near = rotation(config, value_of(config, (BASES[SLIDING][0],), silent), parameters=given.get(SLIDING, {}))
-        flat |= {ROTATION + key: value for key, value in whole.items()}
+        lay_rotation(flat, whole)
         half = int(value_of(config, ("local_attention",), 128)) // 2
         flat["attention.window"] = tuple("full" if kind == FULL else half for kind in kinds)
-        own = {"kind": "default"} if near == whole else _nested(near)
+        own = {"kind": "default"} if near == whole else near
         flat["attention.rotary"] = tuple({"kind": "default"} if kind == FULL else own for kind in kinds)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
@@ -75,11 +75,6 @@ def _layers() -> Entry:
         config[BASES[SLIDING][0]] = near.get("base", flat.get(ROTATION + "base"))
 
     return Entry(read, write)
-
-
-def _nested(flat: Flat) -> dict[str, Any]:
-    scaling = {key.removeprefix("scaling."): value for key, value in flat.items() if key.startswith("scaling.")}
-    return {key: value for key, value in flat.items() if "." not in key} | {"scaling": scaling}
 
 
 def _transform() -> Entry:
@@ -136,7 +131,7 @@ FAMILY = Family(
         number("norm.epsilon", "norm_eps", default=1e-5),
         field("norm.bias", "norm_bias", default=False),
         flag("attention_bias", {on: {f"attention.bias.{part}": on for part in BIASES} for on in (True, False)}, default=False),
-        flag("mlp_bias", {on: {"feed_forward.bias": on, "bias": on} for on in (True, False)}, default=False),
+        flag("mlp_bias", {on: {"feed_forward.bias": on} for on in (True, False)}, default=False),
         field("output.transform_bias", "classifier_bias", default=False),
         _transform(),
         _layers(),

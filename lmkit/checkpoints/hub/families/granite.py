@@ -1,0 +1,40 @@
+"""Granite 3 (IBM, 2024): a Llama with a factor each for embeddings, scores, branches and logits."""
+
+from typing import Any
+
+from lmkit.checkpoints.hub.families.llama import ROOT_MEAN_SQUARE, SIZES, WEIGHTS, classes
+from lmkit.checkpoints.hub.family import Family
+from lmkit.checkpoints.hub.fields import Config, Entry, attention_bias, flag, number, value_of
+from lmkit.checkpoints.hub.rope import rope
+from lmkit.checkpoints.hub.words import Flat
+
+
+def _logits() -> Entry:
+    """`logits_scaling`, which divides."""
+
+    def read(config: Config, flat: Flat) -> None:
+        flat["output.scale"] = 1 / float(value_of(config, ("logits_scaling",), 1.0))
+
+    def write(flat: Flat, config: dict[str, Any]) -> None:
+        config["logits_scaling"] = 1 / flat["output.scale"]
+
+    return Entry(read, write)
+
+
+FAMILY = Family(
+    model_type="granite",
+    bare="GraniteModel",
+    classes={name: heads for name, heads in classes("Granite").items() if "Sequence" not in name},
+    config=(
+        *SIZES,
+        *ROOT_MEAN_SQUARE,
+        attention_bias(default=False),
+        flag("mlp_bias", {on: {"feed_forward.bias": on} for on in (True, False)}, default=False),
+        number("embedding_scale", "embedding_multiplier", default=1.0),
+        number("attention.scale", "attention_multiplier", default=1.0),
+        number("residual_scale", "residual_multiplier", default=1.0),
+        _logits(),
+        rope(),
+    ),
+    weights=WEIGHTS,
+)
