@@ -1,0 +1,176 @@
+"""Answers of every kind of head: whole, in their places, and the same whatever else is in a batch."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmkit.data.document import Document
+from lmkit.errors import DataError, SpecError
+from lmkit.run.answers import answerer
+from lmkit.run.directory import RunDirectory
+from lmkit.run.model import build_model
+from lmkit.run.open import OpenedRun
+from lmkit.run.predict import _lines
+from lmkit.run.resolve import resolve
+from lmkit.run.spans import LONGEST, spans_of
+from lmkit.run.spec import RunSpec
+from lmkit.run.token_answers import entities, windows
+from lmkit.text.build import train_tokenizer
+from lmkit.text.spec import WordPiece
+from lmkit.text.template import wrapped
+
+TEXT = "The quick brown fox jumps over the lazy dog, and again the fox jumps."
+TOKENIZER = train_tokenizer(WordPiece(vocab_size=120, lowercase=True), [TEXT * 9, "Who jumps? Where does the dog sleep?" * 9])
+NAMES = ("O", "B-animal", "I-animal")
+TASKS: dict[str, dict[str, Any]] = {
+    "class": {"kind": "classification", "labels": ["bad", "good"]},
+    "nsp": {"kind": "next_sentence"},
+    "score": {"kind": "regression"},
+    "mlm": {"kind": "masked_lm"},
+    "ner": {"kind": "token_classification", "labels": list(NAMES)},
+    "rtd": {"kind": "replaced_token"},
+    "qa": {"kind": "question_answering"},
+    "embedding": {"kind": "sentence_embedding"},
+    "lm": {"kind": "causal_lm"},
+}
+LABELS = {"class": ("bad", "good"), "ner": NAMES}
+
+
+def opened(*names: str) -> OpenedRun:
+    """A tiny model with random weights that does these tasks."""
+    words = {
+        "name": "tiny",
+        "tokenizer": {"from": "nowhere"},
+        "data": {"train": {"imported": "nowhere"}, "max_length": 24},
+        "model": {"kind": "encoder", "num_layers": 2, "hidden_size": 16, "num_heads": 2, "token_types": 2},
+        "tasks": {name: TASKS[name] for name in names},
+        "training": {"steps": 1, "batch_size": 1, "optimizer": {"kind": "adamw", "learning_rate": 1e-5}},
+    }
+    spec = resolve(RunSpec.model_validate(words))[0]
+    labels = {name: LABELS[name] for name in names if name in LABELS}
+    model = build_model(spec, vocab_size=TOKENIZER.vocab_size, labels=labels)
+    for i, variable in enumerate(model.weights):
+        variable.assign(np.random.default_rng(i).normal(0, 0.5, variable.shape) + ("scale" in variable.path))
+    return OpenedRun(RunDirectory(Path("tiny")), spec, TOKENIZER, model, labels, 0)
+
+
+def near(one: Any, other: Any) -> bool:
+    """Equal but for rounding, however deep."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(near(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(near, one, other))
+    return one == pytest.approx(other, abs=1e-5) if isinstance(one, float) else one == other
+
+
+@pytest.fixture(scope="module")
+def everything() -> Any:
+    return answerer(opened(*TASKS))
+
+
+def test_no_answer_depends_on_what_else_is_asked(everything: Any) -> None:
+    documents = [
+        Document("Where does the [MASK] sleep?", TEXT * 3),
+        Document(TEXT * 9),
+        Document(""),
+        Document("fox", ""),
+        Document("[MASK] jumps"),
+        *(Document("the dog " * n) for n in range(40)),
+    ]
+    together = everything(documents)
+    for document, answer in zip(documents[:6], together, strict=False):
+        assert near(everything([document])[0], answer), document
+
+
+def test_a_row_is_answered_by_the_tasks_that_can(everything: Any) -> None:
+    one, two, three = everything([Document("fox"), Document("fox", "dog"), Document("fox [MASK]", "dog")])
+    assert set(one) == {"text", "class", "score", "ner", "rtd", "embedding"}
+    assert set(two) - set(one) == {"text_pair", "nsp", "qa"}
+    assert set(three) - set(two) == {"mlm"}
+    assert json.loads(json.dumps(three)) == three
+    for name, answer in three.items():
+        if not name.startswith("text"):
+            assert list(_lines(answer)), name
+
+
+def test_what_no_task_can_answer_is_said_with_the_reason() -> None:
+    with pytest.raises(DataError, match=r'"Who jumps.": has one text, and two are needed'):
+        answerer(opened("qa"))([Document("Who jumps?")])
+    with pytest.raises(DataError, match=r"part.csv:7: has 0 masks; write \[MASK\] at 1 to 8 places"):
+        answerer(opened("mlm"))([Document("x [MASK]"), Document("Who jumps?", file="part.csv", line=7)])
+    with pytest.raises(SpecError, match="lmkit generate"):
+        answerer(opened("lm"))
+
+
+def test_tokens_and_answers_stand_where_they_say(everything: Any) -> None:
+    long = TEXT * 5
+    answer = everything([Document("Who jumps?", long), Document(long)])
+    for found in (answer[1]["ner"]["tokens"], answer[1]["rtd"]["tokens"]):
+        ids, spans = TOKENIZER.spans([long])[0]
+        assert [[one["start"], one["end"]] for one in found] == spans.tolist() and len(ids) > 24
+        assert all(long[one["start"] : one["end"]] == one["text"] for one in found)
+    for one in answer[1]["ner"]["entities"]:
+        assert long[one["start"] : one["end"]] == one["text"] and one["label"] == "animal"
+    spans = answer[0]["qa"]["spans"]
+    assert all(long[one["start"] : one["end"]] == one["text"] for one in spans)
+    assert answer[0]["qa"]["answer"] == spans[0]["text"]
+    assert [one["probability"] for one in spans] == sorted((one["probability"] for one in spans), reverse=True)
+
+
+def test_vectors_have_length_one_and_labels_sum_to_one(everything: Any) -> None:
+    answer = everything([Document(TEXT, "dog")])[0]
+    assert np.linalg.norm(answer["embedding"]["vector"]) == pytest.approx(1, abs=1e-5)
+    for name in ("class", "nsp"):
+        shares = answer[name]["probabilities"]
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5) and answer[name]["label"] == max(shares, key=shares.get)
+
+
+@given(st.integers(0, 400), st.integers(1, 300))
+def test_windows_keep_every_token_once(length: int, budget: int) -> None:
+    ids = np.arange(length, dtype=np.int32)
+    found = windows(ids, budget, wrapped(1000, 1001).row)
+    kept = [i for window in found for i in range(*window.kept)]
+    assert kept == list(range(length))
+    for window in found:
+        begin = window.row.begins[0]
+        assert len(window.row.ids) <= budget + 2
+        low, high = (begin + place - window.start for place in window.kept)
+        assert window.row.ids[low:high].tolist() == list(range(*window.kept))
+
+
+@given(st.integers(1, 40), st.integers(0, 9), st.integers(0, 2**32 - 1))
+def test_spans_are_the_best_of_all_pairs(length: int, question: int, seed: int) -> None:
+    row = wrapped(1, 2).row(np.zeros(question, np.int32), np.zeros(length, np.int32))
+    scores = np.random.default_rng(seed).normal(0, 2, (2, len(row.ids)))
+    found, none = spans_of(scores, row)
+    inside = [0, *range(row.begins[1], row.begins[1] + length)]
+    starts, ends = (np.exp(each[inside]) / np.exp(each[inside]).sum() for each in scores)
+    pairs = [(starts[i + 1] * ends[j + 1], i, j) for i in range(length) for j in range(i, min(i + LONGEST, length))]
+    assert found[0][0] == pytest.approx(max(pairs)[0])
+    assert none == pytest.approx(starts[0] * ends[0])
+    assert all(share == pytest.approx(starts[i + 1] * ends[j + 1]) and 0 <= j - i < LONGEST for share, i, j in found)
+
+
+def test_entities_begin_go_on_and_end() -> None:
+    text = "old fox dog and cat"
+    labels = ["B-x", "I-x", "B-x", "O", "I-x"]
+    edges = [(0, 3), (4, 7), (8, 11), (12, 15), (16, 19)]
+    tokens = [{"label": label, "start": a, "end": b, "probability": 0.5} for label, (a, b) in zip(labels, edges, strict=True)]
+    assert [one["text"] for one in entities(text, tokens)] == ["old fox", "dog", "cat"]
+    plain = [{**token, "label": "y"} for token in tokens]
+    assert [one["text"] for one in entities(text, plain)] == [text]
+
+
+def test_rows_are_cut_to_what_the_tokenizer_says() -> None:
+    model = opened("embedding")
+    short = replace(model, tokenizer=train_tokenizer(WordPiece(vocab_size=120, lowercase=True), [TEXT * 9]))
+    short.tokenizer.max_length = 6
+    answer = answerer(short)
+    cut, whole = (answer([Document(text)])[0]["embedding"] for text in ("the quick brown fox", "the quick brown fox jumps over"))
+    assert near(cut, whole)
