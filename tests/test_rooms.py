@@ -19,6 +19,7 @@ from lmkit.models.spec import Decoder, Encoder
 from lmkit.positions.spec import (
     Alibi,
     DefaultRotation,
+    Disentangled,
     DynamicScaling,
     Learned,
     LinearScaling,
@@ -74,6 +75,8 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "projected_tokens": {"embedding_size": 6, "token_types": 2},
     "mixture": {"feed_forward": (Dense(bias=False), Mixture(num_experts=3, experts_per_token=2, intermediate_size=12))},
     "dense_experts": {"feed_forward": Mixture(num_experts=4, experts_per_token=2, gated=False, renormalize=False)},
+    "disentangled": {"position": (Disentangled(max_distance=9, buckets=4),), "num_kv_heads": 2},
+    "distances_apart": {"position": (Disentangled(max_distance=6, share_key=False, norm=False),), "norm": LayerNorm(placement="post")},
     "shared_layers": {"num_layers": 4, "layer_groups": 1, "blocks_per_group": 2},
 }
 TASKS: dict[str, AnyTask] = {"lm": CausalLm(), "mlm": MaskedLm(), "nsp": NextSentence(), "stars": Classification(pooling="mean")}
@@ -185,6 +188,7 @@ def test_one_seed_gives_one_model_and_names_are_unique(member: str) -> None:
         ("rms", ("mlm", "nsp"), False),
         ("grouped_windows", ("lm",), True),
         ("rms", ("mlm", "nsp"), True),
+        *[(member, ("lm",), True) for member in ("relative", "disentangled", "mixture", "dynamic", "longrope", "scores", "alibi")],
     ],
 )
 def test_graph_and_xla_give_the_eager_loss(member: str, tasks: tuple[str, ...], xla: bool) -> None:
@@ -209,8 +213,9 @@ def test_mixed_bfloat16_runs_near_float32_with_float32_weights_and_losses(member
 
 
 @pytest.mark.parametrize("compile_it", [False, True])
-def test_rematerializing_blocks_changes_no_loss_and_no_gradient(compile_it: bool) -> None:
-    built, data = model("grouped_windows", ("lm",), Decoder), batch(("lm",))
+@pytest.mark.parametrize("member", ["grouped_windows", "relative", "distances_apart", "mixture", "shared_layers"])
+def test_rematerializing_blocks_changes_no_loss_and_no_gradient(member: str, compile_it: bool) -> None:
+    built, data = model(member, ("lm",), Decoder), batch(("lm",))
     run = lambda d: value_and_grad(lambda: (total(built, d, d["row_key"]), ()), built.trainable_weights)[::2]  # noqa: E731
     loss, gradients = (compiled(run) if compile_it else run)(data)
     built.backbone.rematerialize = True

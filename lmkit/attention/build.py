@@ -1,10 +1,12 @@
 """The door of attention: one layer's attention from the words for all layers."""
 
 from lmkit.attention.cross import CrossAttention
+from lmkit.attention.distance import DistanceScores
 from lmkit.attention.multi_head import MultiHeadAttention
 from lmkit.attention.spec import Attention
 from lmkit.layers.layer import Layer
 from lmkit.positions.rotary import Layout
+from lmkit.positions.spec import Disentangled
 
 
 def build_attention(
@@ -19,12 +21,16 @@ def build_attention(
     output_stddev: float,
     query_norm: Layer | None = None,
     key_norm: Layer | None = None,
+    distance: Disentangled | None = None,
     memory_size: int | None = None,
 ) -> MultiHeadAttention:
     """The attention of layer number `layer`, unbuilt; `spec.bias` and `spec.dropout` are resolved.
 
-    With `memory_size`, the one that reads states of that width.
+    With `memory_size`, the one that reads states of that width; `distance` says how distances are scored, if they are.
     """
+    kinds = 1
+    if distance is not None:
+        kinds += distance.content_to_position + distance.position_to_content
     attention, name = (MultiHeadAttention, "attention") if memory_size is None else (CrossAttention, "cross_attention")
     return attention(
         hidden_size,
@@ -34,10 +40,11 @@ def build_attention(
         memory_size=memory_size,
         window=spec.window_of(layer),
         bias=spec.bias.model_dump(),
-        scale=scale_of(spec, layer, head_dim),
+        scale=scale_of(spec, layer, head_dim * kinds),
         softcap=spec.softcap,
         query_norm=query_norm,
         key_norm=key_norm,
+        distance=None if distance is None else _distance_scores(distance, hidden_size, num_heads, num_kv_heads, head_dim),
         dropout=spec.dropout or 0.0,
         rotary_layout=rotary_layout,
         output_stddev=output_stddev,
@@ -45,7 +52,12 @@ def build_attention(
     )
 
 
-def scale_of(spec: Attention, layer: int, head_dim: int) -> float:
-    """What multiplies the products of queries and keys in that layer."""
-    scale = head_dim**-0.5 if spec.scale is None else spec.scale
+def _distance_scores(spec: Disentangled, *sizes: int) -> DistanceScores:
+    parts = {"content_to_position": spec.content_to_position, "position_to_content": spec.position_to_content}
+    return DistanceScores(*sizes, shared=spec.share_key, name="distance", **parts)
+
+
+def scale_of(spec: Attention, layer: int, summed: int) -> float:
+    """What multiplies the products of queries and keys in that layer: by default 1 / sqrt(products in a sum)."""
+    scale = summed**-0.5 if spec.scale is None else spec.scale
     return scale / (layer + 1) if spec.scale_by_layer else scale

@@ -16,7 +16,8 @@ class Mask:
     positions, which restart in every segment. Segments int[B, T] and [B, S], both or neither, count the documents of a
     row from 1; 0 is padding. `window` w: causal, the last w keys, the query's own among them; otherwise w to each side.
     `prefix_length` int[B]: so many first keys are seen by every query. `bias` float32 [B or 1, 1 or N, T, S] is added to
-    the scores (ALiBi).
+    the scores (ALiBi). `distances` are vectors [R, D] and the row of each pair, int[B or 1, T, S], for attention that scores
+    distances too.
     """
 
     query_index: Any
@@ -27,6 +28,7 @@ class Mask:
     window: int | None = None
     prefix_length: Any = None
     bias: Any = None
+    distances: tuple[Any, Any] | None = None
     computed: tuple[Any, Any] | None = None
 
     def dense(self) -> Any:

@@ -21,10 +21,10 @@ class MultiHeadAttention(Layer):
     """Self-attention with `num_kv_heads` key and value heads shared by groups of `num_heads` query heads.
 
     `memory_size` is the width that keys and values are made from where that is not `hidden_size`. `window` is only read
-    here by who makes the mask. `bias` says for all projections, or each by name, whether they have
-    one. `query_norm` and `key_norm` act before the rotation, over as many channels as they are wide: a head, or all heads.
-    `output_stddev` starts the last kernel, which writes to the residual stream; `rotary_layout` says which channels a
-    rotation pairs.
+    here by who makes the mask. `bias` says for all projections, or each by name, whether they have one. `query_norm` and
+    `key_norm` act before the rotation, over as many channels as they are wide: a head, or all heads. `distance` scores
+    distances beside contents. `output_stddev` starts the last kernel, which writes to the residual stream; `rotary_layout`
+    says which channels a rotation pairs.
     """
 
     def __init__(
@@ -41,12 +41,14 @@ class MultiHeadAttention(Layer):
         softcap: float | None = None,
         query_norm: Layer | None = None,
         key_norm: Layer | None = None,
+        distance: Layer | None = None,
         dropout: float = 0.0,
         rotary_layout: Layout = "half",
         output_stddev: float = 0.02,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.distance = distance
         self.hidden_size, self.num_heads, self.window, self.bias, self.dropout = hidden_size, num_heads, window, bias, dropout
         self.num_kv_heads = num_kv_heads or num_heads
         self.head_dim, self.memory_size = head_dim or hidden_size // num_heads, memory_size or hidden_size
@@ -63,7 +65,7 @@ class MultiHeadAttention(Layer):
         self.out = Linear(queries, hidden_size, bias=has["output"], name="output", **out)
 
     def build(self, input_shape: Any = None) -> None:
-        for part in (self.query, self.key, self.value, self.out, self.query_norm, self.key_norm):
+        for part in (self.query, self.key, self.value, self.out, self.query_norm, self.key_norm, self.distance):
             if part is not None:
                 part.build()
         self.layer_id = layer_id(canonical(self) + ".weights.dropout")
@@ -97,16 +99,22 @@ class MultiHeadAttention(Layer):
         batch, length = ops.shape(x_BTD)[:2]
         return ops.reshape(_normed(self.query(x_BTD), self.query_norm), (batch, length, self.num_heads, self.head_dim))
 
+    def keys(self, x_BSD: Any) -> Any:
+        """[B, S, K, H], before any rotation."""
+        batch, length = ops.shape(x_BSD)[:2]
+        return ops.reshape(_normed(self.key(x_BSD), self.key_norm), (batch, length, self.num_kv_heads, self.head_dim))
+
     def keys_and_values(self, x_BSD: Any) -> tuple[Any, Any]:
         """Both [B, S, K, H], before any rotation."""
         batch, length = ops.shape(x_BSD)[:2]
-        shape = (batch, length, self.num_kv_heads, self.head_dim)
-        return ops.reshape(_normed(self.key(x_BSD), self.key_norm), shape), ops.reshape(self.value(x_BSD), shape)
+        return self.keys(x_BSD), ops.reshape(self.value(x_BSD), (batch, length, self.num_kv_heads, self.head_dim))
 
     def attended(self, q: Any, k: Any, v: Any, *, visible: Mask | None, row_key: Any, collect: Collect | None) -> Any:
         """[B, T, D]: what queries read from values, through the output projection."""
         batch, length = ops.shape(q)[:2]
         scores: dict[str, Any] = {"scale": self.scale, "softcap": self.softcap}
+        if self.distance is not None and visible is not None and visible.distances is not None:
+            scores["extra"] = self.distance(q, k, *visible.distances, queries=self.queries, keys=self.keys)
         drop: dict[str, Any] = {"dropout_rate": self.dropout, "row_key": row_key, "layer_id": self.layer_id}
         out, weights = attend(q, k, v, mask=visible, **scores, **drop)
         if collect is not None:

@@ -16,11 +16,12 @@ def attend(
     mask: Mask | None = None,
     scale: float | None = None,
     softcap: float | None = None,
+    extra: Any = None,
     dropout_rate: float = 0.0,
     row_key: Any = None,
     layer_id: int = 0,
 ) -> tuple[Any, Any]:
-    """softmax(cap(scale * q k^T) + mask + bias) v -> values [B, T, N, H] and the weights [B, N, T, S] before dropout.
+    """softmax(cap(scale * (q k^T + extra)) + mask + bias) v -> values [B, T, N, H] and the weights [B, N, T, S] before dropout.
 
     `scale` is 1/sqrt(H) unless given; cap(x) is c tanh(x / c) for a `softcap` of c, else x. Query head n reads key head
     n // (N / K): the queries of a group are stacked along T, so no key is repeated in memory. The softmax is in float32; a
@@ -34,6 +35,8 @@ def attend(
     q = ops.reshape(ops.transpose(q, (0, 2, 1, 3)), (batch, groups, group * length, width))
     k, v = ops.transpose(k_BSKH, (0, 2, 3, 1)), ops.transpose(v_BSKH, (0, 2, 1, 3))
     scores_BNTS = ops.cast(ops.reshape(ops.matmul(q, k), (batch, heads, length, keys)), "float32")
+    if extra is not None:
+        scores_BNTS = scores_BNTS + scale * ops.cast(extra, "float32")
     if softcap is not None:
         scores_BNTS = softcap * ops.tanh(scores_BNTS / softcap)
     additive, seeing = (None, None) if mask is None else mask.additive()

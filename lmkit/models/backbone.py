@@ -20,8 +20,8 @@ class Backbone(Layer):
     """An encoder or a decoder: the same blocks, seen through another mask unless the caller says otherwise.
 
     Executed layer i runs `blocks[order[i]]`, by default each block once, and turns queries and keys by
-    `rotaries[turns[i]]`, by default the only one; -1 is no rotation. `bias` is added to the scores of all layers.
-    Rotation tables, bias and one mask per distinct window are made once. `rematerialize` keeps only the blocks' inputs for
+    `rotaries[turns[i]]`, by default the only one; -1 is no rotation. `bias` is added to the scores of all layers, `distance`
+    scored by them. Rotation tables, bias and one mask per distinct window are made once. `rematerialize` keeps only the blocks' inputs for
     the backward pass and computes the rest again.
 
     A backbone that is named after its kind is one side of an encoder-decoder: its embeddings stand under that name too, and
@@ -39,13 +39,14 @@ class Backbone(Layer):
         rotaries: Sequence[Layer] = (),
         turns: Sequence[int] | None = None,
         bias: Layer | None = None,
+        distance: Layer | None = None,
         rematerialize: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.kind, self.embeddings, self.blocks, self.norm = kind, embeddings, list(blocks), norm
         self.order = list(range(len(blocks)) if order is None else order)
-        self.rotaries, self.bias, self.rematerialize = list(rotaries), bias, rematerialize
+        self.rotaries, self.bias, self.distance, self.rematerialize = list(rotaries), bias, distance, rematerialize
         self.turns = list([len(self.rotaries) - 1] * len(self.order) if turns is None else turns)
         self.causal = kind == "decoder"
 
@@ -59,7 +60,7 @@ class Backbone(Layer):
             with keras.name_scope("layers"):
                 for block in self.blocks:
                     block.build()
-            for part in (self.norm, self.bias):
+            for part in (self.norm, self.bias, self.distance):
                 if part is not None:
                     part.build()
 
@@ -138,6 +139,8 @@ class Backbone(Layer):
         )
         if self.bias is not None:
             mask = replace(mask, bias=self.bias(*(mask.places() if self.bias.skips_padding else (query_index, key_index))))
+        if self.distance is not None:
+            mask = replace(mask, distances=self.distance(query_index, key_index))
         x = self.embeddings(tokens, positions=positions, token_types=token_types, vectors=vectors, row_key=row_key)
         if collect is not None:
             collect("embeddings", x)
@@ -182,15 +185,18 @@ class Backbone(Layer):
 def _recomputed(block: Layer, keywords: dict[str, Any], x: Any, states: Any) -> Any:
     """The block's output, to be computed again in the backward pass.
 
-    Gradients reach `x`, the memory, and what is added to the scores, which a table of distances may have a part in.
+    Gradients reach `x`, the memory, and what tables of distances have a part in: what is added to the scores, and vectors.
     """
     mask = keywords["visible"]
     additive, seeing = mask.additive()
-    given = {name: value for name, value in {"x": x, "states": states, "additive": additive}.items() if value is not None}
+    vectors, row = mask.distances or (None, None)
+    given = {"x": x, "states": states, "additive": additive, "vectors": vectors}
+    given = {name: value for name, value in given.items() if value is not None}
 
     def run(*values: Any) -> Any:
         named = dict(zip(given, values, strict=True))
-        visible = replace(mask, computed=(named.get("additive"), seeing))
+        distances = (named["vectors"], row) if "vectors" in named else None
+        visible = replace(mask, computed=(named.get("additive"), seeing), distances=distances)
         return block(named["x"], memory=named.get("states"), **keywords | {"visible": visible})
 
     return recompute(run)(*given.values())

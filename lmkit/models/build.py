@@ -14,7 +14,7 @@ from lmkit.models.derive import resolved
 from lmkit.models.encoder_decoder import EncoderDecoderBackbone
 from lmkit.models.spec import Body, Decoder, Encoder, EncoderDecoder, Stack, stacks
 from lmkit.positions.build import build_position
-from lmkit.positions.spec import Rotary
+from lmkit.positions.spec import Disentangled, Rotary
 
 STDDEV = 0.02  # BERT's and GPT-2's
 
@@ -51,6 +51,7 @@ def _both_sides(spec: EncoderDecoder, vocab_size: int, common: dict[str, Any]) -
         encoder=build_stack(encoder, vocab_size=own, name="encoder", **common),
         decoder=build_stack(decoder, vocab_size=own, name="decoder", memory_size=encoder.hidden_size, **common),
         token=Embedding(vocab_size, width, name="token") if spec.shares_inputs else None,
+        start_id=spec.start_id,
         name="backbone",
     )
 
@@ -72,6 +73,7 @@ def build_stack(
         rotaries=[build_rotary(spec, rotation) for rotation in distinct],
         turns=[-1 if rotation is None else distinct.index(rotation) for rotation in rotations],
         bias=slots.get("bias"),
+        distance=slots.get("distance"),
         rematerialize=rematerialize,
         name=name,
     )
@@ -80,14 +82,15 @@ def build_stack(
 def build_slots(spec: Stack, *, max_length: int, causal: bool) -> dict[str, Layer]:
     """The position layers of a resolved stack by their slots, unbuilt."""
     width = spec.embedding_size if spec.embedding_size and spec.embedding_norm else spec.hidden_size
-    sizes = {"embedding_size": width, "num_heads": spec.num_heads, "head_dim": spec.head_dim or 0}
-    layers = [build_position(position, max_length=max_length, causal=causal, **sizes) for position in spec.position]
+    sizes = {"embedding_size": width, "hidden_size": spec.hidden_size, "num_heads": spec.num_heads, "head_dim": spec.head_dim or 0}
+    norm = build_norm(spec.norm, spec.hidden_size, name="norm")
+    layers = [build_position(position, max_length=max_length, causal=causal, norm=norm, **sizes) for position in spec.position]
     return {layer.slot: layer for layer in layers if layer is not None}
 
 
 def build_rotary(spec: Stack, rotation: Rotary) -> Layer:
     """One way to turn queries and keys, unbuilt."""
-    layer = build_position(rotation, embedding_size=0, num_heads=0, head_dim=spec.head_dim or 0, max_length=0)
+    layer = build_position(rotation, head_dim=spec.head_dim or 0)
     assert layer is not None
     return layer
 
@@ -145,6 +148,7 @@ def _attention(spec: Stack, i: int, output_stddev: float, memory_size: int | Non
         widths = {name: head_dim * (number if spec.attention.qk_norm == "full" else 1) for name, number in heads.items()}
         norms = {f"{name}_norm": build_norm(spec.norm, width, name=f"{name}_norm") for name, width in widths.items()}
     rotation = spec.rotation_of(i)
+    distance = next((position for position in spec.position if isinstance(position, Disentangled)), None)
     return build_attention(
         spec.attention,
         i,
@@ -155,5 +159,6 @@ def _attention(spec: Stack, i: int, output_stddev: float, memory_size: int | Non
         rotary_layout="half" if rotation is None else rotation.layout,
         output_stddev=output_stddev,
         memory_size=memory_size,
+        distance=distance if memory_size is None else None,
         **norms,
     )

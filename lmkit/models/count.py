@@ -3,7 +3,7 @@
 from lmkit.blocks.spec import Gated, LayerNorm, Mixture, Norm
 from lmkit.models.derive import resolved
 from lmkit.models.spec import Body, Decoder, Encoder, EncoderDecoder, Stack, stacks
-from lmkit.positions.spec import Learned, Relative
+from lmkit.positions.spec import Disentangled, Learned, Relative
 
 
 def count(spec: Body, *, vocab_size: int, max_length: int) -> dict[str, int]:
@@ -32,6 +32,9 @@ def _stack(spec: Encoder | Decoder, vocab_size: int, max_length: int, memory_siz
     for position in spec.position:
         if isinstance(position, Relative):
             parts["relative"] = position.num_buckets * spec.num_heads
+        if isinstance(position, Disentangled):
+            rows, norm = 2 * (position.buckets or position.max_distance), norm_size(spec.norm, spec.hidden_size)
+            parts["distance"] = rows * spec.hidden_size + (norm if position.norm else 0)
     return parts
 
 
@@ -58,7 +61,19 @@ def _forward(spec: Encoder | Decoder, length: int, causal: bool, memory_size: in
     kernels = sum(used_kernels(spec, spec.weights_of(i)) for i in range(spec.num_layers)) + _embedding_projection(spec)
     if memory_size is not None:
         kernels, keys = kernels + spec.num_layers * _attention_kernels(spec, memory_size), keys + spec.num_layers * length
-    return 2.0 * kernels + 4.0 * width * keys
+    return 2.0 * kernels + 4.0 * width * keys + _distance_products(spec, length)
+
+
+def _distance_products(spec: Encoder | Decoder, length: int) -> float:
+    """Operations that scores of distances cost a token: their projections, once a row, and their products with its query and key."""
+    forward = 0.0
+    for position in spec.position:
+        if isinstance(position, Disentangled):
+            rows = 2 * (position.buckets or position.max_distance) * (spec.head_dim or 0)
+            asks, answers = position.position_to_content * spec.num_heads, position.content_to_position * (spec.num_kv_heads or 0)
+            products = (position.position_to_content + position.content_to_position) * spec.num_heads
+            forward += 2.0 * rows * (products + spec.hidden_size * (asks + answers) / length)
+    return spec.num_layers * forward
 
 
 def visible_keys(length: int, window: int | None, causal: bool) -> float:
@@ -99,7 +114,18 @@ def block_size(spec: Stack, i: int, memory_size: int | None = None) -> int:
     if memory_size is not None:
         norms += per_branch
         kernels += _attention_kernels(spec, memory_size) + _attention_biases(spec) + _qk_norms(spec)
-    return kernels + _biases(spec, i) + norms * norm_size(spec.norm, spec.hidden_size) + _qk_norms(spec)
+    own = _distance_projections(spec)
+    return kernels + own + _biases(spec, i) + norms * norm_size(spec.norm, spec.hidden_size) + _qk_norms(spec)
+
+
+def _distance_projections(spec: Stack) -> int:
+    """Parameters of an attention's own projections of distances."""
+    width = spec.head_dim or 0
+    for position in spec.position:
+        if isinstance(position, Disentangled) and not position.share_key:
+            heads = spec.num_heads * position.position_to_content + (spec.num_kv_heads or 0) * position.content_to_position
+            return (spec.hidden_size + 1) * heads * width
+    return 0
 
 
 def used_kernels(spec: Stack, i: int) -> int:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from lmkit.attention.multi_head import Collect, under
 from lmkit.inputs.token import Embedding
@@ -14,6 +15,8 @@ Memory = tuple[tuple[Any, Any], ...]
 
 class EncoderDecoderBackbone(Layer):
     """Two backbones, named `encoder` and `decoder`; `token`, if there is one, is the table [V, E] that both read.
+
+    `start_id` is the token that the decoder begins with, where that is known.
 
     To write a text token by token, call `encode` once, `remember` what it gives, and `decode` with a cache:
 
@@ -27,9 +30,11 @@ class EncoderDecoderBackbone(Layer):
     causal = True
     kind = "encoder_decoder"
 
-    def __init__(self, *, encoder: Backbone, decoder: Backbone, token: Embedding | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, encoder: Backbone, decoder: Backbone, token: Embedding | None = None, start_id: int | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.encoder, self.decoder, self.token = encoder, decoder, token
+        self.encoder, self.decoder, self.token, self.start_id = encoder, decoder, token, start_id
 
     def build(self, input_shape: Any = None) -> None:
         if self.token is not None:
@@ -84,20 +89,24 @@ class EncoderDecoderBackbone(Layer):
         self,
         tokens: Any,
         *,
-        decoder_tokens: Any,
+        decoder_tokens: Any = None,
         segments: Any = None,
         positions: Any = None,
         token_types: Any = None,
         decoder_segments: Any = None,
         decoder_positions: Any = None,
         row_key: Any = None,
+        causal: bool | None = None,
         collect: Collect | None = None,
     ) -> Any:
         """tokens int[B, S] and decoder tokens int[B, T] -> the decoder's hidden states [B, T, D].
 
-        A decoder's token sees the encoder's tokens of its own segment. `collect` hears of both sides, below their names, of
+        Without decoder tokens, the decoder reads `start_id` and then the same tokens but the last. A decoder is causal,
+        whatever `causal` says. A decoder's token sees the encoder's tokens of its own segment. `collect` hears of both sides, below their names, of
         `encoder.states`, and of `balance`, the sum of both.
         """
+        if decoder_tokens is None:
+            decoder_tokens, decoder_segments = self._behind_start(tokens), segments
         balances: list[Any] = []
 
         def hear(name: str, value: Any) -> None:
@@ -116,6 +125,13 @@ class EncoderDecoderBackbone(Layer):
         if balances and collect is not None:
             collect("balance", sum(balances))
         return hidden
+
+    def _behind_start(self, tokens: Any) -> Any:
+        if self.start_id is None:
+            raise ValueError("without start_id, a decoder must be given its tokens")
+        batch, length = ops.shape(tokens)
+        start = ops.full((batch, 1), self.start_id, "int32")
+        return ops.concatenate([start, ops.slice(ops.cast(tokens, "int32"), (0, 0), (batch, length - 1))], axis=1)
 
     def _vectors(self, tokens: Any, vectors: Any) -> Any:
         return vectors if self.token is None or vectors is not None else self.token(tokens)

@@ -211,6 +211,9 @@ class EncoderDecoder(Stack):
         description="Which share one table: both sides' tokens and the output projection, both sides' tokens, "
         "the decoder's tokens and the output projection, or none.",
     )
+    start_id: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="The token that a decoder begins with; where it reads the encoder's text, it reads that behind this."
+    )
     encoder: Side = Field(default_factory=Side, description="What the encoder has for itself.")
     decoder: Side = Field(default_factory=Side, description="What the decoder has for itself.")
 

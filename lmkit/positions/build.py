@@ -4,6 +4,7 @@ from typing import assert_never
 
 from lmkit.layers.layer import Layer
 from lmkit.positions.alibi import AlibiPosition
+from lmkit.positions.disentangled import DisentangledPosition
 from lmkit.positions.learned import LearnedPosition
 from lmkit.positions.relative import RelativePosition
 from lmkit.positions.rotary import RotaryPosition
@@ -12,9 +13,20 @@ from lmkit.positions.spec import Alibi, Disentangled, Learned, NoPosition, Posit
 
 
 def build_position(
-    spec: Position, *, embedding_size: int, num_heads: int, head_dim: int, max_length: int, causal: bool = False
+    spec: Position,
+    *,
+    embedding_size: int = 0,
+    hidden_size: int = 0,
+    num_heads: int = 0,
+    head_dim: int = 0,
+    max_length: int = 0,
+    causal: bool = False,
+    norm: Layer | None = None,
 ) -> Layer | None:
-    """The layer, unbuilt and named `position` or by its kind; its `slot` says where it goes. None for no position information."""
+    """The layer, unbuilt and named `position` or by its kind; its `slot` says where it goes. None for no position information.
+
+    Each kind needs the sizes that it is made of; `norm` is for vectors of distances.
+    """
     match spec:
         case NoPosition():
             return None
@@ -33,6 +45,7 @@ def build_position(
             sizes = {"num_buckets": spec.num_buckets, "max_distance": spec.max_distance}
             return RelativePosition(num_heads, bidirectional=not causal, name="relative", **sizes)
         case Disentangled():
-            raise NotImplementedError(spec.kind)
+            norm = norm if spec.norm else None
+            return DisentangledPosition(hidden_size, max_distance=spec.max_distance, buckets=spec.buckets, norm=norm, name="distance")
         case _:
             assert_never(spec)

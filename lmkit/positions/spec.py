@@ -172,6 +172,14 @@ class Disentangled(Spec):
     position_to_content: bool = Field(True, description="Score the distance with the key.")
     norm: bool = Field(True, description="A norm over the table of distances.")
 
+    def rule_something_is_scored(self) -> Iterator[tuple[str, str]]:
+        if not (self.content_to_position or self.position_to_content):
+            yield "content_to_position", "one of content_to_position and position_to_content must be true; or write position: none"
+
+    def rule_distances_exceed_buckets(self) -> Iterator[tuple[str, str]]:
+        if self.buckets is not None and (self.buckets < 4 or self.max_distance - 1 <= self.buckets // 2):
+            yield "buckets", f"{self.buckets} must be 4 or more, and half of it below max_distance - 1 = {self.max_distance - 1}"
+
 
 Position = Annotated[NoPosition | Learned | Sinusoidal | Rotary | Alibi | Relative | Disentangled, Field(discriminator="kind"), short()]
 

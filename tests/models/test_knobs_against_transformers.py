@@ -379,6 +379,35 @@ case(
         "encoder.layers.{i}.attention_norm": "encoder.layer.{i}.attention.LayerNorm",
     },
 )
+DISTANT = BERT | {
+    "encoder.distance": "encoder.rel_embeddings",
+    "encoder.distance.norm": "encoder.LayerNorm",
+    "encoder.layers.{i}.attention.(query|key|value)": "encoder.layer.{i}.attention.self.{query|key|value}_proj",
+    "encoder.layers.{i}.attention.distance.(query|key)": "encoder.layer.{i}.attention.self.pos_{query|key}_proj",
+}
+DEBERTA = WIDE | {"relative_attention": True, "position_biased_input": False, "type_vocab_size": 0, "layer_norm_eps": 1e-12}
+case(
+    "deberta_v3",
+    "DebertaV2",
+    DEBERTA | {"position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True, "pos_att_type": ["p2c", "c2p"]},
+    {"kind": "encoder", **SIZES, **POST, "position": {"kind": "disentangled", "max_distance": REACH, "buckets": 8}},
+    DISTANT,
+)
+case(
+    "deberta_v2",
+    "DebertaV2",
+    DEBERTA | {"max_relative_positions": 6, "share_att_key": False, "pos_att_type": ["p2c", "c2p"]},
+    {"kind": "encoder", **SIZES, **POST, "position": {"kind": "disentangled", "max_distance": 6, "share_key": False, "norm": False}},
+    DISTANT,
+)
+case(
+    "deberta_one_way",
+    "DebertaV2",
+    DEBERTA | {"max_relative_positions": 6, "share_att_key": False, "pos_att_type": ["c2p"]},
+    {"kind": "encoder", **SIZES, **POST}
+    | {"position": {"kind": "disentangled", "max_distance": 6, "share_key": False, "norm": False, "position_to_content": False}},
+    DISTANT,
+)
 ALBERT = "encoder.albert_layer_groups.{group}.albert_layers.{inner}"
 case(
     "albert",
