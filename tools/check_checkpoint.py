@@ -84,7 +84,7 @@ class Checked:
         if f"{prefix}position_ids" in self.reference:
             others["positions"] = self.reference[f"{prefix}position_ids"]
         if "decoder_input_ids" in self.reference:
-            others["decoder_tokens"] = self.reference["decoder_input_ids"]
+            others["decoder/tokens"] = self.reference["decoder_input_ids"]
         return batch_of(tokens, mask, **others)
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
@@ -328,8 +328,8 @@ def transformers_error(checked: Checked) -> float | None:
     inputs = {"input_ids": batch["tokens"], "attention_mask": batch["segments"]}
     if "token_types" in batch:
         inputs["token_type_ids"] = batch["token_types"]
-    if "decoder_tokens" in batch:
-        inputs["decoder_input_ids"] = batch["decoder_tokens"]
+    if "decoder/tokens" in batch:
+        inputs["decoder_input_ids"] = batch["decoder/tokens"]
     with torch.no_grad():
         theirs = model(**{key: torch.tensor(value.astype(np.int64)) for key, value in inputs.items()})
     ours = checked.arrays("padded_")
@@ -338,7 +338,7 @@ def transformers_error(checked: Checked) -> float | None:
         if key in ours and getattr(theirs, key, None) is not None:
             other = getattr(theirs, key).numpy()
             real = batch["segments"].astype(bool)
-            seen = real if other.shape[:2] == real.shape and "decoder_tokens" not in batch else np.ones(other.shape[:1], bool)
+            seen = real if other.shape[:2] == real.shape and "decoder/tokens" not in batch else np.ones(other.shape[:1], bool)
             worst = max(worst, float(np.abs(ours[key] - other)[seen].max() / other[seen].std()))
     return worst
 

@@ -34,13 +34,15 @@ class Model(Layer):
             raise ValueError("a batch mixes tasks that need a causal mask with tasks that need both sides")
         return bool(wishes.pop()) if wishes else self.backbone.causal
 
-    def hidden(self, batch: dict[str, Any], row_key: Any = None, collect: Collect | None = None) -> Any:
-        """Hidden states [B, T, D] for the batch's tasks."""
+    def hidden(self, batch: dict[str, Any], row_key: Any = None, collect: Collect | None = None, causal: bool | None = None) -> Any:
+        """Hidden states [B, T, D] for the batch's tasks, under their mask unless `causal` says otherwise."""
         given = {name: batch.get(name) for name in ("segments", "positions", "token_types")}
         if isinstance(self.backbone, EncoderDecoderBackbone):
             own = {f"decoder_{name}": batch.get(f"decoder/{name}") for name in ("tokens", "segments", "positions")}
             return self.backbone(batch["tokens"], row_key=row_key, collect=collect, **given, **own)
-        return self.backbone(batch["tokens"], row_key=row_key, causal=self.causal_in(batch), collect=collect, **given)
+        return self.backbone(
+            batch["tokens"], row_key=row_key, causal=self.causal_in(batch) if causal is None else causal, collect=collect, **given
+        )
 
     def call(self, batch: dict[str, Any], row_key: Any = None) -> dict[str, dict[str, Any]]:
         """For each task of the batch `loss`, `weight` and `correct`, float32 [B], and `predicted`; `row_key` None is inference.

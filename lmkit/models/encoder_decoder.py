@@ -102,8 +102,8 @@ class EncoderDecoderBackbone(Layer):
         """tokens int[B, S] and decoder tokens int[B, T] -> the decoder's hidden states [B, T, D].
 
         Without decoder tokens, the decoder reads `start_id` and then the same tokens but the last. A decoder is causal,
-        whatever `causal` says. A decoder's token sees the encoder's tokens of its own segment. `collect` hears of both sides, below their names, of
-        `encoder.states`, and of `balance`, the sum of both.
+        whatever `causal` says, and its tokens see the encoder's tokens of their own segment. `collect` hears of both sides,
+        below their names, of `encoder.states`, and of `balance`, the sum of both.
         """
         if decoder_tokens is None:
             decoder_tokens, decoder_segments = self._behind_start(tokens), segments

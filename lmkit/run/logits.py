@@ -8,7 +8,7 @@ import numpy as np
 from lmkit.attention.multi_head import Collect
 from lmkit.heads.model import Model
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, SentenceEmbedding, Seq2seq
+from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, Pooled, SentenceEmbedding, Seq2seq
 
 
 def batch_of(tokens_BT: np.ndarray, mask_BT: np.ndarray | None = None, **others: Any) -> dict[str, Any]:
@@ -20,12 +20,20 @@ def batch_of(tokens_BT: np.ndarray, mask_BT: np.ndarray | None = None, **others:
 def logits_of(model: Model, spec: RunSpec, batch: dict[str, Any], collect: Collect | None = None) -> dict[str, Any]:
     """By task the logits of every place, of every row, or the embeddings, as tensors; `hidden` among them is the body's output.
 
-    `collect` receives what a body has to show of its inside.
+    Beside an encoder, that is `decoder_hidden`, and `encoder_hidden` its memory. `collect` receives what a body has to show
+    of its inside.
     """
-    causal = spec_causal(spec.tasks)
-    given = {key: batch[key] for key in ("segments", "positions", "token_types") if key in batch}
-    hidden = model.backbone(batch["tokens"], causal=causal, collect=collect, **given)
+    seen: dict[str, Any] = {}
+
+    def hear(name: str, value: Any) -> None:
+        seen[name] = value
+        if collect is not None:
+            collect(name, value)
+
+    hidden = model.hidden(batch, collect=hear, causal=spec_causal(spec.tasks))
     found = {name: _one(task, model.heads[name], hidden, batch, model.backbone.token_embedding) for name, task in spec.tasks.items()}
+    if "encoder.states" in seen:
+        return {"encoder_hidden": seen["encoder.states"], "decoder_hidden": hidden, **found}
     return {"hidden": hidden, **found}
 
 
@@ -42,5 +50,7 @@ def _one(task: AnyTask, head: Any, hidden: Any, batch: Mapping[str, Any], embedd
             return head.logits(hidden, embedding)
         case SentenceEmbedding():
             return head.embed(hidden, batch["segments"])
+        case Pooled():
+            return head.logits(hidden, batch["segments"], None, batch["tokens"])
         case _:
             return head.logits(hidden, batch["segments"])

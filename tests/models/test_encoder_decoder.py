@@ -23,7 +23,12 @@ from lmkit.tasks.spec import AnyTask, Classification, Seq2seq
 ROWS, SOURCE, TARGET, VOCAB = 3, 7, 5, 20
 MEMBERS: dict[str, dict[str, Any]] = {
     "t5": {"position": "relative", "norm": "rms_norm", "attention": {"scale": 1.0}, "output": {"scale": 0.25}},
-    "bart": {"position": {"kind": "learned", "offset": 2}, "norm": {"kind": "layer_norm", "placement": "post"}, "output": {"bias": True}},
+    "bart": {
+        "position": {"kind": "learned", "offset": 2},
+        "norm": {"kind": "layer_norm", "placement": "post"},
+        "output": {"bias": True},
+        "start_id": 2,
+    },
     "sides_differ": {
         "tie_embeddings": "none",
         "encoder": {"hidden_size": 24, "num_heads": 2, "position": "rotary", "num_layers": 1, "token_types": 2},
@@ -236,13 +241,15 @@ def test_a_classifier_reads_the_decoder_at_the_last_end_of_its_text() -> None:
     task = Classification(pooling="eos", end_id=VOCAB - 1, pooler="tanh", pooler_bias=False, classifier_bias=False)
     built, data = model("bart", task), batch(target=SOURCE)
     data |= {"it/labels": np.array([0, 1, 2], np.int32), "it/weights": np.ones(3, np.float32)}
-    data["decoder/segments"] = data["segments"]
     data["tokens"][:, 3] = VOCAB - 1
+    data["decoder/tokens"] = np.concatenate([np.full((ROWS, 1), 2, np.int32), data["tokens"][:, :-1]], axis=1)
+    data["decoder/segments"] = data["segments"]
     hidden = hidden_of(built.backbone, data)
     head = built.heads["it"]
     expected = np.tanh(hidden[:, 3] @ np.asarray(head.dense.kernel_weight)) @ np.asarray(head.classifier.kernel_weight)
     shares = np.exp(expected) / np.exp(expected).sum(-1, keepdims=True)
-    np.testing.assert_allclose(np.asarray(built(data)["it"]["probabilities"]), shares, atol=1e-5)
+    for given in (data, {name: value for name, value in data.items() if not name.startswith("decoder/")}):
+        np.testing.assert_allclose(np.asarray(built(given)["it"]["probabilities"]), shares, atol=1e-5)
 
 
 def test_arithmetic_adds_both_sides_and_the_look_across() -> None:
