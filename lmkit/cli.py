@@ -158,6 +158,10 @@ def _spec(parser: Parser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values laid over the spec, such as training.batch_size=512")
 
 
+def _code(parser: Parser) -> None:
+    parser.add_argument("--allow-code", action="store_true", help="run the Python files that the spec or run names (kind: custom)")
+
+
 def _json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="write JSON to standard output, errors too")
 
@@ -235,7 +239,7 @@ def _declare_train(parser: Parser) -> None:
     _spec(parser)
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="default: runs/<name>; a run that is there goes on")
     parser.add_argument("--from-scratch", action="store_true", help="put aside what is in the run directory and begin anew")
-    parser.add_argument("--allow-code", action="store_true", help="run Python files that the spec names")
+    _code(parser)
 
 
 def _train(a: Arguments, console: Console) -> int:
@@ -249,13 +253,14 @@ def _train(a: Arguments, console: Console) -> int:
 def _declare_evaluate(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory")
     parser.add_argument("--data", type=Path, metavar="FILE", help="evaluate on this file instead of the run's validation data")
+    _code(parser)
     _json(parser)
 
 
 def _evaluate(a: Arguments, console: Console) -> int:
     from lmkit.run.evaluate import evaluate
 
-    return evaluate(a.run, data=a.data, as_json=a.json, console=console)
+    return evaluate(a.run, data=a.data, as_json=a.json, console=console, allow_code=a.allow_code)
 
 
 def _declare_predict(parser: Parser) -> None:
@@ -264,13 +269,15 @@ def _declare_predict(parser: Parser) -> None:
     parser.add_argument("--pair", action="append", default=[], metavar="TEXT", help="the second text of a pair, one for each --text")
     parser.add_argument("--input", metavar="FILE", help="JSONL or CSV, one text a record; - is standard input")
     parser.add_argument("--output", metavar="FILE", help="JSONL; - is standard output")
+    _code(parser)
     _json(parser)
 
 
 def _predict(a: Arguments, console: Console) -> int:
     from lmkit.run.predict import predict
 
-    return predict(a.run, texts=a.text, pairs=a.pair, input=a.input, output=a.output, as_json=a.json, console=console)
+    rows = {"texts": a.text, "pairs": a.pair, "input": a.input, "output": a.output}
+    return predict(a.run, **rows, as_json=a.json, console=console, allow_code=a.allow_code)
 
 
 def _declare_import(parser: Parser) -> None:
@@ -338,6 +345,7 @@ def _declare_generate(parser: Parser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same text (default 0)")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times")
     parser.add_argument("--no-stream", action="store_true", help="write each text when it is complete")
+    _code(parser)
     _json(parser)
 
 
@@ -355,6 +363,7 @@ def _generate(a: Arguments, console: Console) -> int:
         stream=not a.no_stream and not a.json,
         as_json=a.json,
         console=console,
+        allow_code=a.allow_code,
     )
 
 

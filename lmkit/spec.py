@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from keyword import iskeyword
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -33,6 +34,11 @@ class Spec(BaseModel):
     def warnings(self) -> Iterator[tuple[str, str]]:
         """Yields `(key, what)` for what is allowed but rarely meant."""
         yield from ()
+
+
+def attribute(key: str) -> str:
+    """The Python name of a key that may be a word of Python's: `from` is `from_`."""
+    return f"{key}_" if iskeyword(key) else key
 
 
 def parse_number(value: Any, units: tuple[str, ...] = ()) -> tuple[Any, str]:

@@ -39,6 +39,17 @@ OWNERS = {
     "datasets": {"data/"},
 }
 FORBIDDEN = {"pickle", "marshal", "shelve", "dill", "importlib.import_module"}
+LOADERS = {
+    "load_model",
+    "from_pretrained",
+    "model_from_json",
+    "full_load",
+    "unsafe_load",
+    "import_module",
+    "exec_module",
+    "spec_from_file_location",
+    "run_path",
+}
 HEAVY = {"tensorflow", "keras", "keras_hub"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -100,7 +111,8 @@ def test_environment_and_terminal_are_only_in_the_cli(path: Path) -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             assert (node.value.id, node.attr) not in {("os", "environ"), ("os", "getenv"), ("sys", "argv")}, f"line {node.lineno}"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in {"print", "input", "eval", "exec", "__import__"}, f"line {node.lineno}"
+            allowed = {"exec"} if name_of(path) == "run/custom.py" else set()  # where a user's code is run, after permission
+            assert node.func.id not in {"print", "input", "eval", "exec", "__import__"} - allowed, f"line {node.lineno}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -109,7 +121,7 @@ def test_nothing_can_load_code_from_a_file(path: Path) -> None:
     assert not tops(tree) & FORBIDDEN
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
-            assert node.attr not in {"load_model", "from_pretrained", "model_from_json", "full_load", "unsafe_load"}, f"line {node.lineno}"
+            assert node.attr not in LOADERS, f"line {node.lineno}"
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             assert isinstance(node.value, ast.Constant) and node.value.value is False, "allow_pickle must be False"
 

@@ -45,6 +45,8 @@ def type_text(annotation: object) -> str:
         return f"mapping of names to {type_text(arguments[1])}"
     if annotation is Amount:
         return "amount"
+    if annotation is typing.Any:
+        return "anything"
     names = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}
     if annotation in names:
         return names[annotation]  # type: ignore[index]

@@ -2,11 +2,8 @@
 
 from typing import Any
 
-from keras import ops
-
-from lmkit.heads.cross_entropy import row_losses
-from lmkit.heads.head import Head
 from lmkit.heads.pooling import Pooling, pool
+from lmkit.heads.row_class import RowClassHead
 from lmkit.heads.transform import build_parts, transformed
 from lmkit.layers.dropout import dropout, layer_id
 from lmkit.layers.layer import Layer
@@ -14,7 +11,7 @@ from lmkit.layers.linear import Linear
 from lmkit.layers.weights import canonical
 
 
-class SequenceClassHead(Head):
+class SequenceClassHead(RowClassHead):
     """classifier(dropout(pooled)); with `pooler`, an activation, norm(activation(pooled W + b)) stands before the dropout.
 
     BERT's pooler is `tanh` on the first token; `pooler_norm` is a norm over D or None. `end_id` is the token that pooling
@@ -55,8 +52,3 @@ class SequenceClassHead(Head):
         x = pool(hidden_BTD, segments_BT, self.pooling, tokens_BT=tokens_BT, end_id=self.end_id)
         x = transformed(x, self.dense, self.pooler or "", self.pooler_norm)
         return self.classifier(dropout(x, self.dropout, row_key, self.layer_id))
-
-    def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any = None, row_key: Any = None) -> dict[str, Any]:
-        logits_BV = self.logits(hidden_BTD, batch["segments"], row_key, batch["tokens"])
-        losses = row_losses(logits_BV, batch[f"{self.name}/labels"], batch[f"{self.name}/weights"])
-        return losses | {"predicted": ops.argmax(logits_BV, axis=-1), "probabilities": ops.softmax(ops.cast(logits_BV, "float32"))}

@@ -233,7 +233,9 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
 
 
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """`{"a": {"b": 1}}` -> `("a.b", 1)`; lists stay whole."""
+    """`{"a": {"b": 1}}` -> `("a.b", 1)`; a list stays whole unless all its items are mappings."""
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        value = dict(enumerate(value))
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from flat(inner, f"{prefix}.{key}" if prefix else str(key))

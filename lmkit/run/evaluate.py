@@ -13,7 +13,7 @@ from lmkit.run.signals import watch
 from lmkit.run.source import existing
 
 
-def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console) -> int:
+def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console, allow_code: bool = False) -> int:
     """Prints every figure of every task, as a table or as JSON."""
     existing(run)
     with console.quiet():
@@ -21,7 +21,7 @@ def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console) -
         from lmkit.run.evaluator import evaluator
         from lmkit.run.open import open_trained
 
-    opened = open_trained(run, console)
+    opened = open_trained(run, console, allow_code=allow_code)
     spec, tokenizer = opened.spec, opened.tokenizer
     with watch(console.err) as stop:
         cache = run.parent / CACHE

@@ -43,6 +43,7 @@ def generate(
     stream: bool,
     as_json: bool,
     console: Console,
+    allow_code: bool = False,
 ) -> int:
     """Writes each prompt with what comes after it; without prompts, one text from its beginning.
 
@@ -61,7 +62,7 @@ def generate(
         from lmkit.run.open import open_trained
         from lmkit.run.samples import generator_of
 
-    opened = open_trained(run, console)
+    opened = open_trained(run, console, allow_code=allow_code)
     settings = Settings(**{**words, "temperature": 0.0} if greedy or "beams" in words else words)
     generator = generator_of(opened.spec, opened.model, opened.tokenizer, settings)
     texts = list(prompts) or [""]

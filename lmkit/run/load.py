@@ -8,6 +8,7 @@ from typing import Any
 
 from lmkit.errors import Problem, SpecError
 from lmkit.run import yaml_text
+from lmkit.run.custom import with_code
 from lmkit.run.origins import origins
 from lmkit.run.plain_yaml import to_yaml
 from lmkit.run.resolve import resolve, words_of
@@ -48,11 +49,12 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, strict:
     problems += found + (warnings if strict else [])
     if problems or spec is None:
         raise SpecError(*_in_order(problems)[:MOST_PROBLEMS])
+    spec, checksums = with_code(spec, tree)
     resolved, rules = resolve(spec)
     too_large = size_problem(resolved)
     if too_large:
         raise SpecError(Problem(too_large, "model", tree.value["model"].key_at))
-    return Loaded(resolved, origins(resolved, tree, rules), text, tuple(warnings))
+    return Loaded(resolved, origins(resolved, tree, rules | checksums), text, tuple(warnings))
 
 
 def plain_words(text: str) -> dict[str, Any]:

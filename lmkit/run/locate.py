@@ -5,14 +5,14 @@ from typing import Any
 
 from lmkit.run import words
 from lmkit.run.tree import Path
-from lmkit.spec import Amount, Spec
+from lmkit.spec import Amount, Spec, attribute
 
 
 def objects(spec: Spec, path: Path = ()) -> Iterator[tuple[Path, Spec]]:
     """The spec and every branch in it, each with its path in keys, names and indexes."""
     yield path, spec
     for key in words.fields(type(spec)):
-        value = getattr(spec, "from_" if key == "from" else key)
+        value = getattr(spec, attribute(key))
         parts: list[tuple[Path, Any]] = [((key,), value)]
         if isinstance(value, dict):
             parts = [((key, name), entry) for name, entry in value.items()]

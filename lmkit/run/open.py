@@ -7,6 +7,7 @@ from lmkit.checkpoints.manifest import require
 from lmkit.engine import devices
 from lmkit.heads.model import Model
 from lmkit.run.console import Console
+from lmkit.run.custom import require_permission, run_code
 from lmkit.run.directory import RunDirectory
 from lmkit.run.model import build_model, variables_of
 from lmkit.run.source import source_of
@@ -26,15 +27,18 @@ class OpenedRun:
     step: int
 
 
-def open_trained(path: Path, console: Console) -> OpenedRun:
+def open_trained(path: Path, console: Console, *, allow_code: bool = False) -> OpenedRun:
     """Reads a run directory without taking its lock, so that a run in training can be looked at, or a foreign folder.
 
-    Computes in float32. Raises CheckpointError where there is no run, no checkpoint, or none that fits the run's own words.
+    Computes in float32. Raises CheckpointError where there is no run, no checkpoint, or none that fits the run's own words,
+    SpecError where the run has code of the user's and `allow_code` is False.
     """
     source = source_of(path)
+    require_permission(source.spec, allowed=allow_code, where=str(path))
     tokenizer = source.tokenizer()
     devices.configure()
     devices.set_precision("float32")
+    run_code(source.spec)
     model = build_model(source.spec, vocab_size=tokenizer.vocab_size, labels=source.labels, drawn=False)
     variables = variables_of(model)
     tensors, step = source.weights(lambda: {name: tuple(variable.shape) for name, variable in variables.items()}, console.err)

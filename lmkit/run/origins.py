@@ -7,7 +7,7 @@ from lmkit.run.locate import objects
 from lmkit.run.resolve import Rules, words_of
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import Node, Path, child
-from lmkit.spec import Amount, Spec
+from lmkit.spec import Amount, Spec, attribute
 
 
 def origins(spec: RunSpec, tree: Node, rules: Rules) -> dict[Path, str]:
@@ -26,7 +26,7 @@ def origins(spec: RunSpec, tree: Node, rules: Rules) -> dict[Path, str]:
 
 
 def _leaves(branch: Spec, path: Path, value: Any) -> list[Path]:
-    inner = getattr(branch, "from_" if path[-1] == "from" else str(path[-1]))
+    inner = getattr(branch, attribute(str(path[-1])))
     if isinstance(inner, Spec) and not isinstance(inner, Amount):
         return []
     if isinstance(value, list):

@@ -51,7 +51,7 @@ def _rows(value: dict[str, Any], path: Path, indent: str) -> Iterator[tuple[str,
         if isinstance(entry, dict) and entry:
             yield f"{indent}{text_of(key)}:", ()
             yield from _rows(entry, here, indent + "  ")
-        elif isinstance(entry, list) and any(isinstance(item, dict) for item in entry):
+        elif isinstance(entry, list) and entry and all(isinstance(item, dict) and item for item in entry):
             yield f"{indent}{text_of(key)}:", ()
             for i, item in enumerate(entry):
                 inner = list(_rows(item, (*here, i), indent + "    "))

@@ -21,7 +21,15 @@ COLUMNS = ({"text": "question", "text_pair": "context"}, {"text": "text", "text_
 
 
 def predict(
-    run: Path, *, texts: list[str], pairs: list[str], input: str | None, output: str | None, as_json: bool, console: Console
+    run: Path,
+    *,
+    texts: list[str],
+    pairs: list[str],
+    input: str | None,
+    output: str | None,
+    as_json: bool,
+    console: Console,
+    allow_code: bool = False,
 ) -> int:
     """Answers `texts`, or every row of `input` (`-`: standard input, one text a line), one JSON object a line.
 
@@ -37,7 +45,7 @@ def predict(
         from lmkit.run.answers import answerer
         from lmkit.run.open import open_trained
 
-    opened = open_trained(run, console)
+    opened = open_trained(run, console, allow_code=allow_code)
     answer = answerer(opened)
     given = [Document(text, pair) for text, pair in zip_longest(texts, pairs)]
     documents: Iterable[Document] = given or read(_source(opened.spec, str(input)))

@@ -81,7 +81,7 @@ def _stack(model: S, path: Path, spec: RunSpec, rules: Rules, *, pairs: bool) ->
 
 
 def _task(task: AnyTask, path: Path, rules: Rules) -> AnyTask:
-    if not isinstance(task, Pooled):
+    if not isinstance(task, Pooled) or not task.pools:
         return task
     pooler = task.pooler_activation or "none"
     return _filled(task, path, rules, pooler=(pooler, "tanh for pooling first, else none"))  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
 from lmkit.models.spec import FromRun
 from lmkit.run.console import Console
+from lmkit.run.custom import run_code
 from lmkit.run.decision import decision_of
 from lmkit.run.directory import DONE, RunDirectory, require_space
 from lmkit.run.evaluator import evaluator
@@ -55,6 +56,7 @@ class Session:
         self.decision = decision_of(spec, material, self.run, self.replicas)
         self.facts = facts | {"decisions": asdict(self.decision)}
         devices.set_precision(self.decision.precision)
+        run_code(spec)
         with self.replicas.scope():
             self.model = build_model(spec, vocab_size=material.tokenizer.vocab_size, labels=material.batches.labels)
         self.variables = variables_of(self.model)

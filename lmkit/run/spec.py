@@ -86,7 +86,7 @@ class RunSpec(Spec):
                 yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder"
             if isinstance(task, Seq2seq) and isinstance(self.model, Encoder | Decoder):
                 yield f"tasks.{name}.kind", "seq2seq needs model.kind: encoder_decoder"
-            if isinstance(task, Pooled) and task.pooling == "first" and isinstance(self.model, Decoder | EncoderDecoder):
+            if isinstance(task, Pooled) and task.pools and task.pooling == "first" and isinstance(self.model, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.pooling", "the first token of a decoder has seen nothing else; write pooling: last, or mean"
 
     def rule_classification_has_labels(self) -> Iterator[tuple[str, str]]:

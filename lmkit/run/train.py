@@ -9,6 +9,7 @@ from typing import Any
 from lmkit.checkpoints.files import write_file
 from lmkit.run.body import with_body
 from lmkit.run.console import Console
+from lmkit.run.custom import files_of, in_run, keep, require_permission
 from lmkit.run.directory import RunDirectory, open_run
 from lmkit.run.load import load, plain_words, resolved_text
 from lmkit.run.material import CACHE, Material, material, tokenizer_of
@@ -31,7 +32,8 @@ def train(spec: Path, *, overrides: list[str], run_dir: Path | None, from_scratc
     for warning in loaded.warnings:
         console.err(f"warning: {warning}")
     resolved = with_body(loaded.spec)
-    words = resolved_text(resolved)
+    require_permission(resolved, allowed=allow_code, where=str(spec))
+    words = resolved_text(in_run(resolved))
     path = run_dir or RUNS / resolved.name
     with open_run(path, spec_text=loaded.text, resolved_text=words, parse=plain_words, from_scratch=from_scratch, say=console.err) as run:
         for change in run.changes:
@@ -44,12 +46,14 @@ def train(spec: Path, *, overrides: list[str], run_dir: Path | None, from_scratc
 
 
 def _train(spec: RunSpec, words: str, run: RunDirectory, stop: StopRequest, console: Console) -> int:
+    keep(spec, run.path)
     tokenizer = _tokenizer(spec, run, stop, console)
     stuff = material(spec, tokenizer=tokenizer, cache=run.path.parent / CACHE, say=console.err, stop=stop)
     console.err(_greeting(run, stuff))
 
     run.note(labels={name: list(names) for name, names in stuff.batches.labels.items()} or None)
     facts = {"spec": _sha(words), "data": stuff.fingerprints, "tokenizer": tokenizer.hash, "versions": versions()}
+    facts |= {"code": {name: sha256 for name, (_, sha256) in files_of(spec).items()}}
 
     with console.quiet():  # imports TensorFlow, so only when everything else is in order
         from lmkit.run.session import Session, World

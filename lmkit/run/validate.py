@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from lmkit.errors import Problem
 from lmkit.run import words
+from lmkit.run.custom import complaints, home_of, parts_of
 from lmkit.run.locate import at, locate, objects, step
 from lmkit.run.phrases import NAME, Complaint, choices, one_of, shown, wrong_value
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import UNREADABLE, Node, Path, child, dotted, leaves, plain
-from lmkit.spec import Spec
+from lmkit.spec import Spec, attribute
 
 ROUNDS = 12
 
@@ -27,6 +28,7 @@ def validate(tree: Node) -> tuple[RunSpec | None, list[Problem], list[Problem]]:
     spec = state.mend_until_valid()
     if spec is None:
         return None, state.problems, []
+    state.check_code(spec)
     warnings = state.check_rules(spec)
     return (None if state.problems else spec), state.problems, warnings
 
@@ -243,13 +245,27 @@ class _Examination:
         warnings, self.problems = self.problems, aside
         return warnings
 
+    def check_code(self, spec: RunSpec) -> None:
+        """Notes what is wrong with the files, classes and keywords of custom parts."""
+        for location, part in parts_of(spec).items():
+            path = locate(location, self.data)
+            if any(self.is_broken((*path, key)) for key in words.fields(type(part))):
+                continue
+            home = home_of(self.node((*path, "class"))[0].at)
+            for found in complaints(part, home):
+                here = (*path, *found.key)
+                if found.where:
+                    self.problems.append(Problem(found.what, dotted(here), found.where))
+                else:
+                    self.note(here, found.what, key=len(found.key) > 1)
+
     def _punch_holes(self, path: Path, branch: Spec) -> None:
         """Makes broken keys unreadable, so that a rule about them fails instead of judging a made-up value."""
         for broken in self.broken:
             for key in words.fields(type(branch)):
                 here = (*path, key)
                 if broken == here or (broken[:-1] == here and isinstance(branch.__dict__.get(key), dict)):
-                    branch.__dict__.pop("from_" if key == "from" else key, None)
+                    branch.__dict__.pop(attribute(key), None)
 
     def _note_rule(self, path: Path, what: str) -> None:
         self.note(path, what, key=isinstance(self.node(path)[0].value, dict))

@@ -12,12 +12,14 @@ from lmkit.heads.replaced_token import ReplacedTokenHead
 from lmkit.heads.sentence_embedding import SentenceEmbeddingHead
 from lmkit.heads.sequence_class import SequenceClassHead
 from lmkit.heads.token_class import TokenClassHead
+from lmkit.layers.build import build_custom
 from lmkit.models.derive import transform_activation
 from lmkit.models.spec import Body, Decoder, Encoder, stacks
 from lmkit.tasks.spec import (
     AnyTask,
     CausalLm,
     Classification,
+    CustomHead,
     MaskedLm,
     NextSentence,
     PerToken,
@@ -54,6 +56,8 @@ def _head(task: AnyTask, spec: Encoder | Decoder, name: str, vocab: int, num_lab
             return MaskedLanguageModelHead(hidden, vocab, name=name, **transform, **_output(spec, bias=True))
         case NextSentence():
             return SequenceClassHead(hidden, 2, pooling="first", pooler="tanh", name=name)
+        case Classification(head=CustomHead() as head):
+            return build_custom(head, name=name, hidden_size=hidden, num_labels=num_labels)
         case Classification():
             return SequenceClassHead(hidden, num_labels, name=name, **_pooled(task, spec))
         case Regression():

@@ -8,6 +8,7 @@ from lmkit.tasks.spec import (
     AnyTask,
     CausalLm,
     Classification,
+    CustomHead,
     MaskedLm,
     NextSentence,
     PerToken,
@@ -22,7 +23,10 @@ from lmkit.tasks.spec import (
 
 
 def count_head(task: AnyTask, body: Body, *, vocab_size: int, num_labels: int = 0) -> dict[str, int]:
-    """Exact parameters of the head by part; a tied output projection belongs to the embeddings and counts 0."""
+    """Exact parameters of the head by part; a tied output projection belongs to the embeddings and counts 0.
+
+    Of a custom head only its code knows them.
+    """
     model = stacks(body)[-1]
     hidden, width = model.hidden_size, model.embedding_size or model.hidden_size
     match task:
@@ -35,7 +39,7 @@ def count_head(task: AnyTask, body: Body, *, vocab_size: int, num_labels: int = 
         case NextSentence():
             return {"pooler": _linear(hidden, hidden), "classifier": _linear(hidden, 2)}
         case Classification():
-            return _pooled(task, model, num_labels)
+            return _pooled(task, model, num_labels) if task.pools else {}
         case Regression():
             return _pooled(task, model, 1)
         case TokenClassification():
@@ -65,6 +69,8 @@ def head_flops_per_token(task: AnyTask, body: Body, *, vocab_size: int, length: 
             forward = 2.0 * width * (hidden + vocab_size) * -(-task.mask_rate * length // 1) / length
         case NextSentence():
             forward = 2.0 * hidden * (hidden + 2) / length
+        case Classification(head=CustomHead()):
+            forward = 0.0
         case Classification() | Regression():
             outputs = num_labels if isinstance(task, Classification) else 1
             forward = 2.0 * hidden * ((hidden if task.pooler_activation else 0) + outputs) / length

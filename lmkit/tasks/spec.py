@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lmkit.blocks.spec import Activation
+from lmkit.layers.spec import Custom
 from lmkit.spec import LISTED, Fraction, Rate, Spec, short
 
 HeadActivation = Activation | Literal["tanh"]
@@ -55,6 +56,11 @@ class Pooled(Task):
     classifier_bias: bool = Field(True, description="The last projection has a bias.")
 
     @property
+    def pools(self) -> bool:
+        """Whether these keys are read at all: a custom head has its own."""
+        return True
+
+    @property
     def pooler_activation(self) -> str | None:
         """The pooler's activation, None where there is no pooler."""
         default = "tanh" if self.pooling == "first" else "none"
@@ -80,12 +86,39 @@ def label_problems(labels: Literal["auto"] | tuple[str, ...], kind: str) -> Iter
         yield "labels", f"{kind} needs two labels or more, got {len(labels)}"
 
 
+class DefaultHead(Spec):
+    """The head that the other keys of the task describe."""
+
+    kind: Literal["default"] = "default"
+
+
+class CustomHead(Custom):
+    """Logits of the labels by a class of your own, which derives from lmkit.heads.row_class.RowClassHead, or Head."""
+
+    base = "lmkit.heads.head.Head"
+    methods = ("build", "call", "logits")
+    given = ("hidden_size", "num_labels")
+
+
+AnyHead = Annotated[DefaultHead | CustomHead, Field(discriminator="kind"), short()]
+
+
 class Classification(Pooled):
     """One label for a text or a pair of texts."""
 
     kind: Literal["classification"] = "classification"
     labels: Labels = Field("auto", description="Label names in order, or `auto`: those of the training data, sorted.")
     metrics: Annotated[tuple[Literal["accuracy", "f1"], ...], LISTED] = Field(("accuracy",), description="f1 is the mean over labels.")
+    head: AnyHead = Field(default_factory=DefaultHead, description="`default`, or a head of your own.")
+
+    @property
+    def pools(self) -> bool:
+        return isinstance(self.head, DefaultHead)
+
+    def rule_custom_head_has_its_own_keys(self) -> Iterator[tuple[str, str]]:
+        for key, field in Pooled.model_fields.items():
+            if not self.pools and key not in Task.model_fields and getattr(self, key) != field.default:
+                yield key, "is a key of the default head; a custom one gets what head.config says"
 
     def rule_labels(self) -> Iterator[tuple[str, str]]:
         yield from label_problems(self.labels, self.kind)

@@ -182,5 +182,5 @@ def test_a_full_disk_is_noticed_before_the_start(tmp_path: Path) -> None:
         require_space(tmp_path, 10**18, "checkpoints")
 
 
-def test_keys_are_flat_and_lists_whole() -> None:
-    assert dict(flat({"a": {"b": 1, "c": {}}, "d": [{"e": 2}]})) == {"a.b": 1, "a.c": {}, "d": [{"e": 2}]}
+def test_keys_are_flat_and_lists_whole_unless_they_are_of_mappings() -> None:
+    assert dict(flat({"a": {"b": 1, "c": {}}, "d": [{"e": 2}], "f": [1, {}]})) == {"a.b": 1, "a.c": {}, "d.0.e": 2, "f": [1, {}]}

@@ -1,0 +1,20 @@
+"""What heads with one label for a row share: the loss and the answer that follow from their logits."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from lmkit.heads.cross_entropy import row_losses
+from lmkit.heads.head import Head
+
+
+class RowClassHead(Head):
+    """`logits(hidden_BTD, segments_BT, row_key=None, tokens_BT=None)` gives [B, labels]; what is made of them is here."""
+
+    logits: Callable[..., Any]
+
+    def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any = None, row_key: Any = None) -> dict[str, Any]:
+        logits_BV = self.logits(hidden_BTD, batch["segments"], row_key, batch["tokens"])
+        losses = row_losses(logits_BV, batch[f"{self.name}/labels"], batch[f"{self.name}/weights"])
+        return losses | {"predicted": ops.argmax(logits_BV, axis=-1), "probabilities": ops.softmax(ops.cast(logits_BV, "float32"))}
