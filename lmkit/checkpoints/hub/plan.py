@@ -32,7 +32,7 @@ class Move:
 
     def ours(self, foreign: np.ndarray) -> list[np.ndarray]:
         """The variables' values, in the order of `names`."""
-        values = foreign.reshape(-1) if self.row.kind == "row" else foreign
+        values = _together(foreign, self.row.kind, self.kernel)
         parts = [values] if len(self.names) == 1 else self._split(values)
         return [part.T for part in parts] if self.kernel and self.row.kind == "lin" else parts
 
@@ -70,8 +70,11 @@ class Plan:
     homeless: tuple[str, ...] = ()  # variables that no line of the table names
 
 
-def make_plan(table: Table, shapes: Mapping[str, Shape], *, heads: int, keys: Collection[str] | None = None) -> Plan:
-    """Lays the table over the variables; with the `keys` of a file their spelling decides, else that which is written first."""
+def make_plan(table: Table, shapes: Mapping[str, Shape], *, heads: int, width: int = 1, keys: Collection[str] | None = None) -> Plan:
+    """Lays the table over the variables; with the `keys` of a file their spelling decides, else that which is written first.
+
+    `heads` are those of attention, `width` that of each.
+    """
     names = _Names(table, keys)
     fused: dict[str, dict[int, str]] = {}
     found: dict[str, tuple[Row, dict[str, str], str, int | None]] = {}
@@ -88,7 +91,7 @@ def make_plan(table: Table, shapes: Mapping[str, Shape], *, heads: int, keys: Co
                 if fused.setdefault(key, {}).setdefault(piece, name) != name:
                     homeless.append(name)
                 found[key] = (row, at, LEAVES[row.kind][leaf][0], count)
-    moves = tuple(_move(key, [fused[key][i] for i in sorted(fused[key])], shapes, heads, *found[key]) for key in fused)
+    moves = tuple(_move(key, [fused[key][i] for i in sorted(fused[key])], shapes, (heads, width), *found[key]) for key in fused)
     aliases = {alias: key for key, (row, at, _, _) in found.items() for alias in names.aliases(row, at)}
     if keys is None:
         return Plan(moves, {}, homeless=tuple(homeless))
@@ -124,7 +127,7 @@ class _Names:
 
     def __init__(self, table: Table, keys: Collection[str] | None) -> None:
         self.keys = None if keys is None else set(keys)
-        self.prefix = table.prefixes[0]
+        self.prefix, self.joint = table.prefixes[0], table.joint
         if keys is not None:
             heads = {row.source.split("{")[0].split(".")[0] for row in table.rows if row.prefixed}
             fitting = {p: sum(key.startswith(p) and key[len(p) :].split(".")[0] in heads for key in keys) for p in table.prefixes}
@@ -132,7 +135,7 @@ class _Names:
 
     def of(self, row: Row, indices: Mapping[str, str], leaves: Sequence[str]) -> str:
         module = _filled((self.prefix if row.prefixed else "") + row.source, indices)
-        candidates = [f"{module}.{leaf}" if leaf else module for leaf in leaves]
+        candidates = [f"{module}{self.joint}{leaf}" if leaf else module for leaf in leaves]
         return next((key for key in candidates if self.keys is not None and key in self.keys), candidates[0])
 
     def aliases(self, row: Row, indices: Mapping[str, str]) -> list[str]:
@@ -144,12 +147,36 @@ class _Names:
 
 
 def _filled(text: str, indices: Mapping[str, str]) -> str:
-    return INDEX.sub(lambda found: indices.get(found[1], found[0]), text)
+    return INDEX.sub(lambda found: _counted(found[1], indices[found[2]]) if found[2] in indices else found[0], text)
+
+
+def _counted(mark: str, index: str) -> str:
+    return index if not mark else "" if index == "0" else mark + index
+
+
+def _together(foreign: np.ndarray, kind: str, kernel: bool) -> np.ndarray:
+    """A tensor without the axes that the model has not."""
+    match kind:
+        case "row":
+            return foreign.reshape(-1)
+        case "split":
+            return foreign.reshape(*foreign.shape[:-2], -1)
+        case "merged" if kernel:
+            return foreign.reshape(-1, foreign.shape[-1])
+    return foreign
 
 
 def _move(
-    key: str, names: list[str], shapes: Mapping[str, Shape], heads: int, row: Row, at: dict[str, str], part: str, index: int | None
+    key: str,
+    names: list[str],
+    shapes: Mapping[str, Shape],
+    of_heads: tuple[int, int],
+    row: Row,
+    at: dict[str, str],
+    part: str,
+    index: int | None,
 ) -> Move:
+    heads, width = of_heads
     ours = [shapes[name][1:] if index is not None else shapes[name] for name in names]
     sizes = tuple(shape[-1] for shape in ours)
     kernel = part == "kernel"
@@ -158,6 +185,10 @@ def _move(
         shape = (1, *shape)
     elif kernel and row.kind == "lin":
         shape = shape[::-1]
+    elif row.kind == "split":
+        shape = (*shape[:-1], shape[-1] // width, width)
+    elif kernel and row.kind == "merged":
+        shape = (shape[0] // width, width, shape[1])
     if row.per_head and any(size % heads for size in sizes):
         raise ValueError(f"{key} is fused by heads, but {sizes} are no multiples of {heads}")
     return Move(key, tuple(names), sizes, shape, row, kernel, heads, index)

@@ -1,17 +1,24 @@
 """A weight table: one line for each module, `<foreign module> = <canonical module> kind [flags]`, read the same way in both directions.
 
-`{i}` (any one letter) is an index that both sides share; an index of the left side alone (`{e}`) counts what is stacked along the first
-axis of the right. `(a|b)` on both sides stands for several lines, `{a,b}` on the right for modules that are fused into one tensor.
-A left side that begins with `/` takes no prefix. Kinds say where the parts of a module lie:
+`{i}` (any one letter) is an index that both sides share (`{_i}` on the left: nothing, `_1`, `_2`, as Keras counts layers of a kind);
+an index of the left side alone (`{e}`) counts what is stacked along the first axis of the right. `(a|b)` on both sides stands for
+several lines, `{a,b}` on the right for modules that are fused into one tensor. A left side that begins with `/` takes no prefix. Kinds
+say where the parts of a module lie:
 
     lin      kernel [in, out] <- weight [out, in], bias           conv1d   kernel <- weight as it is, bias
     norm     scale <- weight or gamma, bias <- bias or beta       emb      embedding <- weight
-    raw      one variable <- one tensor, by their full names       row      one variable [n] <- one tensor [1, n]
+    raw      one variable <- one tensor, by their full names      row      one variable [n] <- one tensor [1, n]
+
+and for Keras, which numbers the variables of a layer:
+
+    dense    kernel <- 0 as it is, bias <- 1                      affine   scale <- 0, bias <- 1
+    split    as dense, the outputs apart as [heads, width]        merged   as dense, the inputs apart as [heads, width]
+    rows     embedding <- 0
 
 Flags: `fuse:concat` (one behind the other, which is also the default) or `fuse:per_head` (for each head its part of each), `alias:KEY`
 (a second name of the same tensor; `KEY` stands as the tensor is called in the file). Lines with a colon instead of an equals sign:
-`prefix: a. |` (accepted, the first one is written), `ignore: REGEX` (buffers that mean nothing), `keep: REGEX` (weights that the
-model has no use for; they are kept for export).
+`prefix: a. |` (accepted, the first one is written), `joint: /vars/` (between a module and its parts, in place of a dot),
+`ignore: REGEX` (buffers that mean nothing), `keep: REGEX` (weights that the model has no use for; they are kept for export).
 """
 
 import re
@@ -26,8 +33,13 @@ LEAVES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "emb": (("embedding", ("weight",)),),
     "raw": (("", ("",)),),
     "row": (("", ("",)),),
+    "dense": (("kernel", ("0",)), ("bias", ("1",))),
+    "split": (("kernel", ("0",)), ("bias", ("1",))),
+    "merged": (("kernel", ("0",)), ("bias", ("1",))),
+    "affine": (("scale", ("0",)), ("bias", ("1",))),
+    "rows": (("embedding", ("0",)),),
 }
-INDEX = re.compile(r"\{([a-z])\}")
+INDEX = re.compile(r"\{(_?)([a-z])\}")
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,8 @@ class Row:
     @property
     def stacked(self) -> str:
         """The index letter that counts along the first axis of the targets, or nothing."""
-        return next((letter for letter in INDEX.findall(self.source) if letter not in INDEX.findall(self.targets[0])), "")
+        letters = [letter for _, letter in INDEX.findall(self.targets[0])]
+        return next((letter for _, letter in INDEX.findall(self.source) if letter not in letters), "")
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,7 @@ class Table:
     prefixes: tuple[str, ...] = ("",)
     ignored: tuple[re.Pattern[str], ...] = ()
     kept: tuple[re.Pattern[str], ...] = ()
+    joint: str = "."
 
 
 @dataclass
@@ -63,6 +77,7 @@ class _Draft:
     prefixes: tuple[str, ...] = ("",)
     ignored: list[re.Pattern[str]] = field(default_factory=list)
     kept: list[re.Pattern[str]] = field(default_factory=list)
+    joint: str = "."
 
 
 def parse_table(text: str) -> Table:
@@ -70,17 +85,19 @@ def parse_table(text: str) -> Table:
     draft = _Draft()
     for line in filter(None, map(str.strip, text.splitlines())):
         word, colon, rest = line.partition(":")
-        if colon and word in ("prefix", "ignore", "keep"):
+        if colon and word in ("prefix", "joint", "ignore", "keep"):
             match word:
                 case "prefix":
                     draft.prefixes = tuple(part.strip() for part in rest.split("|"))
+                case "joint":
+                    draft.joint = rest.strip()
                 case "ignore":
                     draft.ignored.append(re.compile(rest.strip()))
                 case "keep":
                     draft.kept.append(re.compile(rest.strip()))
             continue
         draft.rows += _rows(line)
-    return Table(tuple(draft.rows), draft.prefixes, tuple(draft.ignored), tuple(draft.kept))
+    return Table(tuple(draft.rows), draft.prefixes, tuple(draft.ignored), tuple(draft.kept), draft.joint)
 
 
 def _rows(line: str) -> Iterator[Row]:
