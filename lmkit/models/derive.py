@@ -3,7 +3,7 @@
 from typing import Any, TypeVar
 
 from lmkit.attention.spec import PROJECTIONS
-from lmkit.blocks.spec import Dense, Mixture
+from lmkit.blocks.spec import Dense, Mixture, Norm
 from lmkit.models.spec import Stack
 from lmkit.positions.spec import Learned
 
@@ -49,6 +49,12 @@ def derived(spec: Stack, *, max_length: int, pairs: bool = False) -> dict[str, t
 def transform_activation(spec: Stack) -> str:
     """The activation of a head's transform."""
     return spec.output.transform_activation or spec.feed_forward[0].activation
+
+
+def transform_norm(spec: Stack) -> Norm:
+    """The norm of a masked-LM head's transform."""
+    epsilon = spec.output.transform_epsilon
+    return spec.norm if epsilon is None else spec.norm.model_copy(update={"epsilon": epsilon})
 
 
 def resolved(spec: S, *, max_length: int, pairs: bool = False) -> S:

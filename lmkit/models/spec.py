@@ -28,6 +28,7 @@ class Output(Spec):
         None, description="Activation of a masked-LM or replaced-token head's transform; default: that of the first feed-forward part."
     )
     transform_bias: bool = Field(True, description="That transform has a bias.")
+    transform_epsilon: float | None = Field(None, gt=0, description="Epsilon of a masked-LM head's norm; default: norm.epsilon.")
 
 
 class Stack(Spec):

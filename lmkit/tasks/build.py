@@ -13,7 +13,7 @@ from lmkit.heads.sentence_embedding import SentenceEmbeddingHead
 from lmkit.heads.sequence_class import SequenceClassHead
 from lmkit.heads.token_class import TokenClassHead
 from lmkit.layers.build import build_custom
-from lmkit.models.derive import transform_activation
+from lmkit.models.derive import transform_activation, transform_norm
 from lmkit.models.spec import Body, Decoder, Encoder, stacks
 from lmkit.tasks.spec import (
     AnyTask,
@@ -51,7 +51,7 @@ def _head(task: AnyTask, spec: Encoder | Decoder, name: str, vocab: int, num_lab
         case Seq2seq():
             return LanguageModelHead(hidden, vocab, label_smoothing=task.label_smoothing, name=name, **_output(spec, bias=False))
         case MaskedLm():
-            norm = build_norm(spec.norm, spec.embedding_size or hidden, name="transform_norm")
+            norm = build_norm(transform_norm(spec), spec.embedding_size or hidden, name="transform_norm")
             transform: dict[str, Any] = {"transform_norm": norm, "activation": activation, "transform_bias": spec.output.transform_bias}
             return MaskedLanguageModelHead(hidden, vocab, name=name, **transform, **_output(spec, bias=True))
         case NextSentence():

@@ -25,6 +25,7 @@ def flatten(spec: Stack, *, max_length: int) -> Flat:
     flat["embedding_size"] = flat["embedding_size"] or flat["hidden_size"]
     flat["output.bias"] = flat["kind"] == "encoder" if flat["output.bias"] is None else flat["output.bias"]
     flat["output.transform_activation"] = flat["output.transform_activation"] or transform_activation(spec)
+    flat["output.transform_epsilon"] = flat["output.transform_epsilon"] or flat["norm.epsilon"]
     return flat
 
 
