@@ -66,6 +66,40 @@ class CachedDecoder:
         return ops.squeeze(self.logits(hidden_B1D), 1), cache
 
 
+class CachedEncoderDecoder:
+    """A decoder beside an encoder, as in models/encoder_decoder.py, that begins with the token `start`.
+
+    The facts of a row are the encoder's segments and the memory of its states. `context` is the most that the decoder writes.
+    """
+
+    def __init__(self, backbone: Any, logits: Callable[[Any], Any], *, start: int, context: int) -> None:
+        self.backbone, self.logits, self.context, self.prefix = backbone, logits, context, (start,)
+
+    def read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
+        batch, length = tokens_BP.shape
+        slot_1P, start_B1 = ops.expand_dims(ops.arange(length, dtype="int32"), 0), ops.expand_dims(start_B, 1)
+        segments_BP = ops.cast(slot_1P >= start_B1, "int32")
+        states = self.backbone.encode(tokens_BP, segments=segments_BP, positions=ops.maximum(slot_1P - start_B1, 0))
+        facts = (segments_BP, self.backbone.remember(states))
+        token_B1, nowhere_B = ops.full((batch, 1), self.prefix[0], "int32"), ops.zeros((batch,), "int32")
+        cache = self.backbone.decoder.empty_cache(batch, 2)  # Keras warns of a softmax over one slot
+        return *self.step(token_B1, cache, facts, 0, nowhere_B), facts
+
+    def step(self, token_B1: Any, cache: Cache, facts: Any, slot: Any, start_B: Any) -> tuple[Any, Cache]:
+        slot_1S = ops.expand_dims(ops.arange(cache[0][0].shape[1], dtype="int32"), 0)
+        hidden_B1D, cache = self.backbone.decode(
+            token_B1,
+            memory=facts[1],
+            memory_segments=facts[0],
+            segments=ops.ones_like(token_B1),
+            positions=ops.clip(ops.zeros_like(token_B1) + slot, 0, self.context - 1),
+            cache=cache,
+            cache_index=slot,
+            cache_segments=ops.broadcast_to(ops.ones_like(slot_1S), (token_B1.shape[0], slot_1S.shape[1])),
+        )
+        return ops.squeeze(self.logits(hidden_B1D), 1), cache
+
+
 def longer(cache: Cache, slots: int) -> Cache:
     """The cache with room for so many slots."""
     return each(lambda x: ops.pad(x, ((0, 0), (0, slots - x.shape[1]), *((0, 0) for _ in x.shape[2:]))), cache)
