@@ -37,7 +37,7 @@ def depths(names: Sequence[str]) -> tuple[dict[str, int], int]:
         layer, stack = LAYER.match(name), name.split(".")[0]
         if layer:
             return below[stack] + int(layer.group(2)) + 1
-        if name.startswith(("embeddings.", *(f"{stack}.{part}." for stack in below for part in ("embeddings", "relative")))):
+        if name.startswith(("embeddings.", *(f"{stack}.{part}." for stack in below for part in ("embeddings", "relative", "distance")))):
             return 0
         return below[stack] + layers[stack] + 1 if stack in below else top
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from lmkit.blocks.spec import CustomFeedForward, FeedForward, Mixture
 from lmkit.engine import tensorflow as engine
 from lmkit.models.derive import resolved
 from lmkit.models.spec import stacks
@@ -26,7 +27,7 @@ def decision_of(spec: RunSpec, material: Material, run: RunDirectory, replicas: 
     layers = sum(part.num_layers for part in parts)
     sizes = {"rows": rows // replicas.count, "width": max(part.hidden_size for part in parts), "num_layers": layers}
     needed = activation_bytes(
-        inner=max(inner.intermediate_size or 0 for part in parts for inner in part.feed_forward),
+        inner=max(_inner(inner, part.hidden_size) for part in parts for inner in part.feed_forward),
         num_heads=max(part.num_heads for part in parts),
         length=spec.data.max_length,
         rematerialize=spec.training.rematerialize == "blocks",
@@ -43,3 +44,10 @@ def decision_of(spec: RunSpec, material: Material, run: RunDirectory, replicas: 
     )
     run.note(decisions=asdict(decision))
     return decision
+
+
+def _inner(part: FeedForward, hidden_size: int) -> int:
+    """Channels inside a feed-forward part for a token; of a custom one they are guessed."""
+    if isinstance(part, CustomFeedForward):
+        return 4 * hidden_size
+    return (part.intermediate_size or 0) * (part.num_experts if isinstance(part, Mixture) else 1)

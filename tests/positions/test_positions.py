@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmkit.positions.alibi import alibi_bias, alibi_slopes
+from lmkit.positions.disentangled import DisentangledPosition, steps_of
+from lmkit.positions.learned import LearnedPosition, places
+from lmkit.positions.relative import RelativePosition, bucket
 from lmkit.positions.rotary import RotaryPosition, rotary_table, rotate
-from lmkit.positions.scaling import base_frequencies
+from lmkit.positions.scaling import base_frequencies, dynamic, llama3, longrope, yarn, yarn_attention_factor
 from lmkit.positions.sinusoidal import sinusoids
 
 RANDOM = np.random.default_rng(0)
@@ -86,3 +89,97 @@ def test_alibi_depends_on_the_distance_alone() -> None:
     np.testing.assert_allclose(bias, np.asarray(alibi_bias(index + 100, index + 100, 3)))
     for head, slope in enumerate(alibi_slopes(3)):
         np.testing.assert_allclose(bias[0, head], -slope * np.abs(np.subtract.outer(np.arange(6), np.arange(6))), rtol=1e-6)
+
+
+def test_half_sinusoids_are_the_interleaved_ones_with_all_sines_first() -> None:
+    at = np.array([[0, 3, 9]], np.int32)
+    for width in (6, 7):
+        neighbours, half = (np.asarray(sinusoids(at, width, 10000.0, layout)) for layout in ("interleaved", "half"))
+        np.testing.assert_array_equal(half, np.concatenate([neighbours[..., 0::2], neighbours[..., 1::2]], axis=-1))
+
+
+def test_learned_positions_stand_behind_their_offset_and_padding_reads_its_own_row() -> None:
+    layer = LearnedPosition(5, 3, offset=2, padding_id=1, name="position")
+    layer.build()
+    layer.embedding.assign(np.arange(21, dtype=np.float32).reshape(7, 3))
+    tokens = np.array([[1, 8, 9, 1, 8]], np.int32)
+    assert np.asarray(places(tokens, 1)).tolist() == [[0, 0, 1, 1, 2]]
+    assert (np.asarray(layer(places(tokens, 1), tokens))[0, :, 0] / 3).tolist() == [1, 2, 3, 1, 4]
+    assert (np.asarray(layer(np.arange(5)[None]))[0, :, 0] / 3).tolist() == [2, 3, 4, 5, 6]
+
+
+def written_out(distance: int, buckets: int, longest: int, bidirectional: bool) -> int:
+    """The bucket of a distance, as the T5 paper's code has it."""
+    first = 0
+    if bidirectional:
+        buckets //= 2
+        first, distance = (buckets if distance > 0 else 0), abs(distance)
+    else:
+        distance = -min(distance, 0)
+    exact = buckets // 2
+    if distance < exact:
+        return first + distance
+    return first + min(exact + int(np.log(distance / exact) / np.log(longest / exact) * (buckets - exact) + 1e-9), buckets - 1)
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize(("buckets", "longest"), [(32, 128), (8, 20), (16, 17)])
+def test_buckets_are_exact_near_and_logarithmic_far(buckets: int, longest: int, bidirectional: bool) -> None:
+    distance = np.arange(-3 * longest, 3 * longest, dtype=np.int32)
+    found = np.asarray(bucket(distance, num_buckets=buckets, max_distance=longest, bidirectional=bidirectional))
+    assert found.tolist() == [written_out(int(d), buckets, longest, bidirectional) for d in distance]
+    assert found.min() == 0 and found.max() == buckets - 1
+
+
+def test_a_table_of_buckets_gives_each_head_its_own_number() -> None:
+    layer = RelativePosition(2, num_buckets=8, max_distance=16, name="relative")
+    layer.build()
+    layer.embedding.assign(np.arange(16, dtype=np.float32).reshape(8, 2))
+    index = np.arange(4, dtype=np.int32)[None]
+    bias = np.asarray(layer(index, index))
+    assert bias.shape == (1, 2, 4, 4)
+    np.testing.assert_array_equal(bias, np.asarray(layer(index + 50, index + 50)))
+    np.testing.assert_array_equal(bias[0, 1], bias[0, 0] + 1)
+
+
+def test_rows_of_distances_are_symmetric_around_the_middle_and_end_at_the_edges() -> None:
+    steps = steps_of(64, 8)
+    assert steps[:5].tolist() == [0, 1, 2, 3, 4] and np.all(np.diff(steps) >= 0) and steps[63] == 7 and steps[64] == 8
+    layer = DisentangledPosition(4, max_distance=64, buckets=8, name="distance")
+    layer.build()
+    _, row = layer(np.array([[0, 500]], np.int32), np.array([[0, 3, 1000]], np.int32))
+    assert np.asarray(row).tolist() == [[[8, 5, 0], [15, 15, 0]]]
+
+
+FREQUENCIES = base_frequencies(32, 10000.0)
+
+
+def test_llama3_keeps_short_waves_and_divides_long_ones() -> None:
+    scaled = llama3(FREQUENCIES, factor=8.0, low=1.0, high=4.0, original=256)
+    turns = 256 * FREQUENCIES / (2 * np.pi)
+    np.testing.assert_allclose(scaled[turns > 4], FREQUENCIES[turns > 4])
+    np.testing.assert_allclose(scaled[turns < 1], FREQUENCIES[turns < 1] / 8)
+    assert np.all(np.diff(scaled) < 0)
+
+
+def test_yarn_keeps_the_first_channels_and_divides_the_last() -> None:
+    scaled = yarn(FREQUENCIES, base=10000.0, factor=4.0, original=256, fast=32.0, slow=1.0, truncate=True)
+    ratio = scaled / FREQUENCIES
+    assert ratio[0] == 1 and ratio[-1] == pytest.approx(1 / 4) and np.all(np.diff(ratio) <= 0)
+    assert yarn_attention_factor(1.0) == 1 and yarn_attention_factor(np.e) == pytest.approx(1.1)
+    assert yarn_attention_factor(40.0, 1.0, 1.0) == 1
+
+
+def test_a_dynamic_base_grows_only_beyond_the_original_length() -> None:
+    at = lambda length: np.asarray(dynamic(np.arange(length)[None], 32, base=10000.0, factor=2.0, original=16))  # noqa: E731
+    np.testing.assert_allclose(at(9), FREQUENCIES, rtol=1e-5)
+    np.testing.assert_allclose(at(16), FREQUENCIES, rtol=1e-5)
+    grown = 10000.0 * (2.0 * 24 / 16 - 1) ** (32 / 30)
+    np.testing.assert_allclose(at(24), base_frequencies(32, grown), rtol=1e-5)
+
+
+def test_longrope_takes_its_long_factors_beyond_the_original_length() -> None:
+    short, long = np.linspace(1, 2, 16), np.linspace(1, 9, 16)
+    at = lambda length: np.asarray(longrope(np.arange(length)[None], FREQUENCIES, short=short, long=long, original=16))  # noqa: E731
+    np.testing.assert_allclose(at(16), FREQUENCIES / short, rtol=1e-6)
+    np.testing.assert_allclose(at(17), FREQUENCIES / long, rtol=1e-6)
