@@ -21,12 +21,13 @@ CODE = ("auto_map", "custom_pipelines")
 
 @dataclass(frozen=True)
 class Folder:
-    """What is in a folder; `files` names its weight files with their keys in the order of their bytes."""
+    """What is in a folder; `files` names its weight files with their keys in the order of their bytes, `format` says whose folder it is."""
 
     path: Path
     config: dict[str, Any]
     tensors: dict[str, Stored]
     files: dict[str, tuple[str, ...]]
+    format: str = "huggingface"
 
     def json(self, name: str) -> Any:
         """Another JSON file of the folder, None where there is none."""

@@ -1,6 +1,6 @@
 """The families that lmkit knows; the order is that in which a model of our own words looks for one that fits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmkit.checkpoints.hub.families import (
@@ -71,15 +71,15 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def family_of(config: Mapping[str, Any]) -> tuple[Family, Mapping[str, Any]]:
+def family_of(config: Mapping[str, Any], families: Sequence[Family] = FAMILIES) -> tuple[Family, Mapping[str, Any]]:
     """The family that a config names, and the part of the config that is the model's. Raises CheckpointError naming those known."""
     name = config.get("model_type")
-    for family in FAMILIES:
+    for family in families:
         if name == family.model_type:
             inner = config.get(family.inside) if family.inside else config
             if not isinstance(inner, Mapping):
                 raise refuse(f"{family.inside} is missing")
             outer = {key: config[key] for key in ("architectures", "tie_word_embeddings") if key in config}
             return family, {**family.silent, **inner, **(outer if family.inside else {})}
-    known = ", ".join(family.model_type for family in FAMILIES)
+    known = ", ".join(family.model_type for family in families)
     raise refuse(f"model_type: {str(name)[:60]!r} is not known; lmkit reads {known}")

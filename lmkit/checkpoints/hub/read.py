@@ -13,9 +13,11 @@ from lmkit.checkpoints.hub.family import Family
 from lmkit.checkpoints.hub.fields import value_of
 from lmkit.checkpoints.hub.folder import CONFIG, Folder, open_folder
 from lmkit.checkpoints.hub.heads import in_table, tasks_of
-from lmkit.checkpoints.hub.known import family_of
+from lmkit.checkpoints.hub.keras_hub.known import PRESETS
+from lmkit.checkpoints.hub.keras_hub.preset import is_preset, open_preset
+from lmkit.checkpoints.hub.known import FAMILIES, family_of
 from lmkit.checkpoints.hub.plan import Move, Plan, Shape, make_plan
-from lmkit.checkpoints.hub.words import Flat, nested
+from lmkit.checkpoints.hub.words import Flat, head_width, nested
 from lmkit.checkpoints.manifest import Difference
 from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.errors import CheckpointError, Problem
@@ -46,7 +48,9 @@ class Imported:
         """
         kinds = {name: task["kind"] for name, task in self.tasks.items()}
         theirs = {in_table(name, kinds): shape for name, shape in shapes.items()}
-        plan = make_plan(self.family.table(self.flat), theirs, heads=self.flat["num_heads"], keys=self.folder.tensors)
+        plan = make_plan(
+            self.family.table(self.flat), theirs, heads=self.flat["num_heads"], width=head_width(self.flat), keys=self.folder.tensors
+        )
         self._check(plan)
         return plan
 
@@ -89,9 +93,10 @@ def read_folder(path: Path) -> Imported:
 
     Raises CheckpointError for a family or an option that lmkit has not, and for files that are absent, damaged or may run code.
     """
-    folder = open_folder(path)
+    preset = is_preset(path)
+    folder = open_preset(path) if preset else open_folder(path)
     try:
-        family, config = family_of(folder.config)
+        family, config = family_of(folder.config, PRESETS if preset else FAMILIES)
         flat = family.read(config)
         flat["tie_embeddings"] = _tied(family, folder, config, flat)
         tasks, labels = tasks_of(family, folder, config)

@@ -29,6 +29,11 @@ def flatten(spec: Stack, *, max_length: int) -> Flat:
     return flat
 
 
+def head_width(flat: Flat) -> int:
+    """The width of a head, given or derived."""
+    return int(flat.get("head_dim") or flat["hidden_size"] // flat["num_heads"])
+
+
 def laid_flat(words: Mapping[str, Any]) -> Flat:
     """Nested words of one stack, flat."""
     positions = {_slot(position): position for position in words["position"] if position["kind"] != "none"}
