@@ -85,7 +85,7 @@ def read_folder(path: Path, rows: int | None = None) -> Folder:
     try:
         backend = _backend(data, rows) if data is not None else _built(beside, file.parent)
         _declare(backend, beside.special)
-        processor = json.loads(backend.to_str())["post_processor"]
+        processor = json.loads(backend.post_processor.__getstate__()) if backend.post_processor else None
         ids = backend.get_vocab(with_added_tokens=True).values()
     except (KeyboardInterrupt, SystemExit, CheckpointError):
         raise

@@ -39,7 +39,6 @@ class Tokenizer:
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
-        self._json = backend.to_str()
         vocab = backend.get_vocab(with_added_tokens=True)
         used = max(vocab.values(), default=-1) + 1
         if vocab_size is not None and vocab_size < used:
@@ -53,8 +52,7 @@ class Tokenizer:
         self.roles: dict[str, int] = dict(roles or self._known)
         self.unk, self.bos, self.eos, self.mask = (self.roles[role] for role in ("unk", "bos", "eos", "mask"))
         self.pad: int = self.roles["pad"] if self.roles["pad"] >= 0 else max(self.eos, 0)
-        processor = self._parts["post_processor"]
-        self.template = template or (wrapped(self.bos, self.eos) if processor is None else template_of(processor))
+        self.template = template or self._framed()
         self.max_length = max_length
         self.ends: tuple[int, ...] = tuple(dict.fromkeys(i for i in (self.eos, *ends) if i >= 0))
         self.files: dict[str, bytes] = dict(files or {})
@@ -140,6 +138,14 @@ class Tokenizer:
     def save(self, path: str | Path) -> None:
         """Writes one `tokenizer.json`; `text/export.py` knows the files beside it."""
         Path(path).write_bytes(self.json)
+
+    def _framed(self) -> Template:
+        processor = self._backend.post_processor
+        return wrapped(self.bos, self.eos) if processor is None else template_of(json.loads(processor.__getstate__()))
+
+    @cached_property
+    def _json(self) -> str:
+        return self._backend.to_str()
 
     @cached_property
     def _parts(self) -> dict[str, Any]:
