@@ -6,22 +6,27 @@ from lmkit.blocks import spec as words
 from lmkit.blocks.feed_forward import DenseFeedForward, GatedFeedForward
 from lmkit.blocks.mixture import MixtureFeedForward
 from lmkit.blocks.norms import LayerNorm, RmsNorm
+from lmkit.layers.build import build_custom
 from lmkit.layers.layer import Layer
 
 
-def build_norm(spec: words.Norm, size: int, *, name: str) -> LayerNorm | RmsNorm:
+def build_norm(spec: words.Norm, size: int, *, name: str) -> Layer:
     """The norm over a width of `size`, unbuilt; where it stands is the block's business."""
     match spec:
         case words.LayerNorm():
             return LayerNorm(size, epsilon=spec.epsilon, bias=spec.bias, name=name)
         case words.RmsNorm():
             return RmsNorm(size, epsilon=spec.epsilon, unit_offset=spec.unit_offset, name=name)
+        case words.CustomNorm():
+            return build_custom(spec, name=name, size=size)
         case _:
             assert_never(spec)
 
 
 def build_feed_forward(spec: words.FeedForward, *, hidden_size: int, output_stddev: float) -> Layer:
     """The feed-forward part, unbuilt; `spec.intermediate_size` and the like are resolved."""
+    if isinstance(spec, words.CustomFeedForward):
+        return build_custom(spec, name="feed_forward", hidden_size=hidden_size, output_stddev=output_stddev)
     if spec.intermediate_size is None:
         raise ValueError("feed_forward.intermediate_size is not resolved")
     keywords: dict[str, Any] = {"activation": spec.activation, "output_stddev": output_stddev, "name": "feed_forward"}

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from lmkit.layers.spec import Custom
 from lmkit.spec import Count, Spec, short
 
 Placement = Literal["pre", "post", "sandwich", "branch_post"]
@@ -41,10 +42,23 @@ class RmsNorm(Spec):
         yield from _first(self)
 
 
-Norm = Annotated[LayerNorm | RmsNorm, Field(discriminator="kind"), short()]
+class CustomNorm(Custom):
+    """A norm of your own, over the last axis; its constructor takes `size`."""
+
+    placement: Placement = Field("pre", description=PLACES)
+    first: bool = Field(True, description=FIRST)
+
+    given = ("size",)
+    needed = ("size",)
+
+    def rule_first(self) -> Iterator[tuple[str, str]]:
+        yield from _first(self)
 
 
-def _first(norm: LayerNorm | RmsNorm) -> Iterator[tuple[str, str]]:
+Norm = Annotated[LayerNorm | RmsNorm | CustomNorm, Field(discriminator="kind"), short()]
+
+
+def _first(norm: LayerNorm | RmsNorm | CustomNorm) -> Iterator[tuple[str, str]]:
     if not norm.first and norm.placement != "pre":
         yield "first", f"false goes with placement: pre, not {norm.placement}"
 
@@ -88,4 +102,10 @@ class Mixture(Spec):
             yield "experts_per_token", f"{self.experts_per_token} is more than num_experts = {self.num_experts}"
 
 
-FeedForward = Annotated[Dense | Gated | Mixture, Field(discriminator="kind"), short()]
+class CustomFeedForward(Custom):
+    """A feed-forward part of your own, [B, T, D] to [B, T, D]."""
+
+    given = ("hidden_size", "output_stddev")
+
+
+FeedForward = Annotated[Dense | Gated | Mixture | CustomFeedForward, Field(discriminator="kind"), short()]

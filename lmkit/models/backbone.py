@@ -138,7 +138,8 @@ class Backbone(Layer):
             prefix_length=prefix_length,
         )
         if self.bias is not None:
-            mask = replace(mask, bias=self.bias(*(mask.places() if self.bias.skips_padding else (query_index, key_index))))
+            skips = getattr(self.bias, "skips_padding", False)
+            mask = replace(mask, bias=self.bias(*(mask.places() if skips else (query_index, key_index))))
         if self.distance is not None:
             mask = replace(mask, distances=self.distance(query_index, key_index))
         x = self.embeddings(tokens, positions=positions, token_types=token_types, vectors=vectors, row_key=row_key)

@@ -14,7 +14,7 @@ from lmkit.models.derive import resolved
 from lmkit.models.encoder_decoder import EncoderDecoderBackbone
 from lmkit.models.spec import Body, Decoder, Encoder, EncoderDecoder, Stack, stacks
 from lmkit.positions.build import build_position
-from lmkit.positions.spec import Disentangled, Rotary
+from lmkit.positions.spec import CustomPosition, Disentangled, Rotary
 
 STDDEV = 0.02  # BERT's and GPT-2's
 
@@ -70,7 +70,7 @@ def build_stack(
         blocks=[build_block(spec, i, memory_size) for i in range(spec.distinct_layers)],
         order=[spec.weights_of(i) for i in range(spec.num_layers)],
         norm=build_norm(spec.norm, spec.hidden_size, name="norm") if spec.final_norm else None,
-        rotaries=[build_rotary(spec, rotation) for rotation in distinct],
+        rotaries=[build_rotary(spec, rotation, max_length) for rotation in distinct],
         turns=[-1 if rotation is None else distinct.index(rotation) for rotation in rotations],
         bias=slots.get("bias"),
         distance=slots.get("distance"),
@@ -84,13 +84,18 @@ def build_slots(spec: Stack, *, max_length: int, causal: bool) -> dict[str, Laye
     width = spec.embedding_size if spec.embedding_size and spec.embedding_norm else spec.hidden_size
     sizes = {"embedding_size": width, "hidden_size": spec.hidden_size, "num_heads": spec.num_heads, "head_dim": spec.head_dim or 0}
     norm = build_norm(spec.norm, spec.hidden_size, name="norm")
-    layers = [build_position(position, max_length=max_length, causal=causal, norm=norm, **sizes) for position in spec.position]
-    return {layer.slot: layer for layer in layers if layer is not None}
+    found: dict[str, Layer] = {}
+    for position in spec.position:
+        layer = build_position(position, max_length=max_length, causal=causal, norm=norm, **sizes)
+        if layer is not None:
+            found[position.slot if isinstance(position, CustomPosition) else layer.slot] = layer
+    return found
 
 
-def build_rotary(spec: Stack, rotation: Rotary) -> Layer:
+def build_rotary(spec: Encoder | Decoder, rotation: Rotary | CustomPosition, max_length: int) -> Layer:
     """One way to turn queries and keys, unbuilt."""
-    layer = build_position(rotation, head_dim=spec.head_dim or 0)
+    sizes: dict[str, Any] = {"hidden_size": spec.hidden_size, "num_heads": spec.num_heads, "head_dim": spec.head_dim or 0}
+    layer = build_position(rotation, max_length=max_length, causal=spec.kind == "decoder", **sizes)
     assert layer is not None
     return layer
 
@@ -156,7 +161,7 @@ def _attention(spec: Stack, i: int, output_stddev: float, memory_size: int | Non
         num_heads=spec.num_heads,
         num_kv_heads=heads["key"],
         head_dim=head_dim,
-        rotary_layout="half" if rotation is None else rotation.layout,
+        rotary_layout=rotation.layout if isinstance(rotation, Rotary) else "half",
         output_stddev=output_stddev,
         memory_size=memory_size,
         distance=distance if memory_size is None else None,

@@ -1,6 +1,6 @@
 """Parameters and arithmetic of a model from its words alone, without building it."""
 
-from lmkit.blocks.spec import Gated, LayerNorm, Mixture, Norm
+from lmkit.blocks.spec import CustomFeedForward, CustomNorm, Gated, LayerNorm, Mixture, Norm
 from lmkit.models.derive import resolved
 from lmkit.models.spec import Body, Decoder, Encoder, EncoderDecoder, Stack, stacks
 from lmkit.positions.spec import Disentangled, Learned, Relative
@@ -10,7 +10,7 @@ def count(spec: Body, *, vocab_size: int, max_length: int) -> dict[str, int]:
     """Exact parameters of the backbone by part: `embeddings`, `layers.{i}`, `norm`, ...; their sum is the whole.
 
     Layers that share weights are counted once, under the number of the first. The parts of the sides of an encoder-decoder
-    have their names before them; `embeddings` is then the table that both read.
+    have their names before them; `embeddings` is then the table that both read. A custom part counts 0: its words tell nothing.
     """
     if not isinstance(spec, EncoderDecoder):
         return _stack(spec, vocab_size, max_length)
@@ -87,6 +87,8 @@ def visible_keys(length: int, window: int | None, causal: bool) -> float:
 
 def norm_size(norm: Norm, width: int) -> int:
     """Parameters of a norm over so many channels."""
+    if isinstance(norm, CustomNorm):
+        return 0
     return width * (2 if isinstance(norm, LayerNorm) and norm.bias else 1)
 
 
@@ -140,6 +142,8 @@ def _attention_kernels(spec: Stack, memory_size: int | None = None) -> int:
 
 def _feed_forward_kernels(spec: Stack, i: int, *, all_experts: bool) -> int:
     part, hidden = spec.feed_forward_of(i), spec.hidden_size
+    if isinstance(part, CustomFeedForward):
+        return 0
     inner = part.intermediate_size or 0
     if isinstance(part, Mixture):
         experts = part.num_experts if all_experts else part.experts_per_token
@@ -155,7 +159,7 @@ def _attention_biases(spec: Stack) -> int:
 
 def _biases(spec: Stack, i: int) -> int:
     attention, part = _attention_biases(spec), spec.feed_forward_of(i)
-    if isinstance(part, Mixture) or not part.bias:
+    if isinstance(part, Mixture | CustomFeedForward) or not part.bias:
         return attention
     return attention + (part.intermediate_size or 0) * (2 if isinstance(part, Gated) else 1) + spec.hidden_size
 

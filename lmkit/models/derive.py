@@ -3,7 +3,7 @@
 from typing import Any, TypeVar
 
 from lmkit.attention.spec import PROJECTIONS
-from lmkit.blocks.spec import Dense, Mixture, Norm
+from lmkit.blocks.spec import CustomFeedForward, Dense, Mixture, Norm
 from lmkit.models.spec import Stack
 from lmkit.positions.spec import Learned
 
@@ -33,6 +33,8 @@ def derived(spec: Stack, *, max_length: int, pairs: bool = False) -> dict[str, t
     default("embedding_norm", spec.embedding_norm, spec.norm.placement == "post", "true iff norm.placement is post")
     default("token_types", spec.token_types, 2 if pairs else 0, "2 if a task sends pairs, else 0")
     for i, part in enumerate(spec.feed_forward):
+        if isinstance(part, CustomFeedForward):
+            continue
         if not isinstance(part, Mixture):
             default(f"feed_forward.{i}.bias", part.bias, bias, "model.bias")
         if isinstance(part, Dense) or (isinstance(part, Mixture) and not part.gated):
@@ -47,8 +49,9 @@ def derived(spec: Stack, *, max_length: int, pairs: bool = False) -> dict[str, t
 
 
 def transform_activation(spec: Stack) -> str:
-    """The activation of a head's transform."""
-    return spec.output.transform_activation or spec.feed_forward[0].activation
+    """The activation of a head's transform; a custom feed-forward part has none to follow."""
+    first = spec.feed_forward[0]
+    return spec.output.transform_activation or ("gelu" if isinstance(first, CustomFeedForward) else first.activation)
 
 
 def transform_norm(spec: Stack) -> Norm:

@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag, create_model
 
 from lmkit.attention.spec import Attention
 from lmkit.blocks.spec import Activation, Dense, FeedForward, LayerNorm, Norm, Parallel
-from lmkit.positions.spec import DefaultRotation, Learned, LongRopeScaling, NoPosition, Position, Rotary
+from lmkit.positions.spec import CustomPosition, DefaultRotation, Learned, LongRopeScaling, NoPosition, Position, Rotary
 from lmkit.spec import LISTED, ONE_OR_MORE, Count, PathText, Rate, Spec
 
 
@@ -140,11 +140,12 @@ class Stack(Spec):
         elif self.parallel == "shared_norm" and not self.norm.first:
             yield "parallel", "shared_norm needs norm.first: true"
 
-    def rotation_of(self, layer: int) -> Rotary | None:
+    def rotation_of(self, layer: int) -> Rotary | CustomPosition | None:
         """How that layer turns queries and keys: the pattern of attention.rotary over depth, `default` being that of position."""
         own = self.attention.rotary_of(layer)
         if isinstance(own, DefaultRotation):
-            return next((position for position in self.position if isinstance(position, Rotary)), None)
+            turning = (one for one in self.position if isinstance(one, Rotary | CustomPosition))
+            return next((one for one in turning if one.slot == "rotation"), None)
         return own if isinstance(own, Rotary) else None
 
     def feed_forward_of(self, layer: int) -> FeedForward:

@@ -2,6 +2,7 @@
 
 from typing import assert_never
 
+from lmkit.layers.build import build_custom
 from lmkit.layers.layer import Layer
 from lmkit.positions.alibi import AlibiPosition
 from lmkit.positions.disentangled import DisentangledPosition
@@ -9,7 +10,7 @@ from lmkit.positions.learned import LearnedPosition
 from lmkit.positions.relative import RelativePosition
 from lmkit.positions.rotary import RotaryPosition
 from lmkit.positions.sinusoidal import SinusoidalPosition
-from lmkit.positions.spec import Alibi, Disentangled, Learned, NoPosition, Position, Relative, Rotary, Sinusoidal
+from lmkit.positions.spec import Alibi, CustomPosition, Disentangled, Learned, NoPosition, Position, Relative, Rotary, Sinusoidal
 
 
 def build_position(
@@ -47,5 +48,9 @@ def build_position(
         case Disentangled():
             norm = norm if spec.norm else None
             return DisentangledPosition(hidden_size, max_distance=spec.max_distance, buckets=spec.buckets, norm=norm, name="distance")
+        case CustomPosition():
+            name = "position" if spec.slot == "embedding" else spec.slot
+            sizes = {"embedding_size": embedding_size, "hidden_size": hidden_size, "num_heads": num_heads, "head_dim": head_dim}
+            return build_custom(spec, name=name, max_length=max_length, causal=causal, **sizes)  # type: ignore[no-any-return]
         case _:
             assert_never(spec)

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from lmkit.layers.spec import Custom
 from lmkit.spec import LISTED, Count, Fraction, Spec, short
 
 Slot = Literal["embedding", "rotation", "bias", ""]
@@ -181,7 +182,20 @@ class Disentangled(Spec):
             yield "buckets", f"{self.buckets} must be 4 or more, and half of it below max_distance - 1 = {self.max_distance - 1}"
 
 
-Position = Annotated[NoPosition | Learned | Sinusoidal | Rotary | Alibi | Relative | Disentangled, Field(discriminator="kind"), short()]
+class CustomPosition(Custom):
+    """A position encoding of your own."""
+
+    slot: Literal["embedding", "rotation", "bias"] = Field(
+        examples=["embedding"],
+        description="Vectors added to the embeddings, a rotation of queries and keys, or a bias of the scores.",
+    )
+
+    given = ("embedding_size", "hidden_size", "num_heads", "head_dim", "max_length", "causal")
+
+
+Position = Annotated[
+    NoPosition | Learned | Sinusoidal | Rotary | Alibi | Relative | Disentangled | CustomPosition, Field(discriminator="kind"), short()
+]
 
 
 class DefaultRotation(Spec):

@@ -170,7 +170,7 @@ SPOILT = [
         37,
         "position: learned",
         "position: rotery",
-        '14:13: model.position: "rotery" is not one of none, learned, sinusoidal, rotary, alibi, relative, disentangled; did you mean',
+        '14:13: model.position: "rotery" is not one of none, learned, sinusoidal, rotary, alibi, relative, disentangled, custom; did',
     ),
     (
         37,
