@@ -143,13 +143,22 @@ def _mapping(data: bytes | None, file: Path) -> dict[str, Any]:
 
 
 def _backend(data: bytes, rows: int | None) -> tokenizers.Tokenizer:
-    made = json.loads(data.decode("utf-8"))
-    if not isinstance(made, dict) or not isinstance(made.get("model"), dict):
-        raise ValueError("there is no model in it")
-    made["truncation"] = made["padding"] = None
-    if rows is not None:
-        made["added_tokens"] = [token for token in made.get("added_tokens") or () if token["id"] < rows]
-    return tokenizers.Tokenizer.from_str(json.dumps(made))
+    made = _checked(data)
+    if rows is None or all(index < rows for index in made.get_added_tokens_decoder()):
+        return made
+    content = json.loads(data)
+    content["added_tokens"] = [token for token in content.get("added_tokens") or () if token["id"] < rows]
+    return tokenizers.Tokenizer.from_str(json.dumps(content))
+
+
+def _checked(data: bytes) -> tokenizers.Tokenizer:
+    try:
+        return tokenizers.Tokenizer.from_buffer(data)
+    except ValueError:
+        content = json.loads(data.decode("utf-8"))
+        if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+            raise ValueError("there is no model in it") from None
+        raise
 
 
 def _built(beside: Beside, folder: Path) -> tokenizers.Tokenizer:
