@@ -73,7 +73,8 @@ class CachedEncoderDecoder:
     """
 
     def __init__(self, backbone: Any, logits: Callable[[Any], Any], *, start: int, context: int) -> None:
-        self.backbone, self.logits, self.context, self.prefix = backbone, logits, context, (start,)
+        self.backbone, self.logits, self.context = backbone, logits, context
+        self.prefix: tuple[int, ...] = (start,)
 
     def read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
         batch, length = tokens_BP.shape

@@ -1,4 +1,4 @@
-"""`lmkit generate`: continues texts with a run that has a causal_lm task."""
+"""`lmkit generate`: continues texts with a run that has a causal_lm task, or answers them with one that has a seq2seq task."""
 
 import json
 import math
@@ -47,6 +47,8 @@ def generate(
 ) -> int:
     """Writes each prompt with what comes after it; without prompts, one text from its beginning.
 
+    Beside an encoder, which reads the prompt, only what the decoder writes is written.
+
     `words` are those of generation/settings.py that were given. `stream` writes a single text as it is drawn; a search knows
     its texts at the end only. `as_json` writes one object a line: prompt, text (what was drawn), tokens (how many), reason
     (`length`, `end` of the document, or a `stop` string, which is not part of the text) and, of a search, its score.
@@ -66,10 +68,15 @@ def generate(
     settings = Settings(**{**words, "temperature": 0.0} if greedy or "beams" in words else words)
     generator = generator_of(opened.spec, opened.model, opened.tokenizer, settings)
     texts = list(prompts) or [""]
-    ids = [_prompt_ids(opened.tokenizer, text, console) for text in texts]
-    streams = [TextStream(opened.tokenizer.decode, prompt, stop) for prompt in ids for _ in range(settings.texts)]
+    answers = bool(generator.model.prefix)
+    if answers:
+        ids = [row.ids.tolist() for row in opened.tokenizer.rows(texts, [None] * len(texts), max_length=opened.spec.data.max_length)]
+    else:
+        ids = [_prompt_ids(opened.tokenizer, text, console) for text in texts]
+    shown = [[] if answers else prompt for prompt in ids]
+    streams = [TextStream(opened.tokenizer.decode, prompt, stop) for prompt in shown for _ in range(settings.texts)]
     live = stream and not as_json and len(streams) == 1 and not isinstance(generator, BeamSearch)
-    if live:
+    if live and not answers:
         console.write(texts[0])
 
     def on_token(row: int, token: int) -> bool:
@@ -89,9 +96,10 @@ def generate(
     if live:
         console.write(streams[0].finish() + "\n")
     else:
-        _write([texts[row // settings.texts] for row in range(len(made))], made, streams, as_json, console)
-    longest = max(len(ids[row // settings.texts]) + len(one.ids) for row, one in enumerate(made))
-    _say_context(generator, longest, max_tokens + max(map(len, ids)), console)
+        before = [text for text in texts for _ in range(settings.texts)]
+        _write(before, made, streams, as_json, console, after=not answers)
+    longest = max(len(shown[row // settings.texts]) + len(one.ids) for row, one in enumerate(made))
+    _say_context(generator, longest, max_tokens + max(map(len, shown)), console)
     return 0
 
 
@@ -120,15 +128,17 @@ def _problems(words: Mapping[str, Any], *, greedy: bool, max_tokens: int) -> lis
     return found
 
 
-def _write(prompts: list[str], made: "list[Continuation]", streams: "list[TextStream]", as_json: bool, console: Console) -> None:
-    """Every text after its prompt, or one JSON object a line."""
+def _write(
+    prompts: list[str], made: "list[Continuation]", streams: "list[TextStream]", as_json: bool, console: Console, *, after: bool
+) -> None:
+    """Every text, after its prompt unless that is left out, or one JSON object a line."""
     for prompt, one, stream in zip(prompts, made, streams, strict=True):
         stream.finish()
         if as_json:
             answer = {"prompt": prompt, "text": stream.text, "tokens": len(one.ids), "reason": one.reason}
             console.out(json.dumps(answer | ({} if one.score is None else {"score": one.score}), ensure_ascii=False))
         else:
-            console.out(prompt + stream.text)
+            console.out((prompt if after else "") + stream.text)
             if stream is not streams[-1]:
                 console.out("")
 
@@ -136,8 +146,9 @@ def _write(prompts: list[str], made: "list[Continuation]", streams: "list[TextSt
 def _say_context(generator: "Generator | BeamSearch", longest: int, asked: int, console: Console) -> None:
     """A note where the model's context was too short for what was asked."""
     context = generator.model.context
-    if generator.words.beams > 1 and longest >= context and asked > context:
-        console.err(f"note: the model was trained on {context} tokens at once, where a search ends")
+    ends = generator.words.beams > 1 or generator.model.prefix
+    if ends and longest + len(generator.model.prefix) >= context and asked > context:
+        console.err(f"note: the model was trained on {context} tokens at once, where it ends")
     elif longest > context:
         console.err(f"note: the model was trained on {context} tokens at once; it saw the last {context // 2} or more of {longest}")
 

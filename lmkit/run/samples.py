@@ -1,35 +1,50 @@
 """Samples of what a model writes while it is trained."""
 
 from dataclasses import replace
+from typing import Any
 
 from lmkit.errors import Problem, SpecError
 from lmkit.generation.beams import BeamSearch
 from lmkit.generation.build import build_generator
-from lmkit.generation.cached import CachedDecoder
+from lmkit.generation.cached import Cached, CachedDecoder, CachedEncoderDecoder
 from lmkit.generation.decode import Generator
 from lmkit.generation.settings import Settings
+from lmkit.heads.head import Head
 from lmkit.heads.model import Model
+from lmkit.models.encoder_decoder import EncoderDecoderBackbone
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import CausalLm
+from lmkit.tasks.spec import CausalLm, Seq2seq
 from lmkit.text.tokenizer import Tokenizer
 
 SAMPLE_TOKENS = 64
 
 
 def generator_of(spec: RunSpec, model: Model, tokenizer: Tokenizer, words: Settings) -> Generator | BeamSearch:
-    """What continues texts with the head of the spec's causal_lm task; special tokens but the end of a document never come.
+    """What continues texts with the head of the spec's causal_lm task, or answers them with that of a seq2seq task.
 
-    Raises SpecError when there is none, since only such a head has learned to continue a text.
+    Special tokens but the end of a document never come. Raises SpecError when there is no such task, since no other head has
+    learned to write, and when nothing says what a decoder beside an encoder begins with.
     """
-    name = next((name for name, task in spec.tasks.items() if isinstance(task, CausalLm)), None)
+    name = next((name for name, task in spec.tasks.items() if isinstance(task, CausalLm | Seq2seq)), None)
     if name is None:
-        raise SpecError(Problem("no task is a causal_lm, so this model cannot continue a text", "tasks"))
-    head = model.heads[name]
-    cached = CachedDecoder(
-        model.backbone, lambda hidden: head.logits(hidden, model.backbone.token_embedding), context=spec.data.max_length
-    )  # fmt: skip
+        raise SpecError(Problem("no task is a causal_lm or seq2seq, so this model cannot write a text", "tasks"))
+    cached = _cached(spec, model, model.heads[name], words.start)
     end = (tokenizer.eos,) if tokenizer.eos >= 0 else ()
     return build_generator(cached, replace(words, end=end, suppressed=tuple(sorted(tokenizer.specials - set(end)))))
+
+
+def _cached(spec: RunSpec, model: Model, head: Head, start: int | None) -> Cached:
+    body, context = model.backbone, spec.data.max_length
+
+    def logits(hidden: Any) -> Any:
+        return head.logits(hidden, body.token_embedding)
+
+    if not isinstance(body, EncoderDecoderBackbone):
+        return CachedDecoder(body, logits, context=context)
+    start = body.start_id if start is None else start
+    if start is None:
+        raise SpecError(Problem("nothing says which token the decoder begins with; add start_id: ...", "model.start_id"))
+    return CachedEncoderDecoder(body, logits, start=start, context=context)
 
 
 class Samples:
