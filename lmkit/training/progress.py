@@ -14,24 +14,26 @@ class Window:
 
     steps: int = 0
     gradient_norm: float = 0.0
+    balance: float = 0.0
     tasks: dict[str, list[float]] = field(default_factory=dict)  # loss sum, weight sum, correct sum
 
     def add(self, sums: StepSums, i: int) -> None:
         """Step i of a call."""
         self.steps += 1
         self.gradient_norm += float(sums.gradient_norm[i])
+        self.balance += float(sums.balance[i])
         for name, values in sums.tasks.items():
             old = self.tasks.get(name, [0.0, 0.0, 0.0])
             self.tasks[name] = [total + float(value[i]) for total, value in zip(old, values, strict=True)]
 
     def figures(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Means over the window: `loss`, `gradient_norm`, `{task}/loss`, `{task}/accuracy`."""
+        """Means over the window: `loss`, `gradient_norm`, `{task}/loss`, `{task}/accuracy`; `balance` where there are experts."""
         found = {"loss": 0.0, "gradient_norm": self.gradient_norm / max(self.steps, 1)}
         for name, (loss, weight, correct) in self.tasks.items():
             if weight > 0:
                 found["loss"] += weights[name] * loss / weight
                 found |= {f"{name}/loss": loss / weight, f"{name}/accuracy": correct / weight}
-        return found
+        return found | ({"balance": self.balance / self.steps} if self.balance else {})
 
 
 @dataclass

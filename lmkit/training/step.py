@@ -20,13 +20,14 @@ class StepSums:
     """What steps add up to; each array has one entry for a step.
 
     `tasks` maps a task to its (loss sum, weight sum, correct sum); `loss` is the total that was minimized,
-    sum over tasks of task weight * loss sum / weight sum, and what uneven use of experts adds. A step that is not `finite`
-    changed nothing, nor did those after it.
+    sum over tasks of task weight * loss sum / weight sum, plus `balance`, what uneven use of experts adds. A step that is
+    not `finite` changed nothing, nor did those after it.
     """
 
     loss: np.ndarray
     gradient_norm: np.ndarray
     finite: np.ndarray
+    balance: np.ndarray
     tasks: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
@@ -108,7 +109,7 @@ class Step:
         for i, name in enumerate(tasks_in(batches[0], list(self._weights))):
             denominators = np.asarray([batch[f"{name}/denominator"] for batch in batches], "float32")
             tasks[name] = (table[:, 3 + 2 * i], denominators, table[:, 4 + 2 * i])
-        return StepSums(loss=table[:, 0], gradient_norm=table[:, 1], finite=table[:, 2] > 0, tasks=tasks)
+        return StepSums(loss=table[:, 0], gradient_norm=table[:, 1], finite=table[:, 2] > 0, balance=table[:, -1], tasks=tasks)
 
     def _compute(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor) -> Tensor:
         return self._replicas.run(self._on_replica, (stacked, rates, first_step, count))

@@ -18,6 +18,7 @@ class Tag:
 
 TAGS: Mapping[str, Tag] = {
     "loss": Tag("nat", "Weighted sum of the tasks' losses, each averaged over its targets."),
+    "balance": Tag("nat", "What uneven use of experts adds to the loss that is minimized."),
     "learning_rate": Tag("", "Learning rate of the step, before layer decay."),
     "gradient_norm": Tag("", "Norm of the whole gradient, summed over replicas, before clipping."),
     "tokens": Tag("tokens", "Tokens seen so far, padding not counted."),

@@ -90,6 +90,7 @@ def test_what_uneven_use_costs_is_minimized_beside_the_tasks_and_divided_as_they
         step = Step(model, step._optimizer, tiny.alone(), weights=WEIGHTS, **settings)
         found = step([tiny.batch(1)], [0.0], 1)
         np.testing.assert_allclose(found.loss, plain.loss + 3, rtol=1e-5)
+        np.testing.assert_allclose((plain.balance, found.balance), ([0], [3]), rtol=1e-5)
         np.testing.assert_allclose(found.tasks["mlm"][0], plain.tasks["mlm"][0], rtol=1e-5)
 
 
