@@ -11,6 +11,7 @@ import tokenizers
 from tokenizers import AddedToken
 
 from lmkit.errors import CheckpointError
+from lmkit.text.keras_hub import preset_files
 from lmkit.text.roles import by_name, content, from_files, named, numbered
 from lmkit.text.template import Template, repeated, template_of, wrapped
 from lmkit.text.vocabularies import SENTENCEPIECE, build
@@ -71,15 +72,20 @@ class Beside:
 
 
 def read_folder(path: Path, rows: int | None = None) -> Folder:
-    """Reads a tokenizer.json with what stands beside it, a folder of them, or a folder with only a vocabulary.
+    """Reads a tokenizer.json with what stands beside it, a folder of them, one with only a vocabulary, or a keras-hub preset.
 
     Truncation and padding that the file asks for are dropped, and so are added tokens from `rows` on, which no embedding has.
     Raises CheckpointError for anything that is no such file.
     """
     file = path / TOKENIZER if path.is_dir() else path
-    beside = _beside(file.parent) if file.name == TOKENIZER else Beside()
+    given = preset_files(path, lambda name: _bytes(path / name), (TOKENIZER, FACTS, *KEPT)) if path.is_dir() else None
+
+    def read(name: str) -> bytes | None:
+        return _bytes(file.parent / name) if given is None else given.get(name)
+
+    beside = _beside(file.parent, read) if file.name == TOKENIZER else Beside()
     rows = rows or beside.facts.get("vocab_size") or next((m["vocab_size"] for m in beside.models if "vocab_size" in m), None)
-    data = _bytes(file)
+    data = read(file.name)
     if data is None and not (path.is_dir() and beside.files):
         raise CheckpointError(f"{file}: No such file or directory; a tokenizer is read from a tokenizer.json")
     try:
@@ -99,11 +105,11 @@ def read_folder(path: Path, rows: int | None = None) -> Folder:
     return Folder(backend, beside.template(processor, roles), roles, rows, beside.longest, beside.ends(last), files)
 
 
-def _beside(folder: Path) -> Beside:
-    files = {name: data for name in KEPT if (data := _bytes(folder / name)) is not None}
+def _beside(folder: Path, read: Callable[[str], bytes | None]) -> Beside:
+    files = {name: data for name in KEPT if (data := read(name)) is not None}
     files |= {f"{TEMPLATES}/{p.name}": p.read_bytes() for p in sorted((folder / TEMPLATES).glob("*.jinja"))}
     config, tokens, facts, model, generation, sentence = (
-        _mapping(_bytes(folder / name), folder / name)
+        _mapping(read(name), folder / name)
         for name in (CONFIG, TOKENS, FACTS, "config.json", "generation_config.json", "sentence_bert_config.json")
     )
     said = (facts.get("max_length"), sentence.get("max_seq_length"), config.get("model_max_length"), config.get("max_len"))
