@@ -9,7 +9,18 @@ from lmkit.data.spec import Data, Imported
 from lmkit.models.spec import Decoder, Encoder, EncoderDecoder, FromRun, Model, nearest_multiples, stacks
 from lmkit.positions.spec import Learned
 from lmkit.spec import Name, Spec
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Pooled, ReplacedToken, Seq2seq, Trainable
+from lmkit.tasks.spec import (
+    AnyTask,
+    CausalLm,
+    Classification,
+    MaskedLm,
+    NextSentence,
+    PerToken,
+    Pooled,
+    ReplacedToken,
+    Seq2seq,
+    Trainable,
+)
 from lmkit.text.spec import Tokenizer
 from lmkit.training.spec import Logging, Runtime, Training
 
@@ -86,6 +97,8 @@ class RunSpec(Spec):
                 yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder"
             if isinstance(task, Seq2seq) and isinstance(self.model, Encoder | Decoder):
                 yield f"tasks.{name}.kind", "seq2seq needs model.kind: encoder_decoder"
+            if isinstance(task, Pooled | PerToken) and isinstance(self.model, EncoderDecoder) and self.model.start_id is None:
+                yield f"tasks.{name}.kind", f"{task.kind} reads the decoder, which must know its first token; add model.start_id"
             if isinstance(task, Pooled) and task.pools and task.pooling == "first" and isinstance(self.model, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.pooling", "the first token of a decoder has seen nothing else; write pooling: last, or mean"
 

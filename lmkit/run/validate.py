@@ -144,7 +144,7 @@ class _Examination:
         near = words.nearest(key, known)
         called = words.SYNONYMS.get(key, key)
         elsewhere = [home for home in words.homes(called) if home != dotted(locate(location, self.data))]
-        siblings = words.walk(location[:-1])[0] if location else []
+        siblings = words.walk(location[:-1])[0] if any(words.tag(cls) == location[-1] for cls in here if location) else []
         beside = list(dict.fromkeys(words.tag(cls).strip("<>") for cls in siblings if key in words.fields(cls) and cls not in here))
         chooser = next((k for k in parent if k in words.CHOSEN_BY_KEY and k != key), None)
         if key in words.CHOSEN_BY_KEY and chooser:

@@ -48,6 +48,13 @@ CLASSIFIER = (
 )
 
 
+BESIDE = (
+    CLASSIFIER.replace("kind: encoder", "kind: encoder_decoder\n  start_id: 0\n  encoder: {num_layers: 3}\n  decoder: {norm: rms_norm}")
+    .replace("{kind: classification}", "{kind: classification, pooling: last}")
+    .replace("position: learned", "position: relative")
+)  # fmt: skip
+
+
 def told(folder: Path, text: str, *overrides: str, strict: bool = False) -> list[str]:
     path = folder / "spec.yaml"
     path.write_text(text)
@@ -379,3 +386,32 @@ def test_a_tilde_is_the_home(tmp_path: Path) -> None:
 def test_56_an_override_gets_the_same_checks_and_its_argument_is_named(tmp_path: Path, override: str, line: str) -> None:
     (found,) = told(tmp_path, DECODER, override)
     assert found.startswith(line)
+
+
+def test_an_encoder_decoder_that_reads_well(tmp_path: Path) -> None:
+    model = accepted(tmp_path, BESIDE).spec.model
+    assert (model.encoder.num_layers, model.decoder.num_layers) == (3, 2)
+    assert accepted(tmp_path, BESIDE.replace("  num_layers: 2\n", "").replace("{norm:", "{num_layers: 1, norm:"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("start_id: 0", "final_norm: true", "22:17: tasks.stars.kind: classification reads the decoder, which must know its first token"),
+        ("pooling: last", "pooling: first", "22:42: tasks.stars.pooling: the first token of a decoder has seen nothing else"),
+        ("kind: classification, pooling: last", "kind: masked_lm", "22:17: tasks.stars.kind: masked_lm needs model.kind: encoder"),
+        ("  num_layers: 2\n", "", "12:3: model.decoder: missing num_layers; add num_layers: 6 here, or under decoder"),
+        ("{num_layers: 3}", "{num_layer: 3}", "11:13: model.encoder.num_layer: unknown key; did you mean num_layers?"),
+        ("{num_layers: 3}", "{tie_embeddings: all}", "11:13: model.encoder.tie_embeddings: unknown key here; it belongs under model"),
+        ("{num_layers: 3}", "{num_layers: 0}", "11:25: model.encoder.num_layers: expected a number from 1 to 10000, got 0"),
+        ("{norm: rms_norm}", "{norm: rms}", '12:19: model.decoder.norm: "rms" is not one of layer_norm, rms_norm'),
+        ("{norm: rms_norm}", "{num_heads: 3}", "14:16: model.hidden_size: 64 is not divisible by num_heads = 3"),
+        ("{norm: rms_norm}", "{attention: {window: [1, 2, 3]}}", "12:33: model.decoder.attention.window: a pattern of 3 entries"),
+        ("{norm: rms_norm}", "{parallel: own_norms}", "12:23: model.decoder.parallel: the decoder's parts"),
+        ("start_id: 0", "tie_embeddings: true", "10:19: model.tie_embeddings: "),
+    ],
+)
+def test_a_spoilt_encoder_decoder(tmp_path: Path, old: str, new: str, line: str) -> None:
+    assert old in BESIDE
+    lines = told(tmp_path, BESIDE.replace(old, new, 1))
+    assert any(found.startswith(f"spec.yaml:{line}") for found in lines), lines
