@@ -257,3 +257,45 @@ def test_arithmetic_adds_both_sides_and_the_look_across() -> None:
     flops = flops_per_token(spec, length=32)["forward"]
     kernels = 3 * (2 * (4 * 64**2 + 2 * 64 * 256) + 4 * 64**2)
     assert flops == pytest.approx(2 * kernels + 4 * 64 * 3 * (32 + 33 / 2 + 32))
+
+
+@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("member", ["t5", "sides_differ"])
+def test_graph_and_xla_give_the_eager_loss(member: str, xla: bool) -> None:
+    built, data = model(member), batch()
+    run = compiled(lambda data: built(data, row_key=data["row_key"])["it"]["loss"], xla=xla)
+    np.testing.assert_allclose(np.asarray(run(data)), np.asarray(built(data, row_key=data["row_key"])["it"]["loss"]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_mixed_bfloat16_runs_near_float32_with_float32_weights_and_losses(member: str) -> None:
+    data, exact = batch(), model(member)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = model(member)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert mixed.hidden(data).dtype.name == "bfloat16"
+    assert {weight.dtype for weight in mixed.weights} == {"float32"}
+    out = mixed(data)["it"]
+    assert {out[name].dtype.name for name in ("loss", "weight", "correct")} == {"float32"}
+    np.testing.assert_allclose(np.asarray(out["loss"]), np.asarray(exact(data)["it"]["loss"]), rtol=0.05)
+
+
+def test_both_sides_uneven_use_of_experts_costs_in_training_alone() -> None:
+    words = {
+        "num_layers": 1,
+        "hidden_size": 16,
+        "num_heads": 4,
+        "feed_forward": {"kind": "mixture", "num_experts": 3, "experts_per_token": 1},
+    }
+    spec = EncoderDecoder.model_validate(words)
+    built = build_backbone(spec, vocab_size=VOCAB, max_length=12)
+    whole = filled(Model(built, {"it": build_head(Seq2seq(), "it", backbone=built, model_spec=spec)}))
+    data = batch()
+    assert "balance" not in whole(data)["it"]
+    heard: dict[str, Any] = {}
+    hidden_of(built, data, row_key=data["row_key"], collect=heard.__setitem__)
+    expected = np.asarray(heard["balance"]) * data["it/weights"].sum(axis=1)
+    np.testing.assert_allclose(np.asarray(whole(data, row_key=data["row_key"])["it"]["balance"]), expected, rtol=1e-6)
+    assert np.all(expected > 0)
