@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from lmkit.errors import LmkitError, MachineError, Problem, SpecError
 from lmkit.run.console import Console
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.err("interrupted; nothing was saved by this command")
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _to_nowhere(sys.stdout)
         return 141
     except MemoryError:
         return _report(MachineError("out of memory"), as_json, console)
@@ -93,17 +93,29 @@ def _console() -> Console:
     terminal = stream.isatty()
 
     def write(text: str) -> None:
-        stream.write(text)
-        stream.flush()
+        try:
+            stream.write(text)
+            stream.flush()
+        except BrokenPipeError:
+            _to_nowhere(stream)
+            raise
 
     def out(line: str) -> None:
-        print(line, file=stream, flush=True)
+        write(line + "\n")
 
     def err(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except BrokenPipeError:
+            _to_nowhere(sys.stderr)
 
     width = os.get_terminal_size(stream.fileno()).columns if terminal else int(os.environ.get("COLUMNS", "") or 80)
     return Console(out=out, err=err, write=write, is_terminal=terminal, width=width, environment=dict(os.environ), quiet=_quiet)
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    """Nobody reads the stream any more: what is still to come, and the flush at exit, must not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A run's directory: made once, continued by the same spec, never mixed with anything else, never emptied."""
+"""A run's directory: made once, continued by the same spec once it has saved, never mixed with anything else, never emptied."""
 
 import contextlib
 import errno
@@ -115,8 +115,8 @@ def open_run(
 
     `parse` reads `resolved_text`, and the one stored before, into plain mappings that are compared key by key. `from_scratch`
     moves what is there to `<name>.old-N` first. With `resume` it must be a run already.
-    Raises SpecError for another spec, MachineError for a folder of other files, a lock that is held and a disk that refuses,
-    CheckpointError when `resume` finds no run. Until then nothing is changed.
+    Raises SpecError for another spec than the saved run's, MachineError for a folder of other files, a lock that is held and a
+    disk that refuses, CheckpointError when `resume` finds no run. Until then nothing is changed.
     """
     state = _state(path)
     if resume and state != "run":
@@ -133,7 +133,16 @@ def open_run(
                 path.mkdir(exist_ok=True)
             lock = take(path / "run.lock", say=say)
             state = _state(path)
-        changes = _allowed_changes(path, parse(resolved_text), parse) if state == "run" else []
+        changes: list[str] = []
+        if state == "run":
+            try:
+                changes = _allowed_changes(path, parse(resolved_text), parse)
+            except SpecError:
+                if _saved_any(path):
+                    raise
+                say(f"{path}: nothing was trained here yet, so the run begins with the spec as it is now")
+                _forget(path)
+                state = "begun"
         for directory in (path, path / "checkpoints", path / "best"):
             sweep(directory)
         if state != "run":
@@ -195,6 +204,16 @@ def _runs_beside(path: Path) -> str:
         if found:
             return f"; beside it are {', '.join(found[:10])}"
     return ""
+
+
+def _saved_any(path: Path) -> bool:
+    return any([*path.glob("checkpoints/*"), *path.glob("best/*")])
+
+
+def _forget(path: Path) -> None:
+    """Takes away what was made from the former spec of a run that never saved."""
+    for name in ("tokenizer.json", "run.json"):
+        (path / name).unlink(missing_ok=True)
 
 
 def _move_aside(path: Path) -> Path:

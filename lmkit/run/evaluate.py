@@ -23,7 +23,7 @@ def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console) -
 
     opened = open_trained(run, console)
     spec, tokenizer = opened.spec, opened.tokenizer
-    with watch(console.err) as stop:
+    with watch(console.err, saves=False) as stop:
         cache = run.parent / CACHE
         stuff = material(spec, tokenizer=tokenizer, cache=cache, say=console.err, stop=stop)
         batches = stuff.batches.validation

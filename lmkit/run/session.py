@@ -84,7 +84,7 @@ class Session:
         if logger.fresh:
             logger.text("spec", 0, f"```yaml\n{self.text}```")
         console, rate = self.console, self.material.batches.tokens_per_step
-        bar = Bar(console.write, is_terminal=console.is_terminal, width=console.width, tokens_per_step=rate)
+        bar = Bar(self.stop.guarding(console.write), is_terminal=console.is_terminal, width=console.width, tokens_per_step=rate)
         hooks = Hooks(logger, checkpoints, self.stop, bar, lambda step: self._show(logger, step))
         try:
             state = self._trainer(snapshot, hooks).train()

@@ -128,6 +128,8 @@ SPOILT = [
     (31, "hidden_size: 64", "hidden_size: 0", "11:16: model.hidden_size: expected a number of 1 or more, got 0"),
     (31, "batch_size: 8", "batch_size: 0", "21:15: training.batch_size: expected a number of 1 or more, got 0"),
     (31, "steps: 100", "steps: -1", "20:10: training.steps: expected a number of 1 or more, got -1"),
+    (31, "window: full", "window: []", "13:23: model.attention.window: expected an item, or a list of one or more"),
+    (31, "position: learned", "position: []", "14:13: model.position: expected an item, or a list of one or more"),
     (32, "dropout: 0.1", "dropout: -0.1", "17:12: model.dropout: expected a number from 0 to below 1, got -0.1"),
     (32, "dropout: 0.1", "dropout: 1.0", "17:12: model.dropout: expected a number from 0 to below 1, got 1.0"),
     (32, "dropout: 0.1", "dropout: 150%", "17:12: model.dropout: expected a number from 0 to below 1, got"),

@@ -107,10 +107,10 @@ def test_a_longer_run_goes_on_from_the_shorter_one(decoder: Path, home: Path) ->
     same(short, straight)
 
 
-def start(spec: str, run: Path, *overrides: str) -> subprocess.Popen[str]:
+def start(spec: str, run: Path, *overrides: str, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     command: Sequence[str] = [sys.executable, "-m", "lmkit.cli", "train", spec, "--run-dir", str(run), *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
 
 
 def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(home: Path) -> None:
@@ -130,6 +130,26 @@ def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(home: Path)
     assert lmkit("train", ENCODER, "--run-dir", str(stopped), *more) == 0
     assert lmkit("train", ENCODER, "--run-dir", str(straight), *more) == 0
     same(stopped, straight)
+
+
+def test_output_that_nobody_reads_any_more_stops_with_everything_saved(home: Path) -> None:
+    run = home / "unread"
+    process = start(DECODER, run, "training.steps=100k", "training.save_every=100k steps", stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline().startswith("step ")
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait(timeout=60) == 75, said
+    assert said.splitlines()[-1].endswith("the same command continues") and "Broken" not in said
+    newest = max(path.name for path in (run / "checkpoints").glob("step-*"))
+    assert f"stopped after step {int(newest.removeprefix('step-'))} of" in said
+
+
+def test_a_run_whose_data_were_wrong_takes_the_corrected_spec(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ("--run-dir", str(home / "corrected"), "training.steps=10")
+    assert lmkit("train", DECODER, *few, "data.train={text: absent.txt}") == 3
+    assert lmkit("train", DECODER, *few) == 0
+    assert "nothing was trained here yet" in capsys.readouterr().err
 
 
 def test_evaluate_repeats_the_last_validation(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
