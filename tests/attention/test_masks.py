@@ -60,3 +60,12 @@ def test_a_materialized_mask_says_the_same() -> None:
     once = mask.materialized()
     np.testing.assert_array_equal(np.asarray(once.additive()[0]), np.asarray(mask.additive()[0]))
     assert once.additive()[0] is once.materialized().additive()[0]
+
+
+def test_places_count_no_padding_and_are_the_slots_without_segments() -> None:
+    index = np.arange(6, dtype=np.int32)[None]
+    assert Mask(index, index).places() == (index, index)
+    segments = np.array([[0, 0, 1, 1, 0, 1], [1, 1, 2, 2, 2, 0]], np.int32)
+    queries, keys = (np.asarray(x) for x in Mask(index[:, 3:], index, segments[:, 3:], segments).places())
+    assert keys[:, 2:].tolist() == [[0, 1, 1, 2], [2, 3, 4, 4]]
+    assert queries.tolist() == keys[:, 3:].tolist()

@@ -178,3 +178,34 @@ def test_placement_decides_where_norms_stand(feed_forward: Any) -> None:
     pre = body(Encoder, norm=LayerNorm(placement="pre"), feed_forward=feed_forward)
     assert pre.norm is not None
     assert pre.embeddings.norm is None
+
+
+def test_layers_share_weights_as_their_groups_say() -> None:
+    spec = Encoder(num_layers=8, hidden_size=16, num_heads=2, layer_groups=2, blocks_per_group=2)
+    assert [spec.weights_of(i) for i in range(8)] == [0, 1, 0, 1, 2, 3, 2, 3]
+    spec = Encoder(num_layers=5, hidden_size=16, num_heads=2, layer_groups=3)
+    assert [spec.weights_of(i) for i in range(5)] == [0, 0, 1, 1, 2]
+    backbone = body(Encoder, num_layers=4, layer_groups=1)
+    assert (len(backbone.blocks), backbone.order) == (1, [0, 0, 0, 0])
+
+
+def test_a_shared_block_drops_other_elements_each_time() -> None:
+    backbone, ids = body(num_layers=2, layer_groups=1, dropout=0.5), tokens(rows=1)
+    seen: dict[str, Any] = {}
+    hidden(backbone, ids, row_key=np.array([7], np.uint32), collect=seen.__setitem__)
+    branches = [np.asarray(seen[b]) - np.asarray(seen[a]) for a, b in (("embeddings", "layers.0"), ("layers.0", "layers.1"))]
+    assert np.any((branches[0] == 0) != (branches[1] == 0))
+
+
+def test_each_layer_turns_as_the_pattern_says() -> None:
+    turned = Rotary(base=100.0)
+    backbone = body(num_layers=4, attention=Attention(rotary=("default", "none", turned)))
+    assert (backbone.turns, [rotary.base for rotary in backbone.rotaries]) == ([0, -1, 1, 0], [10000.0, 100.0])
+
+
+def test_vectors_are_scaled_and_projected_as_tokens_are() -> None:
+    for words in ({"embedding_scale": "sqrt_hidden"}, {"embedding_size": 6}, {"embedding_size": 6, "embedding_norm": True}):
+        backbone, ids = body(**words), tokens()
+        vectors = np.asarray(ops.take(backbone.token_embedding, ids, axis=0))
+        assert vectors.shape[-1] == words.get("embedding_size", 16)
+        np.testing.assert_allclose(np.asarray(backbone(None, vectors=vectors)), hidden(backbone, ids), atol=1e-5)
