@@ -161,7 +161,7 @@ def open_run(
 
 def existing_run(path: Path) -> RunDirectory:
     """A run that is only read, without its lock. Raises CheckpointError naming the runs beside it when it is none."""
-    if _state(path, foreign_is_error=False) != "run":
+    if path.is_file() or _state(path, foreign_is_error=False) != "run":
         raise CheckpointError(Problem("is no run directory" + _runs_beside(path), where=str(path)))
     return RunDirectory(path, resumed=True)
 
@@ -199,10 +199,11 @@ def _state(path: Path, foreign_is_error: bool = True) -> str:
 
 
 def _runs_beside(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        found = sorted(p.name for p in path.parent.iterdir() if (p / "resolved.yaml").is_file())
-        if found:
-            return f"; beside it are {', '.join(found[:10])}"
+    for folder in (path.parent, path.parent / "runs"):
+        with contextlib.suppress(OSError):
+            found = sorted(p.name for p in folder.iterdir() if (p / "resolved.yaml").is_file())
+            if found:
+                return f"; {'beside it' if folder == path.parent else 'in runs/'} are {', '.join(found[:10])}"
     return ""
 
 
@@ -235,7 +236,7 @@ def _allowed_changes(path: Path, new: Any, parse: Parse) -> list[str]:
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     refused = [key for key in changed if not _is_free(key, before.get(key), after.get(key))]
     if refused:
-        lines = [Problem(f"the run has {_shown(before, key)}, the spec {_shown(after, key)}", key, str(path)) for key in refused]
+        lines = [Problem(_difference(before, after, key), key, str(path)) for key in refused]
         way = "another spec than this run's; give it another name or --run-dir, or set the run aside with --from-scratch"
         raise SpecError(*lines, Problem(way, where=str(path)))
     return [f"{key}: {_shown(before, key)} -> {_shown(after, key)}" for key in changed]
@@ -245,6 +246,12 @@ def _is_free(key: str, before: Any, after: Any) -> bool:
     if key in GROWING:
         return all(isinstance(value, int | float) for value in (before, after)) and after > before
     return FREE.fullmatch(key) is not None
+
+
+def _difference(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> str:
+    both = before.get(key) is not None and after.get(key) is not None
+    limit = "; a run may be made longer, never shorter" if key in GROWING and both else ""
+    return f"the run has {_shown(before, key)}, the spec {_shown(after, key)}{limit}"
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 from lmkit.data.document import Document
 from lmkit.data.sources import read
-from lmkit.data.spec import AnySource, Csv, JsonLines, Parquet, TextFiles, Tsv
-from lmkit.errors import DataError, Problem, SpecError
+from lmkit.errors import MachineError, Problem, SpecError
 from lmkit.run.console import Console
 from lmkit.run.directory import existing_run
+from lmkit.run.given import from_lines, source_of
 from lmkit.run.spec import RunSpec
 
 CHUNK = 512  # rows in memory at once
@@ -27,13 +27,15 @@ def predict(run: Path, *, texts: list[str], input: str | None, output: str | Non
     if bool(texts) == bool(input):
         raise SpecError(Problem("give either --text or --input", where="command line"))
     existing_run(run)
+    if output not in (None, "-") and not _can_hold(Path(str(output))):
+        raise MachineError(Problem("cannot be written: its folder does not exist, or it is a folder itself", where=str(output)))
     with console.quiet():
         from lmkit.run.answers import answerer
         from lmkit.run.open import open_trained
 
     opened = open_trained(run, console)
     answer = answerer(opened)
-    documents: Iterable[Document] = map(Document, texts) if texts else read(_source(opened.spec, str(input)))
+    documents: Iterable[Document] = map(Document, texts) if texts else _documents(opened.spec, str(input), console)
     rows = (row for chunk in _chunks(documents) for row in answer(chunk))
     if output not in (None, "-"):
         _write(Path(str(output)), rows)
@@ -53,22 +55,15 @@ def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield chunk
 
 
-def _source(spec: RunSpec, path: str) -> AnySource:
-    """A file's rows in the run's own columns, without labels; the file's ending tells the format."""
+def _documents(spec: RunSpec, path: str, console: Console) -> Iterator[Document]:
+    """A file's rows in the run's own columns, without labels."""
     columns = next((dict(s.columns) for s in spec.data.train.values() if hasattr(s, "columns")), {"text": "text"})
     columns.pop("label", None)
-    path = "/dev/stdin" if path == "-" else path
-    match Path(path.removesuffix(".gz")).suffix:
-        case ".jsonl" | ".json":
-            return JsonLines(jsonl=(path,), columns=columns)
-        case ".csv":
-            return Csv(csv=(path,), columns=columns)
-        case ".tsv":
-            return Tsv(tsv=(path,), columns=columns)
-        case ".parquet":
-            return Parquet(parquet=(path,), columns=columns)
-        case _:
-            return TextFiles(text=(path,), document="line")
+    return from_lines(console.lines(), columns) if path == "-" else read(source_of(Path(path), columns))
+
+
+def _can_hold(path: Path) -> bool:
+    return path.absolute().parent.is_dir() and not path.is_dir()
 
 
 def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -80,7 +75,7 @@ def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         os.replace(part, path)
     except OSError as error:
-        raise DataError(Problem(f"cannot be written: {error.strerror}", where=str(path))) from None
+        raise MachineError(Problem(f"cannot be written: {error.strerror}", where=str(path))) from None
     finally:
         part.unlink(missing_ok=True)
 

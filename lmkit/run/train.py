@@ -10,7 +10,7 @@ from lmkit.checkpoints.files import place
 from lmkit.run.body import with_body
 from lmkit.run.console import Console
 from lmkit.run.directory import RunDirectory, open_run
-from lmkit.run.load import load, plain_words, resolved_text
+from lmkit.run.load import Loaded, load, plain_words, resolved_text
 from lmkit.run.material import CACHE, Material, material, tokenizer_of
 from lmkit.run.signals import StopRequest, watch
 from lmkit.run.spec import RunSpec
@@ -29,6 +29,11 @@ def train(spec: Path, *, overrides: list[str], run_dir: Path | None, from_scratc
     loaded = load(spec, overrides)
     for warning in loaded.warnings:
         console.err(f"warning: {warning}")
+    with loaded.placing():
+        return _begin(loaded, run_dir, from_scratch, console)
+
+
+def _begin(loaded: Loaded, run_dir: Path | None, from_scratch: bool, console: Console) -> int:
     resolved = with_body(loaded.spec)
     words = resolved_text(resolved)
     path = run_dir or RUNS / resolved.name

@@ -85,7 +85,7 @@ def test_harmless_changes_are_taken_over_and_named(tmp_path: Path, spec: dict, l
 @pytest.mark.parametrize(
     ("spec", "line"),
     [
-        (changed(training__steps=50), "training.steps: the run has 100, the spec 50"),
+        (changed(training__steps=50), "training.steps: the run has 100, the spec 50; a run may be made longer, never shorter"),
         (changed(training__batch_size=16), "training.batch_size: the run has 8, the spec 16"),
         (changed(model__attention={"window": [8, "full"]}), 'model.attention.window: the run has [4, "full"], the spec [8, "full"]'),
         (changed(model__position="rotary"), 'model.position: the run has nothing, the spec "rotary"'),

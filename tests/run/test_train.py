@@ -1,6 +1,7 @@
 """A whole life of a run, as the user lives it: train, stop, go on, evaluate, predict, generate, fine-tune."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -191,7 +192,9 @@ def reviews(path: Path, rows: int, seed: int) -> None:
             writer.writerow([" ".join(generator.choice(words[label], 6)), label])
 
 
-def test_an_encoder_is_fine_tuned_to_classify(encoder: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_encoder_is_fine_tuned_to_classify(
+    encoder: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     reviews(home / "train.csv", 200, 0)
     reviews(home / "dev.csv", 40, 1)
     spec = home / "reviews.yaml"
@@ -240,6 +243,19 @@ training:
     for label, share in rows[7]["stars"]["probabilities"].items():
         assert alone["stars"]["probabilities"][label] == pytest.approx(share, abs=1e-5), "no prediction depends on its batch"
 
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps({"body": sent[7]["body"]}).encode())))
+    assert lmkit("predict", str(run), "--input", "-") == 0
+    assert json.loads(capsys.readouterr().out) == alone
+    assert lmkit("predict", str(run), "--input", str(part), "--output", str(home)) == 5
+    assert "it is a folder itself" in capsys.readouterr().err
+
+    slow = ("training.optimizer.learning_rate=1e-12", "training.early_stopping.patience=1", "training.evaluate_every=1 epochs")
+    assert lmkit("train", str(spec), "--run-dir", str(home / "early"), *slow) == 0
+    assert "stars/f1 no longer improved after step 13" in capsys.readouterr().out
+    assert lmkit("train", str(spec), "--run-dir", str(home / "mistaken"), "model.freeze=[embedings]") == 2
+    said = capsys.readouterr().err
+    assert "command line argument 1: model.freeze: embedings is no part of this model; did you mean embeddings?" in said
+
 
 def test_a_run_that_does_not_exist_is_never_begun_by_asking_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in (["evaluate"], ["predict", "--text", "a"], ["generate"]):
@@ -247,3 +263,5 @@ def test_a_run_that_does_not_exist_is_never_begun_by_asking_it(home: Path, capsy
         assert lmkit(*arguments) == 4
         assert "decoder" in capsys.readouterr().err, "the runs beside it are named"
     assert not (home / "decodr").exists()
+    assert lmkit("evaluate", str(home / "decoder" / "spec.yaml")) == 4
+    capsys.readouterr()
