@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
-from lmkit.errors import LmkitError, MachineError, Problem, SpecError
+from lmkit.errors import DataError, LmkitError, MachineError, Problem, SpecError
 from lmkit.run.console import Console
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.err("interrupted; nothing was saved by this command")
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _to_nowhere(sys.stdout)
         return 141
     except MemoryError:
         return _report(MachineError("out of memory"), as_json, console)
@@ -80,30 +80,59 @@ def _help() -> str:
 def _nearest(name: str) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, VERBS, 1, 0.5)
+    near = get_close_matches(name, [*VERBS, "--help", "--version"], 1, 0.5)
     if near:
         return f"; did you mean {near[0]}?"
     return f"; did you mean lmkit train {name}?" if name.endswith((".yaml", ".yml")) else ""
 
 
 def _console() -> Console:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed before we were started
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     stream = sys.stdout
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
     terminal = stream.isatty()
 
     def write(text: str) -> None:
-        stream.write(text)
-        stream.flush()
+        try:
+            stream.write(text)
+            stream.flush()
+        except BrokenPipeError:
+            _to_nowhere(stream)
+            raise
 
     def out(line: str) -> None:
-        print(line, file=stream, flush=True)
+        write(line + "\n")
 
     def err(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except BrokenPipeError:
+            _to_nowhere(sys.stderr)
 
-    width = os.get_terminal_size(stream.fileno()).columns if terminal else int(os.environ.get("COLUMNS", "") or 80)
-    return Console(out=out, err=err, write=write, is_terminal=terminal, width=width, environment=dict(os.environ), quiet=_quiet)
+    columns = os.environ.get("COLUMNS", "")
+    width = os.get_terminal_size(stream.fileno()).columns if terminal else int(columns) if columns.isdecimal() else 80
+    return Console(
+        out=out, err=err, write=write, lines=_standard_input, is_terminal=terminal, width=width, environment=dict(os.environ), quiet=_quiet
+    )
+
+
+def _standard_input() -> Iterator[str]:
+    if sys.stdin is None:
+        return
+    for number, raw in enumerate(sys.stdin.buffer, 1):
+        try:
+            yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            what = f"byte 0x{raw[error.start]:02x} is not UTF-8; convert the text"
+            raise DataError(Problem(what, where=f"standard input:{number}:{error.start + 1}")) from None
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    """Nobody reads the stream any more: what is still to come, and the flush at exit, must not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -267,7 +296,11 @@ def _declare_predict(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory")
     parser.add_argument("--text", action="append", default=[], metavar="TEXT", help="a text or question; may be given several times")
     parser.add_argument("--pair", action="append", default=[], metavar="TEXT", help="the second text of a pair, one for each --text")
-    parser.add_argument("--input", metavar="FILE", help="JSONL or CSV, one text a record; - is standard input")
+    parser.add_argument(
+        "--input",
+        metavar="FILE",
+        help="JSONL, CSV, TSV, Parquet or text, one answer a record or line; - is standard input, texts or JSON objects",
+    )
     parser.add_argument("--output", metavar="FILE", help="JSONL; - is standard output")
     _code(parser)
     _json(parser)

@@ -159,9 +159,15 @@ def short(key: str = "kind") -> Also:
     return Also(parse, lambda first: {"enum": list(first.get("discriminator", {}).get("mapping", ()))})
 
 
+def _items(value: Any) -> tuple[Any, ...]:
+    if value in ([], ()):
+        raise ValueError("expected an item, or a list of one or more")
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
 # A key that takes a list, and one that takes an item or a list; both hold tuples.
 LISTED = Also(lambda v: tuple(v) if isinstance(v, list) else v)
-ONE_OR_MORE = Also(lambda v: tuple(v) if isinstance(v, list | tuple) else (v,), lambda first: first["items"])
+ONE_OR_MORE = Also(_items, lambda first: first["items"])
 
 
 def _usable_path(value: str) -> str:

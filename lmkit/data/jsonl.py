@@ -15,10 +15,11 @@ def read_jsonl(
     """(line, object) of each line that is not blank."""
     for number, text in lines(path, errors=errors, longest=max(longest, SPLIT_LIMIT) if split else longest, stop=stop):
         if not text.isspace():
-            yield number, _object(text, f"{path}:{number}")
+            yield number, record_of(text, f"{path}:{number}")
 
 
-def _object(text: str, where: str) -> dict[str, Any]:
+def record_of(text: str, where: str) -> dict[str, Any]:
+    """The object of one line; raises DataError naming `where` it stands."""
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:

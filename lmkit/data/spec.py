@@ -7,7 +7,7 @@ from pydantic import Discriminator, Field, Tag
 
 from lmkit.spec import ONE_OR_MORE, Also, Count, Fraction, Name, PathText, Spec
 
-Paths = Annotated[tuple[PathText, ...], ONE_OR_MORE, Field(min_length=1)]
+Paths = Annotated[tuple[PathText, ...], ONE_OR_MORE]
 
 
 class Source(Spec):

@@ -31,7 +31,8 @@ def data(spec: Path, *, overrides: Sequence[str], examples: int, console: Consol
     loaded = load(spec, overrides)
     for warning in loaded.warnings:
         console.err(f"warning: {warning}")
-    resolved = with_body(loaded.spec)
+    with loaded.placing():
+        resolved = with_body(loaded.spec)
     with watch(console.err) as stop:
         tokenizer = tokenizer_of(resolved, say=console.err, stop=stop)
         stuff = material(resolved, tokenizer=tokenizer, cache=RUNS / CACHE, say=console.err, stop=stop)

@@ -1,4 +1,4 @@
-"""A run's directory: made once, continued by the same spec, never mixed with anything else, never emptied."""
+"""A run's directory: made once, continued by the same spec once it has saved, never mixed with anything else, never emptied."""
 
 import contextlib
 import errno
@@ -115,8 +115,8 @@ def open_run(
 
     `parse` reads `resolved_text`, and the one stored before, into plain mappings that are compared key by key. `from_scratch`
     moves what is there to `<name>.old-N` first. With `resume` it must be a run already.
-    Raises SpecError for another spec, MachineError for a folder of other files, a lock that is held and a disk that refuses,
-    CheckpointError when `resume` finds no run. Until then nothing is changed.
+    Raises SpecError for another spec than the saved run's, MachineError for a folder of other files, a lock that is held and a
+    disk that refuses, CheckpointError when `resume` finds no run. Until then nothing is changed.
     """
     state = _state(path)
     if resume and state != "run":
@@ -133,7 +133,16 @@ def open_run(
                 path.mkdir(exist_ok=True)
             lock = take(path / "run.lock", say=say)
             state = _state(path)
-        changes = _allowed_changes(path, parse(resolved_text), parse) if state == "run" else []
+        changes: list[str] = []
+        if state == "run":
+            try:
+                changes = _allowed_changes(path, parse(resolved_text), parse)
+            except SpecError:
+                if _saved_any(path):
+                    raise
+                say(f"{path}: nothing was trained here yet, so the run begins with the spec as it is now")
+                _forget(path)
+                state = "begun"
         for directory in (path, path / "checkpoints", path / "best"):
             sweep(directory)
         if state != "run":
@@ -152,7 +161,7 @@ def open_run(
 
 def existing_run(path: Path) -> RunDirectory:
     """A run that is only read, without its lock. Raises CheckpointError naming the runs beside it when it is none."""
-    if _state(path, foreign_is_error=False) != "run":
+    if path.is_file() or _state(path, foreign_is_error=False) != "run":
         raise CheckpointError(Problem("is no run directory" + _runs_beside(path), where=str(path)))
     return RunDirectory(path, resumed=True)
 
@@ -190,11 +199,24 @@ def _state(path: Path, foreign_is_error: bool = True) -> str:
 
 
 def _runs_beside(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        found = sorted(p.name for p in path.parent.iterdir() if (p / "resolved.yaml").is_file())
-        if found:
-            return f"; beside it are {', '.join(found[:10])}"
+    for folder in (path.parent, path.parent / "runs"):
+        with contextlib.suppress(OSError):
+            found = sorted(p.name for p in folder.iterdir() if (p / "resolved.yaml").is_file())
+            if found:
+                return f"; {'beside it' if folder == path.parent else 'in runs/'} are {', '.join(found[:10])}"
     return ""
+
+
+def _saved_any(path: Path) -> bool:
+    return any([*path.glob("checkpoints/*"), *path.glob("best/*")])
+
+
+def _forget(path: Path) -> None:
+    """Takes away what was made from the former spec of a run that never saved."""
+    from lmkit.text.folder import FACTS, KEPT, TOKENIZER  # imports the tokenizers library
+
+    for name in ("run.json", TOKENIZER, FACTS, *KEPT):
+        (path / name).unlink(missing_ok=True)
 
 
 def _move_aside(path: Path) -> Path:
@@ -216,7 +238,7 @@ def _allowed_changes(path: Path, new: Any, parse: Parse) -> list[str]:
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     refused = [key for key in changed if not _is_free(key, before.get(key), after.get(key))]
     if refused:
-        lines = [Problem(f"the run has {_shown(before, key)}, the spec {_shown(after, key)}", key, str(path)) for key in refused]
+        lines = [Problem(_difference(before, after, key), key, str(path)) for key in refused]
         way = "another spec than this run's; give it another name or --run-dir, or set the run aside with --from-scratch"
         raise SpecError(*lines, Problem(way, where=str(path)))
     return [f"{key}: {_shown(before, key)} -> {_shown(after, key)}" for key in changed]
@@ -226,6 +248,12 @@ def _is_free(key: str, before: Any, after: Any) -> bool:
     if key in GROWING:
         return all(isinstance(value, int | float) for value in (before, after)) and after > before
     return FREE.fullmatch(key) is not None
+
+
+def _difference(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> str:
+    both = before.get(key) is not None and after.get(key) is not None
+    limit = "; a run may be made longer, never shorter" if key in GROWING and both else ""
+    return f"the run has {_shown(before, key)}, the spec {_shown(after, key)}{limit}"
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:

@@ -8,6 +8,7 @@ from lmkit.data.cache import open_cache
 from lmkit.data.spec import AnySource, Data, Holdout
 from lmkit.errors import DataError, Problem
 from lmkit.run.console import Console
+from lmkit.run.given import source_like
 from lmkit.run.material import CACHE, material
 from lmkit.run.signals import watch
 from lmkit.run.source import existing
@@ -23,12 +24,12 @@ def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console, a
 
     opened = open_trained(run, console, allow_code=allow_code)
     spec, tokenizer = opened.spec, opened.tokenizer
-    with watch(console.err) as stop:
+    with watch(console.err, saves=False) as stop:
         cache = run.parent / CACHE
         stuff = material(spec, tokenizer=tokenizer, cache=cache, say=console.err, stop=stop)
         batches = stuff.batches.validation
         if data is not None:
-            source = like(spec.data, data)
+            source = _like(spec.data, data)
             other = open_cache(source, tokenizer, directory=cache, needs_sentences=stuff.needs_sentences, warn=console.err, stop=stop)
             batches = evaluation_batches(
                 spec.data,
@@ -52,11 +53,7 @@ def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console, a
     return 0
 
 
-def like(data: Data, path: Path) -> AnySource:
+def _like(data: Data, path: Path) -> AnySource:
     """A source that reads `path` as the run reads its validation data, or else its first training source."""
     validation = data.validation
-    source = next(iter(data.train.values())) if validation is None or isinstance(validation, Holdout) else validation
-    for key in ("text", "jsonl", "csv", "tsv", "parquet"):
-        if key in type(source).model_fields:
-            return source.model_copy(update={key: (str(path),)})
-    raise DataError(Problem("the run was not trained on files, so no file can stand for its data", where=str(path)))
+    return source_like(next(iter(data.train.values())) if validation is None or isinstance(validation, Holdout) else validation, path)

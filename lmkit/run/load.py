@@ -2,8 +2,9 @@
 
 import os
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lmkit.errors import Problem, SpecError
@@ -31,6 +32,18 @@ class Loaded:
     origins: dict[Path, str]  # path in `words_of(spec)` -> `file:line:column`, `command line argument N`, or `default: rule`
     text: str  # the spec file as written
     warnings: tuple[Problem, ...] = field(default=())
+
+    @contextmanager
+    def placing(self) -> Iterator[None]:
+        """Gives what is found wrong with a key within the block the place where the key was written."""
+        try:
+            yield
+        except SpecError as error:
+            raise SpecError(*(p if p.where else replace(p, where=self._place(p.key)) for p in error.problems)) from None
+
+    def _place(self, key: str) -> str:
+        origin = self.origins.get(tuple(key.split(".")), "")
+        return "" if origin.startswith("default") else origin.partition(" (")[0]
 
 
 def load(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, strict: bool = False) -> Loaded:

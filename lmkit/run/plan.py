@@ -24,7 +24,8 @@ def plan(spec: Path, *, overrides: Sequence[str], as_json: bool, console: Consol
     loaded = load(spec, overrides)
     for warning in loaded.warnings:
         console.err(f"warning: {warning}")
-    resolved = with_body(loaded.spec)
+    with loaded.placing():
+        resolved = with_body(loaded.spec)
     facts = facts_of(resolved, vocab_size_of(resolved, console))
     for line in [json.dumps(facts, indent=1)] if as_json else lines(facts):
         console.out(line)

@@ -9,9 +9,9 @@ from typing import Any
 
 from lmkit.data.document import Document
 from lmkit.data.sources import read
-from lmkit.data.spec import AnySource, Csv, JsonLines, Parquet, TextFiles, Tsv
-from lmkit.errors import DataError, Problem, SpecError
+from lmkit.errors import MachineError, Problem, SpecError
 from lmkit.run.console import Console
+from lmkit.run.given import from_lines, source_of
 from lmkit.run.source import existing
 from lmkit.run.spec import RunSpec
 
@@ -41,6 +41,8 @@ def predict(
     if pairs and len(pairs) != len(texts):
         raise SpecError(Problem(f"{len(pairs)} --pair for {len(texts)} --text; give one for each", where="command line"))
     existing(run)
+    if output not in (None, "-") and not _can_hold(Path(str(output))):
+        raise MachineError(Problem("cannot be written: its folder does not exist, or it is a folder itself", where=str(output)))
     with console.quiet():
         from lmkit.run.answers import answerer
         from lmkit.run.open import open_trained
@@ -48,7 +50,7 @@ def predict(
     opened = open_trained(run, console, allow_code=allow_code)
     answer = answerer(opened)
     given = [Document(text, pair) for text, pair in zip_longest(texts, pairs)]
-    documents: Iterable[Document] = given or read(_source(opened.spec, str(input)))
+    documents: Iterable[Document] = given or _documents(opened.spec, str(input), console)
     rows = (row for chunk in _chunks(documents) for row in answer(chunk))
     if output not in (None, "-"):
         _write(Path(str(output)), rows)
@@ -68,38 +70,15 @@ def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield chunk
 
 
-def _source(spec: RunSpec, path: str) -> AnySource:
+def _documents(spec: RunSpec, path: str, console: Console) -> Iterator[Document]:
     """A file's rows in the run's own columns, without labels; a model that was imported takes those that the file has."""
-    columns = next((dict(s.columns) for s in spec.data.train.values() if hasattr(s, "columns")), None)
-    if columns is not None:
-        columns.pop("label", None)
-        return _file(path, columns)
-    candidates = [_file(path, columns) for columns in COLUMNS]
-    return next((source for source in candidates if isinstance(source, TextFiles) or _opens(source)), candidates[-1])
+    known = next((dict(s.columns) for s in spec.data.train.values() if hasattr(s, "columns")), None)
+    candidates = COLUMNS if known is None else ({role: name for role, name in known.items() if role != "label"},)
+    return from_lines(console.lines(), candidates) if path == "-" else read(source_of(Path(path), candidates))
 
 
-def _file(path: str, columns: dict[str, str]) -> AnySource:
-    """The file's ending tells the format."""
-    path = "/dev/stdin" if path == "-" else path
-    match Path(path.removesuffix(".gz")).suffix:
-        case ".jsonl" | ".json":
-            return JsonLines(jsonl=(path,), columns=columns)
-        case ".csv":
-            return Csv(csv=(path,), columns=columns)
-        case ".tsv":
-            return Tsv(tsv=(path,), columns=columns)
-        case ".parquet":
-            return Parquet(parquet=(path,), columns=columns)
-        case _:
-            return TextFiles(text=(path,), document="line")
-
-
-def _opens(source: AnySource) -> bool:
-    try:
-        next(iter(read(source)), None)
-    except DataError:
-        return False
-    return True
+def _can_hold(path: Path) -> bool:
+    return path.absolute().parent.is_dir() and not path.is_dir()
 
 
 def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -111,7 +90,7 @@ def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         os.replace(part, path)
     except OSError as error:
-        raise DataError(Problem(f"cannot be written: {error.strerror}", where=str(path))) from None
+        raise MachineError(Problem(f"cannot be written: {error.strerror}", where=str(path))) from None
     finally:
         part.unlink(missing_ok=True)
 

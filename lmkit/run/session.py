@@ -86,15 +86,16 @@ class Session:
         if logger.fresh:
             logger.text("spec", 0, f"```yaml\n{self.text}```")
         console, rate = self.console, self.material.batches.tokens_per_step
-        bar = Bar(console.write, is_terminal=console.is_terminal, width=console.width, tokens_per_step=rate)
+        bar = Bar(self.stop.guarding(console.write), is_terminal=console.is_terminal, width=console.width, tokens_per_step=rate)
         hooks = Hooks(logger, checkpoints, self.stop, bar, lambda step: self._show(logger, step))
         try:
             state = self._trainer(snapshot, hooks).train()
         finally:
             bar.close()
             logger.close()
-        self._report(state)
-        self.run.finish(state.step, DONE if state.step >= self.plan.steps else "validation no longer improved")
+        why = DONE if state.step >= self.plan.steps else f"{self.plan.monitor} no longer improved after step {state.best_step}"
+        self._report(state, why)
+        self.run.finish(state.step, why)
 
     def _begin_at(self, snapshot: Snapshot | None) -> None:
         """Fills weights and slots from the snapshot, or the body from the run that it comes from."""
@@ -153,13 +154,15 @@ class Session:
         if self.spec.logging.histograms:
             logger.histograms(step, {name: engine.as_numpy(variable) for name, variable in self.variables.items()})
 
-    def _report(self, state: RunState) -> None:
+    def _report(self, state: RunState, why: str) -> None:
         """report.md, and the same in short for the terminal."""
         drawn = self.samples.texts()
-        facts = {"parameters": f"{self.parameters:,}", "steps": f"{state.step:,}", "tokens": f"{state.tokens:,}"}
+        facts = {"parameters": f"{self.parameters:,}", "steps": f"{state.step:,}", "ended": why, "tokens": f"{state.tokens:,}"}
         path = write_report(self.run.path, title=self.spec.name, spec=self.text, facts=facts, samples=drawn)
         for line in loss_chart(self.run.path, width=min(self.console.width, 100)):
             self.console.out(line)
+        if why != DONE:
+            self.console.out(f"stopped early at step {state.step} of {self.plan.steps}: {why}; the best checkpoint is the one that is used")
         for name, value in state.metrics.items():
             self.console.out(f"validation {name}: {value:.4f}")
         for prompt, continuation in drawn.items():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 INSISTING = (signal.SIGINT, signal.SIGTERM)
+POLITE = " after this step and saving; repeat Ctrl-C or SIGTERM to stop without saving"
 
 
 class StopRequest:
@@ -23,13 +24,25 @@ class StopRequest:
     def name(self) -> str:
         return "" if self.number is None else signal.Signals(self.number).name
 
+    def guarding(self, write: Callable[[str], None]) -> Callable[[str], None]:
+        """`write`, but output that cannot be written (the reader of a pipe is gone, a disk is full) asks to stop instead of raising."""
+
+        def written(text: str) -> None:
+            try:
+                write(text)
+            except OSError:
+                self.number = self.number or signal.SIGPIPE
+
+        return written
+
 
 @contextlib.contextmanager
-def watch(say: Callable[[str], None]) -> Iterator[StopRequest]:
+def watch(say: Callable[[str], None], *, saves: bool = True) -> Iterator[StopRequest]:
     """Within the block, signals ask instead of ending the process; the former handlers come back behind it.
 
-    `say` is given one line at the first signal. A thread writes it, because Python runs no handler while the main
-    thread is inside a compiler; the same thread ends the process (exit 128 + signal) when SIGINT or SIGTERM is repeated.
+    `say` is given one line at the first signal, about saving if the block `saves`. A thread writes it, because Python runs
+    no handler while the main thread is inside a compiler; the same thread ends the process (exit 128 + signal) when SIGINT
+    or SIGTERM is repeated.
     Signals that the process was started to ignore (nohup) stay ignored. In any thread but the main one nothing is watched.
     """
     request = StopRequest()
@@ -44,7 +57,7 @@ def watch(say: Callable[[str], None]) -> Iterator[StopRequest]:
     taken = [number for number in ASKING if signal.getsignal(number) is not signal.SIG_IGN]
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    thread = threading.Thread(target=_listen, args=(reader, request, say), name="signals", daemon=True)
+    thread = threading.Thread(target=_listen, args=(reader, request, say, saves), name="signals", daemon=True)
     thread.start()
     former_descriptor = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     former = {number: signal.signal(number, asked) for number in taken}
@@ -59,7 +72,7 @@ def watch(say: Callable[[str], None]) -> Iterator[StopRequest]:
         os.close(reader)
 
 
-def _listen(reader: int, request: StopRequest, say: Callable[[str], None]) -> None:
+def _listen(reader: int, request: StopRequest, say: Callable[[str], None], saves: bool) -> None:
     """Reads the number of every signal from the pipe, until the other end is closed."""
     asked = False
     while numbers := os.read(reader, 64):
@@ -73,4 +86,4 @@ def _listen(reader: int, request: StopRequest, say: Callable[[str], None]) -> No
                 request.number = request.number or number
                 name = signal.Signals(number).name
                 with contextlib.suppress(Exception):  # a closed terminal is no reason not to save
-                    say(f"{name}: stopping after this step and saving; repeat Ctrl-C or SIGTERM to stop without saving")
+                    say(f"{name}: stopping{POLITE if saves else '; repeat Ctrl-C or SIGTERM to stop at once'}")

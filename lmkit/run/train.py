@@ -31,11 +31,15 @@ def train(spec: Path, *, overrides: list[str], run_dir: Path | None, from_scratc
     loaded = load(spec, overrides)
     for warning in loaded.warnings:
         console.err(f"warning: {warning}")
-    resolved = with_body(loaded.spec)
-    require_permission(resolved, allowed=allow_code, where=str(spec))
+    with loaded.placing():
+        resolved = with_body(loaded.spec)
+        require_permission(resolved, allowed=allow_code, where=str(spec))
+        return _begin(resolved, loaded.text, run_dir or RUNS / resolved.name, from_scratch, console)
+
+
+def _begin(resolved: RunSpec, text: str, path: Path, from_scratch: bool, console: Console) -> int:
     words = resolved_text(in_run(resolved))
-    path = run_dir or RUNS / resolved.name
-    with open_run(path, spec_text=loaded.text, resolved_text=words, parse=plain_words, from_scratch=from_scratch, say=console.err) as run:
+    with open_run(path, spec_text=text, resolved_text=words, parse=plain_words, from_scratch=from_scratch, say=console.err) as run:
         for change in run.changes:
             console.err(f"changed since the last start: {change}")
         if run.finished:

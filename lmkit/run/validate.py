@@ -20,6 +20,7 @@ from lmkit.run.tree import UNREADABLE, Node, Path, child, dotted, leaves, plain
 from lmkit.spec import Spec, attribute
 
 ROUNDS = 12
+MAPPINGS = ("dict_type", "model_type", "model_attributes_type")
 
 
 def validate(tree: Node) -> tuple[RunSpec | None, list[Problem], list[Problem]]:
@@ -125,9 +126,12 @@ class _Examination:
 
     def _wrong_value(self, path: Path, complaints: list[Complaint]) -> None:
         value = at(self.data, path)
-        _, field = words.walk(complaints[0]["loc"])
+        classes, field = words.walk(complaints[0]["loc"])
         node, _ = self.node(path)
-        self.note(path, wrong_value(complaints, value, quoted=node.quoted, required=field is not None and field.is_required()))
+        if classes and value is not None and all(c["type"] in MAPPINGS for c in complaints):
+            self.note(path, f"expected {_mapping(classes, field, value)}, got {shown(value)}")
+        else:
+            self.note(path, wrong_value(complaints, value, quoted=node.quoted, required=field is not None and field.is_required()))
         literal = all(c["type"] == "literal_error" for c in complaints) and isinstance(value, str)
         near = words.nearest(value, [word for c in complaints for word in choices(c)]) if literal else []
         if near:
@@ -141,7 +145,7 @@ class _Examination:
             return
         here = words.walk(location)[0]
         known = list(dict.fromkeys(name for cls in here for name in words.fields(cls)))
-        near = words.nearest(key, known)
+        near = words.nearest(key, known if location else [*known, "extends"])
         called = words.SYNONYMS.get(key, key)
         elsewhere = [home for home in words.homes(called) if home != dotted(locate(location, self.data))]
         siblings = words.walk(location[:-1])[0] if any(words.tag(cls) == location[-1] for cls in here if location) else []
@@ -191,8 +195,8 @@ class _Examination:
         elif isinstance(value, str) and not by_key:
             self._unknown_kind(path, value, kinds)
         else:
-            example = f"{{{by_key[0]}: ...}}" if by_key else f"{{kind: {kinds[0]}}}"
-            self.note(path, f"expected a mapping such as {example}, got {shown(value)}")
+            classes = [cls for cls in words.walk(complaint["loc"])[0] if words.tag(cls).strip("<>") in allowed]
+            self.note(path, f"expected {_mapping(classes, None, value)}, got {shown(value)}")
             self._take_out(path)
 
     def _unknown_kind(self, path: Path, value: Any, kinds: list[str]) -> None:
@@ -213,8 +217,8 @@ class _Examination:
         self.edits.append(lambda: parent.__setitem__(path[-1], value))
 
     def _take_out(self, path: Path) -> None:
-        """Removes the nearest mapping entry around a wrong value."""
-        while path and not isinstance(path[-1], str):
+        """Removes the nearest mapping entry around a wrong value; with the key that chooses a variant, the whole variant."""
+        while path and (not isinstance(path[-1], str) or path[-1] in words.CHOSEN_BY_KEY):
             path = path[:-1]
         if path:
             parent = at(self.data, path[:-1])
@@ -290,6 +294,20 @@ class _Examination:
                 path = (*path, part)
                 data = None
         return path
+
+
+def _mapping(classes: list[type[Spec]], field: Any, value: Any) -> str:
+    """What should stand where a scalar stands: a mapping with all that is required, of the variant that may have been meant."""
+    own = (field.examples or [None])[0] if field is not None else None
+    if isinstance(own, dict) and words.holds_names(field.annotation):
+        return f"a mapping such as {_flow(own)}"
+    by_tag = {words.tag(cls).strip("<>"): cls for cls in classes}
+    near = words.nearest(value, by_tag) if isinstance(value, str) else []
+    cls = by_tag[near[0]] if near else classes[0]
+    entries = {"kind": words.tag(cls)} if "kind" in cls.model_fields else {}
+    entries |= {key: (f.examples or ["..."])[0] for key, f in words.fields(cls).items() if f.is_required()}
+    mapping = f"a mapping such as {_flow(entries)}" if entries else "a mapping of keys"
+    return f"a number such as {own} or {mapping}" if isinstance(own, float) else mapping
 
 
 def _flow(value: Any) -> str:

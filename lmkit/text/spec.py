@@ -32,7 +32,7 @@ class Bpe(Sized):
     kind: Literal["bpe"] = "bpe"
     normalization: Literal["none", "nfc", "nfkc"] = Field("none", description="Unicode normalization before anything else.")
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def rule_room_for_bytes(self) -> Iterator[tuple[str, str]]:
         if self.vocab_size < 261:
             yield "vocab_size", f"{self.vocab_size} has no room for the 256 bytes and 5 special tokens; write 261 or more"
 

@@ -50,7 +50,7 @@ def svg(title: str, curves: Mapping[str, Points], *, unit: str = "", lines: Mapp
 def text(curves: Mapping[str, Points], *, width: int = 72, height: int = 12, unicode: bool = True) -> list[str]:
     """A chart in characters, at most `width` wide, with the range of values at the left and of steps below."""
     marks = ("·", "●", "▲", "■") if unicode else (".", "o", "^", "#")
-    curves = {name: points for name, points in curves.items() if points}
+    curves = {name: points for name, points in sorted(curves.items()) if points}
     if not curves:
         return []
     left, right, low, high = _extent(curves, ())

@@ -4,14 +4,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from lmkit.errors import Interrupted
 from lmkit.tasks import metrics
 from lmkit.tasks.spec import AnyTask
 from lmkit.training.hooks import Stop
 from lmkit.training.step import Batch, EvaluationStep, tasks_in
 
 
-class Stopped(Exception):
-    """Evaluation was left because somebody asked to stop."""
+class Stopped(Interrupted):
+    """Evaluation was left because somebody asked to stop; the loop saves and says more."""
+
+    def __init__(self) -> None:
+        super().__init__("stopped while evaluating; nothing is lost")
 
 
 def evaluate(

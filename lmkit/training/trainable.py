@@ -1,6 +1,8 @@
 """Which variables are trained, how fast each, and the optimizer's slots beside them."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import keras
@@ -56,7 +58,7 @@ def multipliers(names: Sequence[str], *, layer_decay: float = 1.0, freeze: Seque
     """
     for pattern in freeze:
         if not any(matches(pattern, name) for name in names):
-            raise SpecError(Problem(f"{pattern} is no part of this model", "model.freeze"))
+            raise SpecError(Problem(_no_part(pattern, names), "model.freeze"))
     depth, top = depths(names)
 
     def share(name: str) -> float:
@@ -67,6 +69,15 @@ def multipliers(names: Sequence[str], *, layer_decay: float = 1.0, freeze: Seque
     if not any(shares.values()):
         raise SpecError(Problem("nothing is left to train", "model.freeze"))
     return shares
+
+
+def _no_part(pattern: str, names: Sequence[str]) -> str:
+    parts = [re.sub(r"^(?:encoder|decoder)\.(?=layers)", "", name).split(".") for name in names]
+    wholes = dict.fromkeys(".".join(part[: 2 if part[0] in ("layers", "heads") else 1]) for part in parts)
+    near = get_close_matches(pattern, wholes, 1)
+    layers = [whole for whole in wholes if whole.startswith("layers.")]
+    shown = [whole for whole in wholes if whole not in layers] + [f"layers.0-{len(layers) - 1}"]
+    return f"{pattern} is no part of this model; " + (f"did you mean {near[0]}?" if near else f"its parts are {', '.join(shown)}")
 
 
 def _values(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:

@@ -134,6 +134,13 @@ def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
     assert done.stderr == ""
 
 
+def test_odd_surroundings_are_no_trouble() -> None:
+    for command in ("COLUMNS=abc {} check {}", "{} check {} >&-", "{} check {} >&- 2>&-"):
+        line = command.format(f"{sys.executable} -m lmkit.cli", SPEC)
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), line
+
+
 def test_check_leaves_heavy_libraries_alone() -> None:
     code = "import sys; from lmkit.cli import main; main(sys.argv[1:]); print(sorted({m.split('.')[0] for m in sys.modules}))"
     done = process("check", SPEC, code=code)

@@ -37,6 +37,12 @@ def start(path: Path, spec: dict = SPEC, **options) -> RunDirectory:
     return open_run(path, spec_text="# as written\n" + text(spec), resolved_text=text(spec), parse=json.loads, **options)
 
 
+def saved(path: Path) -> None:
+    """A run that has something to lose."""
+    start(path).close()
+    (path / "checkpoints" / "step-00000010").mkdir(parents=True)
+
+
 def everything(path: Path) -> dict[str, bytes]:
     return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file() and p.name != "run.lock"}
 
@@ -79,7 +85,7 @@ def test_harmless_changes_are_taken_over_and_named(tmp_path: Path, spec: dict, l
 @pytest.mark.parametrize(
     ("spec", "line"),
     [
-        (changed(training__steps=50), "training.steps: the run has 100, the spec 50"),
+        (changed(training__steps=50), "training.steps: the run has 100, the spec 50; a run may be made longer, never shorter"),
         (changed(training__batch_size=16), "training.batch_size: the run has 8, the spec 16"),
         (changed(model__attention={"window": [8, "full"]}), 'model.attention.window: the run has [4, "full"], the spec [8, "full"]'),
         (changed(model__position="rotary"), 'model.position: the run has nothing, the spec "rotary"'),
@@ -87,7 +93,7 @@ def test_harmless_changes_are_taken_over_and_named(tmp_path: Path, spec: dict, l
     ],
 )
 def test_another_spec_is_refused_key_by_key_and_nothing_changes(tmp_path: Path, spec: dict, line: str) -> None:
-    start(tmp_path / "r").close()
+    saved(tmp_path / "r")
     before = everything(tmp_path)
     with pytest.raises(SpecError) as error:
         start(tmp_path / "r", spec)
@@ -97,10 +103,21 @@ def test_another_spec_is_refused_key_by_key_and_nothing_changes(tmp_path: Path, 
 
 
 def test_all_differences_are_named_at_once(tmp_path: Path) -> None:
-    start(tmp_path / "r").close()
+    saved(tmp_path / "r")
     with pytest.raises(SpecError) as error:
         start(tmp_path / "r", changed(name="other", model__num_layers=3, logging__every=3))
     assert [p.key for p in error.value.problems] == ["name", "model.num_layers", ""]
+
+
+def test_a_run_that_never_saved_begins_anew_with_another_spec(tmp_path: Path) -> None:
+    with start(tmp_path / "r") as run:
+        run.tokenizer.write_text("made from the former data")
+        run.note(labels={"stars": ["1", "2"]})
+    said: list[str] = []
+    with start(tmp_path / "r", changed(training__batch_size=16), say=said.append) as run:
+        assert not run.resumed and not run.tokenizer.exists() and run.notes == {}
+        assert json.loads(run.resolved.read_text())["training"]["batch_size"] == 16
+    assert len(said) == 1 and "nothing was trained here yet" in said[0]
 
 
 def test_from_scratch_moves_the_old_run_aside_whole(tmp_path: Path) -> None:

@@ -33,7 +33,11 @@ with watch(lambda line: print(line, file=sys.stderr, flush=True)) as stop:
 
 def start(code: str, *prefix: str) -> subprocess.Popen:
     command = [*prefix, sys.executable, "-c", code]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     return process
 

@@ -1,6 +1,7 @@
 """A whole life of a run, as the user lives it: train, stop, go on, evaluate, predict, generate, fine-tune."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -107,10 +108,10 @@ def test_a_longer_run_goes_on_from_the_shorter_one(decoder: Path, home: Path) ->
     same(short, straight)
 
 
-def start(spec: str, run: Path, *overrides: str) -> subprocess.Popen[str]:
+def start(spec: str, run: Path, *overrides: str, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     command: Sequence[str] = [sys.executable, "-m", "lmkit.cli", "train", spec, "--run-dir", str(run), *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
 
 
 def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(home: Path) -> None:
@@ -130,6 +131,26 @@ def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(home: Path)
     assert lmkit("train", ENCODER, "--run-dir", str(stopped), *more) == 0
     assert lmkit("train", ENCODER, "--run-dir", str(straight), *more) == 0
     same(stopped, straight)
+
+
+def test_output_that_nobody_reads_any_more_stops_with_everything_saved(home: Path) -> None:
+    run = home / "unread"
+    process = start(DECODER, run, "training.steps=100k", "training.save_every=100k steps", stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline().startswith("step ")
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait(timeout=60) == 75, said
+    assert said.splitlines()[-1].endswith("the same command continues") and "Broken" not in said
+    newest = max(path.name for path in (run / "checkpoints").glob("step-*"))
+    assert f"stopped after step {int(newest.removeprefix('step-'))} of" in said
+
+
+def test_a_run_whose_data_were_wrong_takes_the_corrected_spec(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ("--run-dir", str(home / "corrected"), "training.steps=10")
+    assert lmkit("train", DECODER, *few, "data.train={text: absent.txt}") == 3
+    assert lmkit("train", DECODER, *few) == 0
+    assert "nothing was trained here yet" in capsys.readouterr().err
 
 
 def test_evaluate_repeats_the_last_validation(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +192,9 @@ def reviews(path: Path, rows: int, seed: int) -> None:
             writer.writerow([" ".join(generator.choice(words[label], 6)), label])
 
 
-def test_an_encoder_is_fine_tuned_to_classify(encoder: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_encoder_is_fine_tuned_to_classify(
+    encoder: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     reviews(home / "train.csv", 200, 0)
     reviews(home / "dev.csv", 40, 1)
     spec = home / "reviews.yaml"
@@ -220,6 +243,19 @@ training:
     for label, share in rows[7]["stars"]["probabilities"].items():
         assert alone["stars"]["probabilities"][label] == pytest.approx(share, abs=1e-5), "no prediction depends on its batch"
 
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps({"body": sent[7]["body"]}).encode())))
+    assert lmkit("predict", str(run), "--input", "-") == 0
+    assert json.loads(capsys.readouterr().out) == alone
+    assert lmkit("predict", str(run), "--input", str(part), "--output", str(home)) == 5
+    assert "it is a folder itself" in capsys.readouterr().err
+
+    slow = ("training.optimizer.learning_rate=1e-12", "training.early_stopping.patience=1", "training.evaluate_every=1 epochs")
+    assert lmkit("train", str(spec), "--run-dir", str(home / "early"), *slow) == 0
+    assert "stars/f1 no longer improved after step 13" in capsys.readouterr().out
+    assert lmkit("train", str(spec), "--run-dir", str(home / "mistaken"), "model.freeze=[embedings]") == 2
+    said = capsys.readouterr().err
+    assert "command line argument 1: model.freeze: embedings is no part of this model; did you mean embeddings?" in said
+
 
 def test_a_run_that_does_not_exist_is_never_begun_by_asking_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in (["evaluate"], ["predict", "--text", "a"], ["generate"]):
@@ -227,3 +263,5 @@ def test_a_run_that_does_not_exist_is_never_begun_by_asking_it(home: Path, capsy
         assert lmkit(*arguments) == 4
         assert "decoder" in capsys.readouterr().err, "the runs beside it are named"
     assert not (home / "decodr").exists()
+    assert lmkit("evaluate", str(home / "decoder" / "spec.yaml")) == 4
+    capsys.readouterr()

@@ -145,6 +145,11 @@ def test_a_stop_during_an_evaluation_leaves_it_to_the_next_start():
     assert [s for s, point in again.recorder.points if "validation/loss" in point] == [6]
 
 
+def test_an_evaluation_alone_that_is_stopped_says_that_nothing_is_lost():
+    with pytest.raises(Interrupted, match="stopped while evaluating; nothing is lost"):
+        evaluate(lambda batch: {}, [{}], TASKS, label_counts=SIZES, stop=lambda: True)
+
+
 def test_the_best_checkpoint_is_the_one_with_the_lowest_validation_loss(straight):
     losses = {s: point["validation/loss"] for s, point in straight.recorder.points if "validation/loss" in point}
     assert straight.recorder.best[-1] == min(losses, key=losses.get)

@@ -1,0 +1,86 @@
+"""Data that a user gives beside a run: a file whose ending tells its format, or the lines of standard input."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from lmkit.data.document import Document
+from lmkit.data.jsonl import record_of
+from lmkit.data.records import to_documents
+from lmkit.data.sources import read
+from lmkit.data.spec import AnySource, Csv, JsonLines, Parquet, Records, TextFiles, Tsv
+from lmkit.errors import DataError, Problem
+
+Columns = Mapping[str, str]
+Named = JsonLines | Csv | Tsv | Parquet
+FORMATS: dict[str, type[Named]] = {".jsonl": JsonLines, ".json": JsonLines, ".csv": Csv, ".tsv": Tsv, ".parquet": Parquet}
+STANDARD_INPUT = "standard input"
+
+
+def format_of(path: Path) -> type[Named] | None:
+    """The format with named fields that a file's ending tells; None is plain text."""
+    return FORMATS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
+
+
+def source_of(path: Path, candidates: Sequence[Columns]) -> AnySource:
+    """The rows of a file, one a line where it is plain text; of the columns, the first that the file has, else the last."""
+    found = format_of(path)
+    if found is None:
+        return TextFiles(text=(str(path),), document="line")
+    sources = [_named(found, path, columns) for columns in candidates]
+    return next((source for source in sources[:-1] if _opens(source)), sources[-1])
+
+
+def source_like(source: AnySource, path: Path) -> AnySource:
+    """The file read as `source` reads its own, but in the format that its ending tells.
+
+    Raises DataError for plain text in place of records.
+    """
+    found = format_of(path)
+    if isinstance(source, TextFiles) and found is None:
+        return source.model_copy(update={"text": (str(path),)})
+    if not isinstance(source, Records):
+        return source_of(path, [{"text": "text"}])
+    if found is None:
+        endings = ", ".join(FORMATS)
+        raise DataError(Problem(f"has no named fields, and the run reads {', '.join(source.columns)}; name a {endings}", where=str(path)))
+    if isinstance(source, found):
+        return source.model_copy(update={_key(found): (str(path),)})
+    return _named(found, path, source.columns)
+
+
+def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[Document]:
+    """A document for each line: a JSON object with the named fields where the first one is such, else a text.
+
+    Raises DataError as files do.
+    """
+    as_objects: bool | None = None
+    columns: Columns | None = None
+    limit = int(JsonLines.model_fields["max_record_bytes"].default)
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        as_objects = line.lstrip().startswith("{") if as_objects is None else as_objects
+        if as_objects:
+            record = record_of(line, f"{STANDARD_INPUT}:{number}")
+            columns = columns or next((c for c in candidates if set(c.values()) <= record.keys()), candidates[-1])
+            yield from to_documents(record, columns, STANDARD_INPUT, number, longest=limit, split=False, replace=False)
+        else:
+            yield Document(line.rstrip("\r\n"), file=STANDARD_INPUT, line=number)
+    if as_objects is None:
+        raise DataError(Problem("is empty", where=STANDARD_INPUT))
+
+
+def _key(of: type[Named]) -> str:
+    return next(key for key in ("jsonl", "csv", "tsv", "parquet") if key in of.model_fields)
+
+
+def _named(of: type[Named], path: Path, columns: Columns) -> AnySource:
+    return of.model_validate({_key(of): (str(path),), "columns": dict(columns)})
+
+
+def _opens(source: AnySource) -> bool:
+    try:
+        next(iter(read(source)), None)
+    except DataError:
+        return False
+    return True

@@ -1,0 +1,59 @@
+"""What a user gives beside a run: the ending tells the format, standard input the rest."""
+
+from pathlib import Path
+
+import pytest
+
+from lmkit.data.spec import Builtin, Csv, JsonLines, Parquet, TextFiles, Tsv
+from lmkit.errors import DataError
+from lmkit.run.given import from_lines, source_like, source_of
+
+COLUMNS = {"text": "review", "label": "stars"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.jsonl", JsonLines), ("a.json.gz", JsonLines), ("a.CSV", Csv), ("a.tsv", Tsv), ("a.parquet", Parquet), ("a.txt", TextFiles)],
+)
+def test_the_ending_tells_the_format(name: str, kind: type) -> None:
+    source = source_of(Path(name), [{"text": "review"}])
+    assert isinstance(source, kind) and source.paths == (name,)
+    assert getattr(source, "columns", {"text": "review"}) == {"text": "review"}
+
+
+def test_a_file_of_the_runs_own_format_keeps_its_habits() -> None:
+    own = Csv(csv=("train.csv",), columns=COLUMNS, delimiter=";", encoding_errors="replace")
+    assert source_like(own, Path("new.csv")) == own.model_copy(update={"csv": ("new.csv",)})
+    text = TextFiles(text=("a.txt",), document="blank_line")
+    assert source_like(text, Path("b.md")) == text.model_copy(update={"text": ("b.md",)})
+
+
+def test_a_file_of_another_format_keeps_the_columns() -> None:
+    assert source_like(Csv(csv=("train.csv",), columns=COLUMNS), Path("new.jsonl")) == JsonLines(jsonl=("new.jsonl",), columns=COLUMNS)
+    assert source_like(TextFiles(text=("a.txt",)), Path("new.csv")) == Csv(csv=("new.csv",))
+    assert source_like(Builtin(builtin="python_reference"), Path("new.txt")) == TextFiles(text=("new.txt",), document="line")
+
+
+def test_plain_text_cannot_stand_for_records() -> None:
+    with pytest.raises(DataError, match=r"new\.txt: has no named fields, and the run reads text, label; name a \.jsonl"):
+        source_like(Csv(csv=("train.csv",), columns=COLUMNS), Path("new.txt"))
+
+
+def test_lines_of_standard_input_are_texts_or_objects() -> None:
+    assert [d.text for d in from_lines(["one\n", "\n", "two {}\r\n"], [{"text": "review"}])] == ["one", "two {}"]
+    (found,) = from_lines(['{"text": "x", "review": "a lovely film"}\n'], [{"text": "review"}])
+    assert (found.text, found.where) == ("a lovely film", "standard input:1")
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ([], "standard input: is empty"),
+        (['{"review": "x"}\n', "plain\n"], "standard input:2:1: is no JSON"),
+        (['{"text": "x"}\n'], "standard input:1: review: field is missing"),
+    ],
+)
+def test_wrong_lines_are_named(lines: list[str], what: str) -> None:
+    with pytest.raises(DataError) as error:
+        list(from_lines(lines, [{"text": "review"}]))
+    assert str(error.value).startswith(what)
