@@ -281,7 +281,9 @@ def _predict(a: Arguments, console: Console) -> int:
 
 
 def _declare_import(parser: Parser) -> None:
-    parser.add_argument("folder", type=Path, help="a Hugging Face folder: config.json, *.safetensors, tokenizer.json")
+    parser.add_argument(
+        "folder", type=Path, help="a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or a keras-hub preset"
+    )
     parser.add_argument("dest", type=Path, help="the run directory to make; it must not be there yet")
 
 
@@ -294,7 +296,7 @@ def _import(a: Arguments, console: Console) -> int:
 def _declare_export(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory")
     parser.add_argument("dest", type=Path, help="the folder to make; it must not be there yet")
-    parser.add_argument("--format", choices=("huggingface",), default="huggingface", help="default: huggingface")
+    parser.add_argument("--format", choices=("huggingface", "keras_hub"), default="huggingface", help="default: huggingface")
     parser.add_argument("--verify", action="store_true", help="open what was written and compare logits before it stays")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights; default: as imported, else float32")
     parser.add_argument("--task", metavar="NAME", help="write the head of this task alone")
@@ -377,8 +379,8 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Arguments, Conso
     "evaluate": ("measure a run on its validation data or on a file", _declare_evaluate, _evaluate),
     "predict": ("classify, measure or embed texts, answer questions, fill masks, with a run or folder", _declare_predict, _predict),
     "generate": ("continue a text with a run", _declare_generate, _generate),
-    "import": ("make a run of a Hugging Face folder", _declare_import, _import),
-    "export": ("write a run's model as a Hugging Face folder", _declare_export, _export),
+    "import": ("make a run of a Hugging Face folder or keras-hub preset", _declare_import, _import),
+    "export": ("write a run's model as a Hugging Face folder or keras-hub preset", _declare_export, _export),
     "schema": ("print the JSON Schema of specs, for editors", _declare_schema, _schema),
 }
 
