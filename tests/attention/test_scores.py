@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 from keras import ops
-from lmkit.attention.distance import DistanceScores
 
 from lmkit.attention.build import scale_of
+from lmkit.attention.distance import DistanceScores
 from lmkit.attention.masks import Mask
 from lmkit.attention.multi_head import MultiHeadAttention
 from lmkit.attention.scores import attend
