@@ -38,8 +38,7 @@ def fit(spec: Body, tasks: Mapping[str, Task], *, max_length: int, prefer: str =
     for family in sorted(families, key=lambda one: one.model_type != prefer):
         if family.inside:
             continue
-        config = family.write(flat, max_length)
-        problems = list(_differences(family, config, flat, spec, max_length, unread(tasks)))
+        config, problems = _tried(family, flat, spec, max_length, unread(tasks))
         name = ""
         if not problems:
             name, problems = _class_for(family, tasks, config)
@@ -50,21 +49,21 @@ def fit(spec: Body, tasks: Mapping[str, Task], *, max_length: int, prefer: str =
     raise CheckpointError(Problem(nearest[0], "model"))
 
 
-def _differences(family: Family, config: dict[str, Any], flat: Flat, spec: Body, max_length: int, free: Collection[str]) -> Iterator[str]:
+def _tried(family: Family, flat: Flat, spec: Body, max_length: int, free: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """The family's config for the words, and what it does not say of them."""
     try:
+        config = family.write(flat, max_length)
         again = family.read(config)
         again.setdefault("tie_embeddings", flat["tie_embeddings"])
         if again["kind"] != flat["kind"]:
-            yield f"kind: {flat['kind']} cannot be said by {family.model_type}, which is {again['kind']}"
-            yield from (f"{key}: of another kind of model" for key in flat)
-            return
+            raise ValueError(f"kind: {flat['kind']} cannot be said by {family.model_type}, which is {again['kind']}")
         said = flatten(type(spec).model_validate(nested(again)), max_length=max_length)
-    except (CheckpointError, ValueError, TypeError, KeyError, AttributeError) as error:
-        yield f"cannot be said by {family.model_type}: {str(error).splitlines()[0][:120]}"
-        yield from (f"{key}: cannot be read back" for key in flat)
-        return
-    for key in differing(flat, said, free):
-        yield f"{key}: {_shown(flat.get(key))} cannot be said by {family.model_type}, which has {_shown(said.get(key))}"
+    except (CheckpointError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        line = str(error).splitlines()[0][:120]
+        what = line if line.startswith("kind: ") else f"{family.model_type} cannot say it: {line}"
+        return {}, [what, *(f"{key}: cannot be read back" for key in flat)]
+    other = [(key, _shown(flat.get(key)), _shown(said.get(key))) for key in differing(flat, said, free)]
+    return config, [f"{key}: {ours} cannot be said by {family.model_type}, which has {theirs}" for key, ours, theirs in other]
 
 
 def unread(tasks: Mapping[str, Task]) -> tuple[str, ...]:
