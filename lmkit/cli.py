@@ -172,13 +172,19 @@ def _bug(error: Exception, as_json: bool, console: Console) -> int:
     import tempfile
     import traceback
 
+    from lmkit.run.custom import files_run, place_in_code
+
     with tempfile.NamedTemporaryFile("w", prefix="lmkit-bug-", suffix=".txt", delete=False, encoding="utf-8") as file:
         file.write("".join(traceback.format_exception(error)))
-    what = f"a bug in lmkit ({type(error).__name__}: {str(error)[:200]}); please report it with {file.name}"
+    what = f"{type(error).__name__}: {str(error)[:200]}"
+    if place := place_in_code(error):
+        return _report(SpecError(Problem(f"{what}; the traceback is in {file.name}", where=place)), as_json, console)
+    code = f"; unless {' or '.join(files_run())} is the cause, which lmkit check --allow-code tells" if files_run() else ""
+    problem = Problem(f"a bug in lmkit ({what}){code}; please report it with {file.name}")
     if as_json:
-        console.out(json.dumps({"ok": False, "exit_code": 70, "problems": [Problem(what).as_dict()]}, ensure_ascii=False))
+        console.out(json.dumps({"ok": False, "exit_code": 70, "problems": [problem.as_dict()]}, ensure_ascii=False))
     else:
-        console.err(what)
+        console.err(str(problem))
     return 70
 
 
@@ -314,7 +320,9 @@ def _predict(a: Arguments, console: Console) -> int:
 
 
 def _declare_import(parser: Parser) -> None:
-    parser.add_argument("folder", type=Path, help="a Hugging Face folder: config.json, *.safetensors, tokenizer.json")
+    parser.add_argument(
+        "folder", type=Path, help="a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or a keras-hub preset"
+    )
     parser.add_argument("dest", type=Path, help="the run directory to make; it must not be there yet")
 
 
@@ -327,7 +335,7 @@ def _import(a: Arguments, console: Console) -> int:
 def _declare_export(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory")
     parser.add_argument("dest", type=Path, help="the folder to make; it must not be there yet")
-    parser.add_argument("--format", choices=("huggingface",), default="huggingface", help="default: huggingface")
+    parser.add_argument("--format", choices=("huggingface", "keras_hub"), default="huggingface", help="default: huggingface")
     parser.add_argument("--verify", action="store_true", help="open what was written and compare logits before it stays")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights; default: as imported, else float32")
     parser.add_argument("--task", metavar="NAME", help="write the head of this task alone")
@@ -369,9 +377,9 @@ SETTINGS: dict[str, tuple[Callable[[str], Any], str, str]] = {
 
 
 def _declare_generate(parser: Parser) -> None:
-    parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("run", type=Path, help="the run directory, or a Hugging Face folder, whose own settings are the defaults")
     parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="text to continue; several are continued at once")
-    parser.add_argument("--max-tokens", type=_natural, default=200, metavar="N", help="at most so many new tokens (default 200)")
+    parser.add_argument("--max-tokens", type=_natural, metavar="N", help="at most so many new tokens (default 200, or the folder's)")
     parser.add_argument("--greedy", action="store_true", help="always the likeliest token")
     for word, (read, metavar, line) in SETTINGS.items():
         parser.add_argument(f"--{word.replace('_', '-')}", type=read, metavar=metavar, help=line)
@@ -383,21 +391,13 @@ def _declare_generate(parser: Parser) -> None:
 
 
 def _generate(a: Arguments, console: Console) -> int:
-    from lmkit.run.generate import generate
+    from lmkit.run.generate import Wish, generate
 
-    return generate(
-        a.run,
-        prompts=a.prompts,
-        max_tokens=a.max_tokens,
-        words={word: value for word in SETTINGS if (value := getattr(a, word)) is not None},
-        greedy=a.greedy,
-        seed=a.seed,
-        stop=a.stop,
-        stream=not a.no_stream and not a.json,
-        as_json=a.json,
-        console=console,
-        allow_code=a.allow_code,
-    )
+    words = {word: value for word in SETTINGS if (value := getattr(a, word)) is not None}
+    wish = Wish(
+        words, greedy=a.greedy, max_tokens=a.max_tokens, seed=a.seed, stop=a.stop, stream=not a.no_stream, as_json=a.json
+    )  # fmt: skip
+    return generate(a.run, prompts=a.prompts, wish=wish, console=console, allow_code=a.allow_code)
 
 
 VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Arguments, Console], int]]] = {
@@ -409,9 +409,9 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Arguments, Conso
     "train": ("train, or go on where the run directory holds the same spec", _declare_train, _train),
     "evaluate": ("measure a run on its validation data or on a file", _declare_evaluate, _evaluate),
     "predict": ("classify, measure or embed texts, answer questions, fill masks, with a run or folder", _declare_predict, _predict),
-    "generate": ("continue a text with a run", _declare_generate, _generate),
-    "import": ("make a run of a Hugging Face folder", _declare_import, _import),
-    "export": ("write a run's model as a Hugging Face folder", _declare_export, _export),
+    "generate": ("continue or answer a text with a run or folder", _declare_generate, _generate),
+    "import": ("make a run of a Hugging Face folder or keras-hub preset", _declare_import, _import),
+    "export": ("write a run's model as a Hugging Face folder or keras-hub preset", _declare_export, _export),
     "schema": ("print the JSON Schema of specs, for editors", _declare_schema, _schema),
 }
 

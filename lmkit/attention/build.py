@@ -3,14 +3,15 @@
 from lmkit.attention.cross import CrossAttention
 from lmkit.attention.distance import DistanceScores
 from lmkit.attention.multi_head import MultiHeadAttention
-from lmkit.attention.spec import Attention
+from lmkit.attention.spec import AnyAttention, Attention, CustomAttention
+from lmkit.layers.build import build_custom
 from lmkit.layers.layer import Layer
 from lmkit.positions.rotary import Layout
 from lmkit.positions.spec import Disentangled
 
 
 def build_attention(
-    spec: Attention,
+    spec: AnyAttention,
     layer: int,
     *,
     hidden_size: int,
@@ -19,15 +20,21 @@ def build_attention(
     head_dim: int,
     rotary_layout: Layout,
     output_stddev: float,
+    bias: bool = True,
     query_norm: Layer | None = None,
     key_norm: Layer | None = None,
     distance: Disentangled | None = None,
     memory_size: int | None = None,
-) -> MultiHeadAttention:
+) -> Layer:
     """The attention of layer number `layer`, unbuilt; `spec.bias` and `spec.dropout` are resolved.
 
-    With `memory_size`, the one that reads states of that width; `distance` says how distances are scored, if they are.
+    With `memory_size`, the one that reads states of that width; `distance` says how distances are scored, if they are. `bias`
+    is the model's, for an attention whose words do not say which projections it has.
     """
+    if isinstance(spec, CustomAttention):
+        sizes = {"hidden_size": hidden_size, "num_heads": num_heads, "num_kv_heads": num_kv_heads, "head_dim": head_dim}
+        own = {"window": spec.window_of(layer), "dropout": spec.dropout or 0.0, "bias": bias, "rotary_layout": rotary_layout}
+        return build_custom(spec, name="attention", output_stddev=output_stddev, **sizes, **own)  # type: ignore[no-any-return]
     kinds = 1
     if distance is not None:
         kinds += distance.content_to_position + distance.position_to_content

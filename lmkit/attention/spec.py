@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
+from lmkit.layers.spec import Custom
 from lmkit.positions.spec import DefaultRotation, Rotation
 from lmkit.spec import ONE_OR_MORE, Also, Count, Rate, Spec
 
@@ -32,8 +33,8 @@ def _four(value: Any) -> Any:
     return {} if value is None else value
 
 
-class Attention(Spec):
-    """Multi-head attention; head counts stand beside `hidden_size` in the model."""
+class Reach(Spec):
+    """What every attention is given: which keys a query sees, how both are turned, and dropout."""
 
     window: Annotated[tuple[Window, ...], ONE_OR_MORE] = Field(
         ("full",),
@@ -45,6 +46,21 @@ class Attention(Spec):
         description="Rotation of queries and keys: as position says, none, or another. A list is a pattern repeated over the layers.",
     )
     dropout: Rate | None = Field(None, description="Dropout of the attention probabilities; default: model.dropout.")
+
+    def window_of(self, layer: int) -> int | None:
+        """The window of that layer: the pattern repeated over depth; None sees all."""
+        window = self.window[layer % len(self.window)]
+        return None if window == "full" else window
+
+    def rotary_of(self, layer: int) -> Rotation:
+        """The rotation of that layer: the pattern repeated over depth."""
+        return self.rotary[layer % len(self.rotary)]
+
+
+class Attention(Reach):
+    """Multi-head attention; head counts stand beside `hidden_size` in the model."""
+
+    kind: Literal["multi_head"] = "multi_head"
     bias: Annotated[Biases, Also(_four, lambda first: {"type": ["boolean", "null"]})] = Field(
         default_factory=Biases, description="Biases of the four projections; default: model.bias."
     )
@@ -55,11 +71,16 @@ class Attention(Spec):
         "none", description="A norm of the model's kind on queries and keys: over each head, or over all heads together."
     )
 
-    def window_of(self, layer: int) -> int | None:
-        """The window of that layer: the pattern repeated over depth; None sees all."""
-        window = self.window[layer % len(self.window)]
-        return None if window == "full" else window
 
-    def rotary_of(self, layer: int) -> Rotation:
-        """The rotation of that layer: the pattern repeated over depth."""
-        return self.rotary[layer % len(self.rotary)]
+class CustomAttention(Reach, Custom):
+    """Attention of your own; where a decoder looks at an encoder, the look across is multi-head."""
+
+    given = ("hidden_size", "num_heads", "num_kv_heads", "head_dim", "window", "bias", "dropout", "rotary_layout", "output_stddev")
+    needed = ("num_kv_heads", "head_dim", "window")
+
+
+def _kind(value: Any) -> Any:
+    return value.get("kind", "multi_head") if isinstance(value, dict) else getattr(value, "kind", "multi_head")
+
+
+AnyAttention = Annotated[Annotated[Attention, Tag("multi_head")] | Annotated[CustomAttention, Tag("custom")], Discriminator(_kind)]

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,28 @@ def place(path: Path, write: Callable[[Path], None]) -> None:
             Disk().rename(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def new_folder(dest: Path, doing: str) -> Iterator[Path]:
+    """A folder to fill, which becomes `dest` at the end of the block; after an error nothing is left of it.
+
+    Raises MachineError where something is at `dest` already, or the disk refuses: then `doing` says what was not done.
+    """
+    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+        raise MachineError(Problem("is there already; name another folder; nothing was touched", where=str(dest)))
+    temporary = dest.absolute().with_name(f".tmp-{dest.absolute().name}-{os.getpid()}")
+    with machine_errors(doing, dest):
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            if dest.is_dir():
+                dest.rmdir()
+            Disk().rename(temporary, dest.absolute())
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
 
 

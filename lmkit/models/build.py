@@ -4,13 +4,13 @@ import math
 from typing import Any, overload
 
 from lmkit.attention.build import build_attention
-from lmkit.attention.multi_head import MultiHeadAttention
+from lmkit.attention.spec import Attention
 from lmkit.blocks.build import build_feed_forward, build_norm
 from lmkit.blocks.transformer import TransformerBlock
 from lmkit.inputs.token import Embedding, TokenInput
 from lmkit.layers.layer import Layer
 from lmkit.models.backbone import Backbone
-from lmkit.models.derive import resolved
+from lmkit.models.derive import look_across, resolved
 from lmkit.models.encoder_decoder import EncoderDecoderBackbone
 from lmkit.models.spec import Body, Decoder, Encoder, EncoderDecoder, Stack, stacks
 from lmkit.positions.build import build_position
@@ -146,16 +146,17 @@ def build_block(spec: Stack, i: int, memory_size: int | None = None) -> Transfor
     )
 
 
-def _attention(spec: Stack, i: int, output_stddev: float, memory_size: int | None = None) -> MultiHeadAttention:
+def _attention(spec: Stack, i: int, output_stddev: float, memory_size: int | None = None) -> Layer:
+    words = spec.attention if memory_size is None else look_across(spec)
     heads, head_dim = {"query": spec.num_heads, "key": spec.num_kv_heads or spec.num_heads}, spec.head_dim or 0
     norms = {}
-    if spec.attention.qk_norm != "none":
-        widths = {name: head_dim * (number if spec.attention.qk_norm == "full" else 1) for name, number in heads.items()}
+    if isinstance(words, Attention) and words.qk_norm != "none":
+        widths = {name: head_dim * (number if words.qk_norm == "full" else 1) for name, number in heads.items()}
         norms = {f"{name}_norm": build_norm(spec.norm, width, name=f"{name}_norm") for name, width in widths.items()}
     rotation = spec.rotation_of(i)
     distance = next((position for position in spec.position if isinstance(position, Disentangled)), None)
     return build_attention(
-        spec.attention,
+        words,
         i,
         hidden_size=spec.hidden_size,
         num_heads=spec.num_heads,
@@ -163,6 +164,7 @@ def _attention(spec: Stack, i: int, output_stddev: float, memory_size: int | Non
         head_dim=head_dim,
         rotary_layout=rotation.layout if isinstance(rotation, Rotary) else "half",
         output_stddev=output_stddev,
+        bias=bool(spec.bias),
         memory_size=memory_size,
         distance=distance if memory_size is None else None,
         **norms,

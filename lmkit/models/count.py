@@ -1,7 +1,8 @@
 """Parameters and arithmetic of a model from its words alone, without building it."""
 
+from lmkit.attention.spec import AnyAttention, CustomAttention
 from lmkit.blocks.spec import CustomFeedForward, CustomNorm, Gated, LayerNorm, Mixture, Norm
-from lmkit.models.derive import resolved
+from lmkit.models.derive import look_across, resolved
 from lmkit.models.spec import Body, Decoder, Encoder, EncoderDecoder, Stack, stacks
 from lmkit.positions.spec import Disentangled, Learned, Relative
 
@@ -57,7 +58,8 @@ def flops_per_token(spec: Body, *, length: int, causal: bool | None = None) -> d
 def _forward(spec: Encoder | Decoder, length: int, causal: bool, memory_size: int | None = None) -> float:
     spec = resolved(spec, max_length=length)
     width = spec.num_heads * (spec.head_dim or 0)
-    keys = sum(visible_keys(length, spec.attention.window_of(i), causal) for i in range(spec.num_layers))
+    reach = () if isinstance(spec.attention, CustomAttention) else range(spec.num_layers)
+    keys = sum(visible_keys(length, spec.attention.window_of(i), causal) for i in reach)
     kernels = sum(used_kernels(spec, spec.weights_of(i)) for i in range(spec.num_layers)) + _embedding_projection(spec)
     if memory_size is not None:
         kernels, keys = kernels + spec.num_layers * _attention_kernels(spec, memory_size), keys + spec.num_layers * length
@@ -115,13 +117,15 @@ def block_size(spec: Stack, i: int, memory_size: int | None = None) -> int:
     kernels = _attention_kernels(spec) + _feed_forward_kernels(spec, i, all_experts=True)
     if memory_size is not None:
         norms += per_branch
-        kernels += _attention_kernels(spec, memory_size) + _attention_biases(spec) + _qk_norms(spec)
+        kernels += _attention_kernels(spec, memory_size) + _attention_biases(spec, look_across(spec)) + _qk_norms(spec, look_across(spec))
     own = _distance_projections(spec)
-    return kernels + own + _biases(spec, i) + norms * norm_size(spec.norm, spec.hidden_size) + _qk_norms(spec)
+    return kernels + own + _biases(spec, i) + norms * norm_size(spec.norm, spec.hidden_size) + _qk_norms(spec, spec.attention)
 
 
 def _distance_projections(spec: Stack) -> int:
     """Parameters of an attention's own projections of distances."""
+    if isinstance(spec.attention, CustomAttention):
+        return 0
     width = spec.head_dim or 0
     for position in spec.position:
         if isinstance(position, Disentangled) and not position.share_key:
@@ -136,6 +140,8 @@ def used_kernels(spec: Stack, i: int) -> int:
 
 
 def _attention_kernels(spec: Stack, memory_size: int | None = None) -> int:
+    if memory_size is None and isinstance(spec.attention, CustomAttention):
+        return 0
     queries, keys = spec.hidden_size * spec.num_heads, (memory_size or spec.hidden_size) * (spec.num_kv_heads or 0)
     return 2 * (queries + keys) * (spec.head_dim or 0)
 
@@ -151,21 +157,23 @@ def _feed_forward_kernels(spec: Stack, i: int, *, all_experts: bool) -> int:
     return hidden * inner * (3 if isinstance(part, Gated) else 2)
 
 
-def _attention_biases(spec: Stack) -> int:
-    head_dim, has = spec.head_dim or 0, spec.attention.bias
+def _attention_biases(spec: Stack, attention: AnyAttention) -> int:
+    if isinstance(attention, CustomAttention):
+        return 0
+    head_dim, has = spec.head_dim or 0, attention.bias
     keys = (spec.num_kv_heads or 0) * head_dim
     return spec.num_heads * head_dim * bool(has.query) + keys * (bool(has.key) + bool(has.value)) + spec.hidden_size * bool(has.output)
 
 
 def _biases(spec: Stack, i: int) -> int:
-    attention, part = _attention_biases(spec), spec.feed_forward_of(i)
+    attention, part = _attention_biases(spec, spec.attention), spec.feed_forward_of(i)
     if isinstance(part, Mixture | CustomFeedForward) or not part.bias:
         return attention
     return attention + (part.intermediate_size or 0) * (2 if isinstance(part, Gated) else 1) + spec.hidden_size
 
 
-def _qk_norms(spec: Stack) -> int:
-    if spec.attention.qk_norm == "none":
+def _qk_norms(spec: Stack, attention: AnyAttention) -> int:
+    if isinstance(attention, CustomAttention) or attention.qk_norm == "none":
         return 0
-    heads = (spec.num_heads, spec.num_kv_heads or 0) if spec.attention.qk_norm == "full" else (1, 1)
+    heads = (spec.num_heads, spec.num_kv_heads or 0) if attention.qk_norm == "full" else (1, 1)
     return sum(norm_size(spec.norm, number * (spec.head_dim or 0)) for number in heads)

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from lmkit.attention.spec import PROJECTIONS
+from lmkit.attention.spec import PROJECTIONS, Attention, Biases
 from lmkit.blocks.spec import CustomFeedForward, Dense, Mixture, Norm
 from lmkit.models.spec import Stack
 from lmkit.positions.spec import Learned
@@ -26,8 +26,9 @@ def derived(spec: Stack, *, max_length: int, pairs: bool = False) -> dict[str, t
     default("num_kv_heads", spec.num_kv_heads, spec.num_heads, "num_heads")
     default("head_dim", spec.head_dim, hidden // spec.num_heads, "hidden_size / num_heads")
     bias = default("bias", spec.bias, spec.norm.kind == "layer_norm", "true with layer_norm, false with rms_norm")
-    for name in PROJECTIONS:
-        default(f"attention.bias.{name}", getattr(spec.attention.bias, name), bias, "model.bias")
+    if isinstance(spec.attention, Attention):
+        for name in PROJECTIONS:
+            default(f"attention.bias.{name}", getattr(spec.attention.bias, name), bias, "model.bias")
     default("attention.dropout", spec.attention.dropout, spec.dropout, "model.dropout")
     default("final_norm", spec.final_norm, spec.norm.placement != "post", "true unless norm.placement is post")
     default("embedding_norm", spec.embedding_norm, spec.norm.placement == "post", "true iff norm.placement is post")
@@ -46,6 +47,13 @@ def derived(spec: Stack, *, max_length: int, pairs: bool = False) -> dict[str, t
         if isinstance(position, Learned):
             default(f"position.{i}.max_length", position.max_length, max_length, "data.max_length")
     return found
+
+
+def look_across(spec: Stack) -> Attention:
+    """The attention by which the blocks of a resolved decoder look at an encoder: as their own, multi-head where that is custom."""
+    if isinstance(spec.attention, Attention):
+        return spec.attention
+    return Attention(dropout=spec.attention.dropout, bias=Biases(**dict.fromkeys(PROJECTIONS, spec.bias)))
 
 
 def transform_activation(spec: Stack) -> str:

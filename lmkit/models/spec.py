@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 from annotated_types import BaseMetadata, GroupedMetadata
 from pydantic import Discriminator, Field, Tag, create_model
 
-from lmkit.attention.spec import Attention
+from lmkit.attention.spec import AnyAttention, Attention
 from lmkit.blocks.spec import Activation, Dense, FeedForward, LayerNorm, Norm, Parallel
 from lmkit.positions.spec import CustomPosition, DefaultRotation, Learned, LongRopeScaling, NoPosition, Position, Rotary
 from lmkit.spec import LISTED, ONE_OR_MORE, Count, PathText, Rate, Spec
@@ -39,7 +39,7 @@ class Stack(Spec):
     num_heads: Count = Field(le=10_000, description="Query heads.", examples=[6])
     num_kv_heads: Count | None = Field(None, description="Key and value heads: fewer is grouped-query, 1 multi-query; default: num_heads.")
     head_dim: Count | None = Field(None, description="Width of a head; default: hidden_size / num_heads.")
-    attention: Attention = Field(default_factory=Attention, description="Windows, biases and dropout of attention.")
+    attention: AnyAttention = Field(default_factory=Attention, description="Windows, biases and dropout of attention.")
     position: Annotated[tuple[Position, ...], ONE_OR_MORE] = Field(
         default_factory=lambda: (Learned(),), description="One position encoding, or a list with at most one per slot."
     )
@@ -124,7 +124,7 @@ class Stack(Spec):
             yield "num_layers", f"{self.num_layers} is not divisible by blocks_per_group = {self.blocks_per_group}; nearest: {near}"
         elif self.layer_groups > self.num_layers // self.blocks_per_group:
             yield "layer_groups", f"{self.layer_groups} groups of {self.blocks_per_group} are more than num_layers = {self.num_layers}"
-        if self.attention.scale_by_layer:
+        if isinstance(self.attention, Attention) and self.attention.scale_by_layer:
             yield "attention.scale_by_layer", "layers that share weights (layer_groups) are alike; write false"
 
     def rule_branches_have_their_norm(self) -> Iterator[tuple[str, str]]:

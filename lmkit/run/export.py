@@ -1,18 +1,23 @@
 """`lmkit export`: a run's model as a folder that others open, proved by reading it again and comparing logits."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmkit.checkpoints.hub.facts import Facts, facts_of, read_facts
+from lmkit.checkpoints.hub.keras_hub.write import write_preset
 from lmkit.checkpoints.hub.write import Outgoing, write_folder
 from lmkit.errors import CheckpointError, Problem, SpecError
 from lmkit.models.spec import FromRun
 from lmkit.run.body import body_of
 from lmkit.run.console import Console
-from lmkit.run.import_ import FACTS
 from lmkit.run.source import Source, source_of
-from lmkit.text.export import huggingface_files
+from lmkit.text.export import huggingface_files, run_files
+from lmkit.text.keras_hub import ASSETS, OBJECT, preset_tokenizer
+from lmkit.text.tokenizer import Tokenizer
+
+FORMATS = ("huggingface", "keras_hub")
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,8 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
 
     Raises CheckpointError where no foreign family can say what the model is or the logits differ, MachineError for the disk.
     """
-    if options.format != "huggingface":
-        raise SpecError(Problem(f"{options.format} is not written; lmkit writes huggingface", "--format", "command line"))
+    if options.format not in FORMATS:
+        raise SpecError(Problem(f"{options.format} is not written; lmkit writes {' and '.join(FORMATS)}", "--format", "command line"))
     source = source_of(run)
     with console.quiet():
         from lmkit.run.model import shapes_of
@@ -39,32 +44,48 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     tokenizer = source.tokenizer()
     shapes = shapes_of(source.spec, vocab_size=tokenizer.vocab_size, labels=source.labels)
     tensors, _ = source.weights(lambda: shapes, console.err)
-    facts = facts_of(source.imported, shapes) if source.imported else _facts(source, run)
+    facts = _facts(source, run, options.format, shapes)
     outgoing = outgoing_of(source, facts, options, run)
     kept = {f"heads.{name}" for name in outgoing.tasks}
     written = {name: tensors[name] for name in tensors if not name.startswith("heads.") or ".".join(name.split(".")[:2]) in kept}
-    name = write_folder(dest, outgoing, written)
+    if options.format == "keras_hub":
+        name = write_preset(dest, outgoing, written, lambda body: _assets(tokenizer, body))
+    else:
+        name = write_folder(dest, outgoing, written)
     console.out(f"{dest}: {name}, {len(written)} variables")
+    if options.format == "keras_hub" and not (dest / OBJECT).exists():
+        console.out(f"keras-hub has no tokenizer of this make; {ASSETS} has it as the tokenizers library reads it")
     if not options.verify:
         return 0
     with console.quiet():
         from lmkit.run.verify import verify
+        from lmkit.run.verify_preset import verify_preset
 
     try:
         for line in verify(source, written, dest, exact=options.dtype is None, console=console):
             console.out(line)
+        if options.format == "keras_hub":
+            for line in verify_preset(source, written, dest, exact=options.dtype is None):
+                console.out(line)
     except BaseException:
         shutil.rmtree(dest, ignore_errors=True)
         raise
     return 0
 
 
-def _facts(source: Source, run: Path) -> Facts | None:
-    """Those that the run keeps, or the run or folder that it was trained from."""
-    facts = read_facts(run / FACTS)
+def _facts(source: Source, run: Path, of: str, shapes: Mapping[str, tuple[int, ...]]) -> Facts | None:
+    """What is known of a folder of that format: of the source itself, or kept in the run, or in the run or folder it was trained from."""
+    if source.imported is not None:
+        return facts_of(source.imported, shapes) if source.imported.folder.format == of else None
+    facts = read_facts(run / of)
     if facts is None and isinstance(source.spec.model, FromRun):
-        facts = read_facts(Path(source.spec.model.from_) / FACTS)
+        facts = read_facts(Path(source.spec.model.from_) / of)
     return facts
+
+
+def _assets(tokenizer: Tokenizer, body: str) -> dict[str, bytes]:
+    """A preset's tokenizer: exactly, as lmkit and the tokenizers library read it, and as keras-hub does where it can."""
+    return {f"{ASSETS}/{name}": data for name, data in run_files(tokenizer).items()} | preset_tokenizer(tokenizer, body)
 
 
 def outgoing_of(source: Source, facts: Facts | None, options: Options, run: Path) -> Outgoing:

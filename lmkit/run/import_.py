@@ -1,24 +1,19 @@
 """`lmkit import`: makes a run of a foreign folder, which every other verb opens and whose export gives the folder again."""
 
-import os
-import shutil
 from pathlib import Path
 
 from lmkit.checkpoints import own
-from lmkit.checkpoints.files import Disk, machine_errors, write_file
+from lmkit.checkpoints.files import Disk, new_folder, write_file
 from lmkit.checkpoints.hub.facts import facts_of
-from lmkit.errors import MachineError, Problem
 from lmkit.run.console import Console
 from lmkit.run.directory import RunDirectory, require_space
 from lmkit.run.load import resolved_text
 from lmkit.run.source import foreign_source
 from lmkit.text.export import run_files
 
-FACTS = "huggingface"  # folder of a run that keeps what its words do not say of the folder it came from
-
 
 def import_(folder: Path, dest: Path, *, console: Console) -> int:
-    """Reads `folder` and writes the run `dest`, which appears when it is whole.
+    """Reads `folder` and writes the run `dest`, which appears when it is whole and keeps what its words do not say of the folder.
 
     Raises CheckpointError for anything wrong with the folder, MachineError where `dest` is taken or the disk refuses.
     """
@@ -31,33 +26,22 @@ def import_(folder: Path, dest: Path, *, console: Console) -> int:
 
     shapes = shapes_of(source.spec, vocab_size=imported.vocab_size, labels=source.labels)
     tensors = imported.tensors(shapes)
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise MachineError(Problem("is there already; name another folder; nothing was touched", where=str(dest)))
-    temporary = dest.absolute().with_name(f".tmp-import-{os.getpid()}")
-    with machine_errors("the model is not imported", dest):
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        try:
-            require_space(temporary, 4 * sum(map(_size, shapes.values())), "the weights")
-            run = RunDirectory(temporary)
-            _write(run, run_files(tokenizer), facts_of(imported, shapes).dump(), resolved_text(source.spec))
-            run.note(labels={name: list(names) for name, names in source.labels.items()} or None)
-            own.save(run.checkpoints, 0, model=dict(tensors), optimizer={}, state={}, facts={"imported": str(folder.absolute())})
-            Disk().sync(temporary)
-            if dest.is_dir():
-                dest.rmdir()
-            Disk().rename(temporary, dest.absolute())
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with new_folder(dest, "the model is not imported") as temporary:
+        require_space(temporary, 4 * sum(map(_size, shapes.values())), "the weights")
+        run = RunDirectory(temporary)
+        facts = {f"{imported.folder.format}/{name}": data for name, data in facts_of(imported, shapes).dump().items()}
+        _write(run, run_files(tokenizer) | facts, resolved_text(source.spec))
+        run.note(labels={name: list(names) for name, names in source.labels.items()} or None)
+        own.save(run.checkpoints, 0, model=dict(tensors), optimizer={}, state={}, facts={"imported": str(folder.absolute())})
+        Disk().sync(temporary)
     count = sum(map(_size, shapes.values()))
     kinds = ", ".join(f"{name} ({task.kind})" for name, task in source.spec.tasks.items())
     console.out(f"{dest}: {imported.family.model_type} with {count:,} parameters; tasks: {kinds}")
     return 0
 
 
-def _write(run: RunDirectory, tokenizer: dict[str, bytes], facts: dict[str, bytes], words: str) -> None:
-    for name, data in {**{f"{FACTS}/{name}": data for name, data in facts.items()}, **tokenizer}.items():
+def _write(run: RunDirectory, files: dict[str, bytes], words: str) -> None:
+    for name, data in files.items():
         (run.path / name).parent.mkdir(parents=True, exist_ok=True)
         write_file(run.path / name, data)
     write_file(run.spec, words)

@@ -174,8 +174,14 @@ class _Examination:
         example = (field.examples or [None])[0] if field is not None else None
         self.note(path, f"missing; add for example {path[-1]}: {_flow(example)}" if example is not None else "missing", key=True)
         if example is not None:
-            parent, key = at(self.data, path[:-1]), path[-1]
-            self.edits.append(lambda: self._break(path, parent.setdefault(key, copy.deepcopy(example))))
+            self.edits.append(lambda: self._break(path, self._long_form(path[:-1]).setdefault(path[-1], copy.deepcopy(example))))
+
+    def _long_form(self, path: Path) -> dict[str, Any]:
+        """The mapping at a path, made of a scalar that is short for one."""
+        found = at(self.data, path)
+        if not isinstance(found, dict):
+            found = at(self.data, path[:-1])[path[-1]] = {"kind": found}
+        return found
 
     def _unknown_variant(self, path: Path, complaint: Complaint) -> None:
         value = at(self.data, path)

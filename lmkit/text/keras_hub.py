@@ -99,19 +99,23 @@ def _llama3(vocab: dict[str, int], merges: str, config: Mapping[str, Any]) -> to
 
 
 def preset_tokenizer(tokenizer: Tokenizer, name: str) -> dict[str, bytes]:
-    """The files of keras-hub's tokenizer for a backbone; none where it has no tokenizer of this make."""
+    """The files of keras-hub's tokenizer for a backbone, and how its preprocessor packs; none where it has no tokenizer of this make."""
     made = json.loads(tokenizer.json)
     vocab = {**_vocab(made["model"].get("vocab")), **{token["content"]: token["id"] for token in made["added_tokens"]}}
     match name:
         case "BertBackbone" if made["model"]["type"] == "WordPiece" and all(token in vocab for token in BERT.values()):
-            found = _bert(made, vocab)
+            return _bert(made, vocab)
         case "GPT2Backbone" if GPT2[0] in vocab and _splits(made) == "gpt2":
-            found = _pairs(made, vocab, "GPT2Tokenizer", GPT2)
+            return _pairs(made, vocab, "GPT2Tokenizer", GPT2) | _packing(tokenizer)
         case "Llama3Backbone" if all(token in vocab for token in LLAMA3) and _splits(made) == "llama3":
-            found = _pairs(made, vocab, "Llama3Tokenizer", LLAMA3)
-        case _:
-            return {}
-    return found
+            return _pairs(made, vocab, "Llama3Tokenizer", LLAMA3) | _packing(tokenizer)
+    return {}
+
+
+def _packing(tokenizer: Tokenizer) -> dict[str, bytes]:
+    """What stands around a text."""
+    before, behind = tokenizer.template.single.gaps
+    return {PACKING: json.dumps({"add_start_token": bool(before), "add_end_token": bool(behind)}).encode()}
 
 
 def _vocab(given: Any) -> dict[str, int]:

@@ -198,3 +198,46 @@ def test_gathering_reads_each_row_s_own_places(rows: int, places: int) -> None:
     hidden = RANDOM.normal(size=(rows, 5, 2)).astype(np.float32)
     where = RANDOM.integers(0, 5, (rows, places)).astype(np.int32)
     np.testing.assert_array_equal(np.asarray(gather_rows(hidden, where)), np.take_along_axis(hidden, where[:, :, None], axis=1))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_symbolic_shapes_are_the_real_ones(name: str) -> None:
+    built, data = model(name), batch(name)
+    symbols = {key: keras.KerasTensor(value.shape, dtype=value.dtype.name) for key, value in data.items()}
+    real, symbolic = built(data)[name], built(symbols)[name]
+    assert {key: tuple(value.shape) for key, value in symbolic.items()} == {key: tuple(value.shape) for key, value in real.items()}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_gradient_reaches_every_weight_of_a_head(name: str) -> None:
+    built, data = model(name, tie_embeddings=False, embedding_size=8), batch(name)
+    data[f"{name}/weights"][:] = data["segments"] if name in PER_TOKEN else 1
+    head = built.heads[name]
+    _, _, gradients = value_and_grad(lambda: (ops.sum(built(data, row_key=data["row_key"])[name]["loss"]), ()), head.trainable_weights)
+    assert [canonical(w) for w, g in zip(head.trainable_weights, gradients, strict=True) if not np.any(np.asarray(g))] == []
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_head_from_its_config_with_the_same_weights_is_the_same_head(name: str) -> None:
+    built, data = model(name), batch(name)
+    again = Model.from_config(built.get_config())
+    assert again.get_config() == built.get_config()
+    assert [canonical(weight) for weight in again.weights] == [canonical(weight) for weight in built.weights]
+    for ours, theirs in zip(again.weights, built.weights, strict=True):
+        ours.assign(theirs)
+    for key in (None, data["row_key"]):
+        for what, value in built(data, row_key=key)[name].items():
+            np.testing.assert_array_equal(np.asarray(again(data, row_key=key)[name][what]), np.asarray(value))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_losses_of_a_bfloat16_model_are_float32_and_near(name: str) -> None:
+    data, exact = batch(name), model(name)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = model(name)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    out = mixed(data)[name]
+    assert {out[key].dtype.name for key in ("loss", "weight", "correct")} == {"float32"}
+    np.testing.assert_allclose(np.asarray(out["loss"]), np.asarray(exact(data)[name]["loss"]), rtol=0.05, atol=0.02)

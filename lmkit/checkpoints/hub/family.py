@@ -37,6 +37,14 @@ class Head:
 
 
 @dataclass(frozen=True)
+class Computed:
+    """Tensors that follow from the words, `tables(flat, max_length)` by key without prefix; `written` to new files too."""
+
+    tables: Callable[[Flat, int], Mapping[str, Any]]
+    written: bool
+
+
+@dataclass(frozen=True)
 class Family:
     """`model_type` is what config.json calls it; `classes` names the heads of each class that `architectures` may hold.
 
@@ -51,9 +59,11 @@ class Family:
     bare: str
     output: tuple[str, ...] = ("lm_head.weight",)
     tied: bool = False
+    tie_key: str = "tie_word_embeddings"  # "" where the file alone decides
     head_dropout: tuple[str, ...] = ()  # keys of the dropout before a classifier; without them there is none
     max_length: tuple[str, ...] = ("max_position_embeddings",)
     vocabulary: tuple[str, ...] = ("vocab_size",)
+    computed: Computed | None = None
     silent: Mapping[str, Any] = field(default_factory=dict)  # what absent keys mean
     inside: str = ""  # the key of a larger model's config under which this one's stands
 

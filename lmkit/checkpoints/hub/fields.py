@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lmkit.checkpoints.hub.words import BIASES, Flat
+from lmkit.checkpoints.hub.words import BIASES, Flat, said
 from lmkit.errors import CheckpointError, Problem
 
 Config = Mapping[str, Any]
@@ -48,7 +48,7 @@ def field(word: str, *keys: str, default: Any = REQUIRED, least: int | None = No
             raise refuse(f"{keys[0]}: {flat[word]} is not supported; write {least} or more")
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
-        config[keys[0]] = flat.get(word)
+        config[keys[0]] = said(flat, word)
 
     return Entry(read, write)
 
@@ -106,7 +106,7 @@ def activation(word: str, *keys: str, default: Any = REQUIRED, names: Mapping[st
         flat[word] = names[name]
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
-        name = next((foreign for foreign, ours in names.items() if ours == flat.get(word)), flat.get(word))
+        name = next((foreign for foreign, ours in names.items() if ours == said(flat, word)), said(flat, word))
         config |= dict.fromkeys(filter(None, (keys[0], also)), name)
 
     return Entry(read, write)
@@ -122,7 +122,7 @@ def choice(word: str, key: str, values: Mapping[str, Any]) -> Entry:
         flat[word] = values[name]
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
-        config[key] = next((name for name, value in values.items() if value == flat.get(word)), flat.get(word))
+        config[key] = next((name for name, value in values.items() if value == said(flat, word)), said(flat, word))
 
     return Entry(read, write)
 
@@ -135,7 +135,7 @@ def flag(key: str, words: Mapping[bool, Mapping[str, Any]], default: bool) -> En
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         word, value = next(iter(words[True].items()))
-        config[key] = flat.get(word) == value
+        config[key] = said(flat, word) == value
 
     return Entry(read, write)
 

@@ -1,7 +1,7 @@
 """Which family can say what a model is: the one whose config, read again, gives the same words."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,11 @@ from lmkit.checkpoints.hub.heads import LABELLED
 from lmkit.checkpoints.hub.known import FAMILIES
 from lmkit.checkpoints.hub.words import Flat, flatten, nested
 from lmkit.errors import CheckpointError, Problem
-from lmkit.models.spec import Stack
+from lmkit.models.spec import Body
 from lmkit.tasks.spec import Pooled, Task
 
 FREE = ("dropout", "attention.dropout", "feed_forward.balance_weight")  # of training alone
+TRANSFORM = ("output.transform_activation", "output.transform_bias", "output.transform_epsilon")
 UNSAID = ("labels", "dropout", "weight", "data", "metrics", "label_smoothing")  # of a task; a class says nothing of them
 
 
@@ -27,18 +28,17 @@ class Fit:
     config: dict[str, Any]
 
 
-def fit(spec: Stack, tasks: Mapping[str, Task], *, max_length: int, prefer: str = "") -> Fit:
+def fit(spec: Body, tasks: Mapping[str, Task], *, max_length: int, prefer: str = "", families: Sequence[Family] = FAMILIES) -> Fit:
     """The first family that can express the model, the preferred one before others.
 
     Raises CheckpointError naming the word that the nearest family cannot say.
     """
     flat = flatten(spec, max_length=max_length)
     nearest: list[str] = []
-    for family in sorted(FAMILIES, key=lambda one: one.model_type != prefer):
+    for family in sorted(families, key=lambda one: one.model_type != prefer):
         if family.inside:
             continue
-        config = family.write(flat, max_length)
-        problems = list(_differences(family, config, flat, spec, max_length))
+        config, problems = _tried(family, flat, spec, max_length, unread(tasks))
         name = ""
         if not problems:
             name, problems = _class_for(family, tasks, config)
@@ -49,26 +49,32 @@ def fit(spec: Stack, tasks: Mapping[str, Task], *, max_length: int, prefer: str 
     raise CheckpointError(Problem(nearest[0], "model"))
 
 
-def _differences(family: Family, config: dict[str, Any], flat: Flat, spec: Stack, max_length: int) -> Iterator[str]:
+def _tried(family: Family, flat: Flat, spec: Body, max_length: int, free: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """The family's config for the words, and what it does not say of them."""
     try:
+        config = family.write(flat, max_length)
         again = family.read(config)
         again.setdefault("tie_embeddings", flat["tie_embeddings"])
         if again["kind"] != flat["kind"]:
-            yield f"kind: {flat['kind']} cannot be said by {family.model_type}, which is {again['kind']}"
-            yield from (f"{key}: of another kind of model" for key in flat)
-            return
+            raise ValueError(f"kind: {flat['kind']} cannot be said by {family.model_type}, which is {again['kind']}")
         said = flatten(type(spec).model_validate(nested(again)), max_length=max_length)
-    except (CheckpointError, ValueError, TypeError, KeyError, AttributeError) as error:
-        yield f"cannot be said by {family.model_type}: {str(error).splitlines()[0][:120]}"
-        yield from (f"{key}: cannot be read back" for key in flat)
-        return
-    for key in differing(flat, said):
-        yield f"{key}: {_shown(flat.get(key))} cannot be said by {family.model_type}, which has {_shown(said.get(key))}"
+    except (CheckpointError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        line = str(error).splitlines()[0][:120]
+        what = line if line.startswith("kind: ") else f"{family.model_type} cannot say it: {line}"
+        return {}, [what, *(f"{key}: cannot be read back" for key in flat)]
+    other = [(key, _shown(flat.get(key)), _shown(said.get(key))) for key in differing(flat, said, free)]
+    return config, [f"{key}: {ours} cannot be said by {family.model_type}, which has {theirs}" for key, ours, theirs in other]
 
 
-def differing(flat: Flat, said: Flat) -> list[str]:
+def unread(tasks: Mapping[str, Task]) -> tuple[str, ...]:
+    """The words of a model that no head of these tasks reads."""
+    kinds = {task.kind for task in tasks.values()}  # type: ignore[attr-defined]
+    return TRANSFORM if not kinds & {"masked_lm", "replaced_token"} else ()
+
+
+def differing(flat: Flat, said: Flat, free: Collection[str] = ()) -> list[str]:
     """The words in which two models differ, dropout apart; real numbers may differ by rounding."""
-    return [key for key in dict.fromkeys((*flat, *said)) if key not in FREE and not _same(flat.get(key), said.get(key))]
+    return [key for key in dict.fromkeys((*flat, *said)) if key not in (*FREE, *free) and not _same(flat.get(key), said.get(key))]
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -79,7 +85,9 @@ def _same(one: Any, other: Any) -> bool:
 
 def _class_for(family: Family, tasks: Mapping[str, Task], config: dict[str, Any]) -> tuple[str, list[str]]:
     """The class with exactly the heads of the tasks, whose words go into the config, or what stands in its way."""
-    kinds = sorted(task.kind for task in tasks.values() if task.kind != "sentence_embedding")  # type: ignore[attr-defined]
+    said_by_classes = {head.kind for heads in family.classes.values() for head in heads}
+    silent = {"sentence_embedding"} - said_by_classes
+    kinds = sorted(task.kind for task in tasks.values() if task.kind not in silent)  # type: ignore[attr-defined]
     if not kinds:
         return family.bare, []
     wrong: list[str] = []

@@ -5,6 +5,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.families import (
     albert,
+    bart,
     bert,
     bloom,
     distilbert,
@@ -32,6 +33,7 @@ from lmkit.checkpoints.hub.families import (
     roberta,
     smollm3,
     starcoder2,
+    t5,
 )
 from lmkit.checkpoints.hub.family import Family
 from lmkit.checkpoints.hub.fields import refuse
@@ -68,6 +70,12 @@ FAMILIES: tuple[Family, ...] = (
     granite.FAMILY,
     starcoder2.FAMILY,
     smollm3.FAMILY,
+    t5.FAMILY,
+    t5.MT5,
+    bart.BART,
+    bart.MBART,
+    bart.PEGASUS,
+    bart.MARIAN,
 )
 
 

@@ -101,7 +101,7 @@ def mixture(
         items, none = each_layer(flat, "feed_forward"), dict[str, Any]()
         experts = next((item for item in items if item["kind"] == "mixture"), none)
         gated = next((item for item in items if item["kind"] != "mixture"), none)
-        config["intermediate_size"] = gated.get("intermediate_size")
+        config["intermediate_size"] = gated.get("intermediate_size") or experts.get("intermediate_size")
         config |= {count[0]: experts.get("num_experts"), chosen: experts.get("experts_per_token"), size: experts.get("intermediate_size")}
         config["router_aux_loss_coef"] = experts.get("balance_weight")
         config["hidden_act"] = items[0].get("activation")

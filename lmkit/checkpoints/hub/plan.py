@@ -67,6 +67,7 @@ class Plan:
     ignored: tuple[str, ...] = ()  # buffers without a meaning
     unknown: tuple[str, ...] = ()  # in the file, claimed by nothing
     missing: tuple[str, ...] = ()  # needed, and not in the file
+    prefix: str = ""  # that the file has
     homeless: tuple[str, ...] = ()  # variables that no line of the table names
 
 
@@ -94,7 +95,7 @@ def make_plan(table: Table, shapes: Mapping[str, Shape], *, heads: int, width: i
     moves = tuple(_move(key, [fused[key][i] for i in sorted(fused[key])], shapes, (heads, width), *found[key]) for key in fused)
     aliases = {alias: key for key, (row, at, _, _) in found.items() for alias in names.aliases(row, at)}
     if keys is None:
-        return Plan(moves, {}, homeless=tuple(homeless))
+        return Plan(moves, {}, prefix=names.prefix, homeless=tuple(homeless))
     rest = [key for key in keys if key not in fused and key not in aliases]
     return Plan(
         moves,
@@ -103,6 +104,7 @@ def make_plan(table: Table, shapes: Mapping[str, Shape], *, heads: int, width: i
         ignored=tuple(key for key in rest if names.matches(key, table.ignored)),
         unknown=tuple(key for key in rest if not names.matches(key, (*table.kept, *table.ignored))),
         missing=tuple(key for key in fused if key not in keys),
+        prefix=names.prefix,
         homeless=tuple(homeless),
     )
 

@@ -49,7 +49,7 @@ class Imported:
         kinds = {name: task["kind"] for name, task in self.tasks.items()}
         theirs = {in_table(name, kinds): shape for name, shape in shapes.items()}
         plan = make_plan(
-            self.family.table(self.flat), theirs, heads=self.flat["num_heads"], width=head_width(self.flat), keys=self.folder.tensors
+            self.family.table(self.flat), theirs, heads=self.flat.get("num_heads", 1), width=head_width(self.flat), keys=self.folder.tensors
         )
         self._check(plan)
         return plan
@@ -76,6 +76,11 @@ class Imported:
         difference = Difference(tuple(sorted(plan.missing)), tuple(sorted(plan.unknown)), tuple(shaped))
         if difference:
             raise CheckpointError(*(Problem(line, where=where) for line in difference.lines()))
+        computed = self.family.computed.tables(self.flat, self.max_length) if self.family.computed else {}
+        for key in plan.kept:
+            table = computed.get(key.removeprefix(plan.prefix))
+            if table is not None and not np.allclose(self.folder.tensors[key].floats(), table[: len(table)], atol=2e-2):
+                raise CheckpointError(Problem(f"{key} does not hold the sines and cosines that this family has", where=where))
         for alias, key in plan.aliases.items():
             one, other = self.folder.tensors[alias], self.folder.tensors[key]
             if one.shape != other.shape or not np.array_equal(one.read(), other.read()):
@@ -98,9 +103,11 @@ def read_folder(path: Path) -> Imported:
     try:
         family, config = family_of(folder.config, PRESETS if preset else FAMILIES)
         flat = family.read(config)
-        flat["tie_embeddings"] = _tied(family, folder, config, flat)
+        tied = _tied(family, folder, config, flat)
+        flat["tie_embeddings"] = tied if flat["kind"] != "encoder_decoder" else "all" if tied else "inputs"
         tasks, labels = tasks_of(family, folder, config)
         length = flat.get("position.embedding.max_length") or value_of(config, family.max_length, 512)
+        length *= flat.get("position.rotation.scaling.factor", 1) if flat.get("position.rotation.scaling.kind") == "dynamic" else 1
         return Imported(folder, family, config, flat, tasks, labels, int(value_of(config, family.vocabulary)), int(length))
     except CheckpointError as error:
         raise CheckpointError(
@@ -113,8 +120,7 @@ def read_folder(path: Path) -> Imported:
 
 def _tied(family: Family, folder: Folder, config: Mapping[str, Any], flat: Flat) -> bool:
     """Whether the output projection is the token table: as the config says, unless the file has another one."""
-    said = flat.get("tie_embeddings")
-    said = bool(value_of(config, ("tie_word_embeddings",), family.tied)) if said is None else said
+    said = bool(value_of(config, (family.tie_key,), family.tied)) if family.tie_key else True
     own = next((folder.tensors[key] for key in family.output if key in folder.tensors), None)
     if own is None or not said:
         return said

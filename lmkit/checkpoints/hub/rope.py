@@ -41,7 +41,7 @@ ORIGINAL = "original_max_position_embeddings"
 def rope(
     *,
     base: float = 10000.0,
-    fraction: float = 1.0,
+    fraction: float | None = None,
     base_key: str = "rope_theta",
     fraction_key: str = "partial_rotary_factor",
     names: tuple[str, ...] = ("rope_type", "type"),
@@ -49,7 +49,7 @@ def rope(
 ) -> Entry:
     """Rotary positions of all layers; `base`, `fraction` and `original` (the length trained on) are what a config means that is silent.
 
-    `names` are the keys that hold the kind of a scaling.
+    Without a `fraction` the family knows none. `names` are the keys that hold the kind of a scaling.
     """
 
     def read(config: Config, flat: Flat) -> None:
@@ -58,7 +58,7 @@ def rope(
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config[base_key] = flat.get(ROTATION + "base")
-        if fraction != 1.0 or flat.get(ROTATION + "fraction", 1.0) != 1.0:
+        if fraction is not None:
             config[fraction_key] = flat.get(ROTATION + "fraction")
         prefix = ROTATION + "scaling."
         write_scaling({key.removeprefix(prefix): value for key, value in flat.items() if key.startswith(prefix)}, config, names)
@@ -75,7 +75,7 @@ def lay_rotation(flat: Flat, words: Mapping[str, Any]) -> None:
 def rotation(
     config: Config,
     base: float,
-    fraction: float = 1.0,
+    fraction: float | None = None,
     base_key: str = "rope_theta",
     fraction_key: str = "partial_rotary_factor",
     parameters: Any = None,
@@ -85,10 +85,13 @@ def rotation(
     if not isinstance(given, Mapping):
         raise refuse("rope_parameters is no mapping")
     scaling = given if {"rope_type", "type"} & given.keys() else (config.get("rope_scaling") or {})
+    share = float(value_of({**config, **given}, ("partial_rotary_factor", fraction_key), 1.0 if fraction is None else fraction))
+    if fraction is None and share != 1.0:
+        raise refuse(f"partial_rotary_factor: {share} is not known to this family")
     return {
         "kind": "rotary",
         "base": float(value_of({**config, **given}, ("rope_theta", base_key), base)),
-        "fraction": float(value_of({**config, **given}, ("partial_rotary_factor", fraction_key), fraction)),
+        "fraction": share,
         "layout": "half",
         "scaling": read_scaling(scaling, config),
     }

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmkit.models.derive import resolved, transform_activation
-from lmkit.models.spec import Stack
+from lmkit.models.spec import SIDES, Body, Decoder, Encoder, EncoderDecoder
 
 Flat = dict[str, Any]
 PATTERNS = ("attention.window", "attention.rotary", "feed_forward")
@@ -16,8 +16,32 @@ SLOTS = {"learned": "embedding", "sinusoidal": "embedding", "rotary": "rotation"
 BIASES = ("query", "key", "value", "output")
 
 
-def flatten(spec: Stack, *, max_length: int) -> Flat:
-    """All words of a model, the derived ones too, and numbers where there are several ways to say one."""
+def flatten(spec: Body, *, max_length: int) -> Flat:
+    """All words of a model, the derived ones too, and numbers where there are several ways to say one.
+
+    What both sides of an encoder-decoder agree on stands once; the rest under `encoder.` and `decoder.`.
+    """
+    if not isinstance(spec, EncoderDecoder):
+        return _flat(spec, max_length)
+    encoder, decoder = (_flat(spec.side(side), max_length) for side in SIDES)
+    encoder |= {key: value for key, value in decoder.items() if key.startswith("output.")}  # heads look at the decoder alone
+    own = {key for key in (*encoder, *decoder) if encoder.get(key) != decoder.get(key)}
+    flat = {key: value for key, value in encoder.items() if key not in own}
+    for side, words in zip(SIDES, (encoder, decoder), strict=True):
+        flat |= {f"{side}.{key}": words[key] for key in words if key in own}
+    for side in SIDES:
+        flat.pop(f"{side}.kind")
+        flat.pop(f"{side}.tie_embeddings", None)
+    return flat | {"kind": spec.kind, "tie_embeddings": spec.tie_embeddings, "start_id": spec.start_id}
+
+
+def said(flat: Mapping[str, Any], word: str) -> Any:
+    """A word, or that of both sides where a side's own is asked for."""
+    side, _, rest = word.partition(".")
+    return flat.get(word, flat.get(rest) if side in SIDES else None)
+
+
+def _flat(spec: Encoder | Decoder, max_length: int) -> Flat:
     flat = laid_flat(resolved(spec, max_length=max_length).model_dump())
     flat.pop("bias")  # it only decides the biases of the parts
     flat["attention.scale"] = flat["attention.scale"] or flat["head_dim"] ** -0.5
@@ -102,4 +126,6 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
             into = into.setdefault(part, {})
         into[last] = list(value) if isinstance(value, tuple) else value
     slots = words.pop("position", {})
+    for side in (side for side in SIDES if "position" in words.get(side, {})):
+        words[side]["position"] = list(words[side]["position"].values())
     return words | {"position": list(slots.values()) or ["none"]}

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from lmkit.checkpoints.hub.known import family_of
 from lmkit.checkpoints.hub.plan import Move, Plan, make_plan
 from lmkit.checkpoints.hub.words import flatten, nested
 from lmkit.errors import CheckpointError, MachineError, Problem
-from lmkit.models.spec import Stack
+from lmkit.models.spec import Body
 from lmkit.tasks.spec import Task
 
 SHARD = 5 * 10**9
@@ -36,7 +37,7 @@ class Outgoing:
     `facts` are those of the folder it came from, if any; `dtype` stores every weight so, None as there or in float32.
     """
 
-    spec: Stack
+    spec: Body
     tasks: Mapping[str, Task]
     labels: Mapping[str, tuple[str, ...]]
     vocab_size: int
@@ -54,13 +55,7 @@ def write_folder(dest: Path, model: Outgoing, tensors: Mapping[str, np.ndarray])
     """
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise MachineError(Problem("is there already; name another folder; nothing was touched", where=str(dest)))
-    try:
-        found = _fit(model)
-    except CheckpointError:
-        if model.spec.token_types or model.spec.kind != "encoder":  # type: ignore[attr-defined]
-            raise
-        model, tensors = _typed(model, tensors)
-        found = _fit(model)
+    found, model, tensors = _fitted(model, tensors)
     made = _Writing(found, model, tensors)
     temporary = dest.absolute().with_name(f".tmp-export-{os.getpid()}")
     with machine_errors("the model is not exported", dest):
@@ -81,11 +76,18 @@ def write_folder(dest: Path, model: Outgoing, tensors: Mapping[str, np.ndarray])
     return found.name
 
 
-def _typed(model: Outgoing, tensors: Mapping[str, np.ndarray]) -> tuple[Outgoing, Mapping[str, np.ndarray]]:
-    """The same model with a single token type that adds nothing: most encoders of the world cannot be without one."""
-    width = tensors["embeddings.token.embedding"].shape[1]
-    spec = model.spec.model_copy(update={"token_types": 1})
-    return replace(model, spec=spec), {**tensors, "embeddings.token_type.embedding": np.zeros((1, width), np.float32)}
+def _fitted(model: Outgoing, tensors: Mapping[str, np.ndarray]) -> tuple[Fit, Outgoing, Mapping[str, np.ndarray]]:
+    """Most encoders of the world cannot be without token types: one of them that adds nothing is the same model."""
+    try:
+        return _fit(model), model, tensors
+    except CheckpointError as problem:
+        if model.spec.kind != "encoder" or model.spec.token_types:
+            raise
+        typed = replace(model, spec=model.spec.model_copy(update={"token_types": 1}))
+        with suppress(CheckpointError):
+            width = tensors["embeddings.token.embedding"].shape[1]
+            return _fit(typed), typed, {**tensors, "embeddings.token_type.embedding": np.zeros((1, width), np.float32)}
+        raise problem
 
 
 def _fit(model: Outgoing) -> Fit:
@@ -120,11 +122,12 @@ class _Writing:
         self.plan = self._plan()
         self.moves: dict[str, Move] = {move.key: move for move in self.plan.moves}
         self.kept = self.facts.kept if self.facts else {}
+        self.computed = self._computed()
         self.files = self._files()
 
     def _plan(self) -> Plan:
         shapes = {name: self.tensors[ours].shape for name, ours in self.names.items()}
-        table, heads = self.found.family.table(self.found.flat), self.found.flat["num_heads"]
+        table, heads = self.found.family.table(self.found.flat), self.found.flat.get("num_heads", 1)
         if self.facts is not None:
             plan = make_plan(table, shapes, heads=heads, keys=self.facts.keys)
             if not (plan.missing or plan.unknown or plan.homeless):
@@ -136,6 +139,13 @@ class _Writing:
             raise CheckpointError(Problem(what, "model"))
         return plan
 
+    def _computed(self) -> dict[str, np.ndarray]:
+        """What a new file holds though it follows from the words."""
+        computed = self.found.family.computed
+        if self.facts is not None or computed is None or not computed.written:
+            return {}
+        return {self.plan.prefix + key: table for key, table in computed.tables(self.found.flat, self.model.max_length).items()}
+
     def dtype(self, key: str) -> str:
         if key in self.kept and key not in self.moves:
             return self.kept[key].dtype
@@ -144,13 +154,15 @@ class _Writing:
         return DTYPES[self.model.dtype] if self.model.dtype else stored
 
     def shape(self, key: str) -> tuple[int, ...]:
+        if key in self.computed:
+            return self.computed[key].shape
         if key in self.kept and key not in self.moves:
             return self.kept[key].shape
         return self.moves[self.plan.aliases.get(key, key)].shape
 
     def _files(self) -> dict[str, tuple[str, ...]]:
         """As they were, or sorted by name and cut into shards where they are many."""
-        known = {*self.moves, *self.plan.aliases, *self.kept}
+        known = {*self.moves, *self.plan.aliases, *self.kept, *self.computed}
         if self.facts is not None:
             return {name: tuple(key for key, _ in keys if key in known) for name, keys in self.facts.files.items()}
         shards: list[list[str]] = [[]]
@@ -175,6 +187,8 @@ class _Writing:
                 yield data.reshape(-1).view(np.uint8).data
 
     def _stored(self, key: str) -> np.ndarray:
+        if key in self.computed:
+            return stored_bytes(self.computed[key], self.dtype(key))
         if key in self.kept and key not in self.moves:
             return self.kept[key].read()
         move = self.moves[self.plan.aliases.get(key, key)]
@@ -206,7 +220,7 @@ class _Writing:
             return {**self.found.config, **{key: code for key in ("torch_dtype", "dtype") if key in self.found.config}}
         config = {**self.found.config, "architectures": [self.found.name], "torch_dtype": code}
         config[family.vocabulary[0]] = model.vocab_size
-        config["tie_word_embeddings"] = bool(self.found.flat["tie_embeddings"])
+        config.setdefault("tie_word_embeddings", self.found.flat["tie_embeddings"] in (True, "all", "output"))
         config = {key: model.roles[role] for role, key in ROLES.items() if model.roles.get(role, -1) >= 0} | config
         labels = next((names for name, names in model.labels.items() if model.tasks[name].kind in LABELLED), ())  # type: ignore[attr-defined]
         if _numbers(model):

@@ -22,7 +22,7 @@ FAMILY = Family(
         *ROOT_MEAN_SQUARE,
         number("norm.epsilon", "rms_norm_eps", default=1e-5),
         field("head_dim", "head_dim", default=None),
-        rope(names=("type",), original=4096),
+        rope(fraction=1.0, names=("type",), original=4096),
         one_window(),
         dropouts("resid_pdrop", "attention_dropout"),
     ),

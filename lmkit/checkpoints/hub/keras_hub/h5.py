@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,8 @@ def _answers(paths: list[Path]) -> list[dict[str, Any]]:
     return [{"problem": "damaged: HDF5 did not come back from it"}]
 
 
-def write_tensors(path: Path, tensors: Iterable[tuple[str, np.ndarray, str]], names: Mapping[str, str]) -> None:
-    """Writes a weights file as Keras does, from (path in it, stored values, dtype code); `names` are those of its layers by group."""
+def write_tensors(path: Path, tensors: Iterable[tuple[str, np.ndarray, str]]) -> None:
+    """Writes a weights file as Keras does, from (path in it, stored values, dtype code)."""
     import h5py
 
     with h5py.File(path, "x") as file:
@@ -65,7 +65,5 @@ def write_tensors(path: Path, tensors: Iterable[tuple[str, np.ndarray, str]], na
                 file.create_dataset(name, data=values.view("V2")).attrs["dtype"] = "bfloat16"
             else:
                 file.create_dataset(name, data=values)
-        for group, name in names.items():
-            file.require_group(f"{group}/vars").attrs["name"] = name
     with open(path, "rb+") as written:
         os.fsync(written.fileno())

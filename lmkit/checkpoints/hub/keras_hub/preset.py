@@ -11,7 +11,7 @@ from lmkit.checkpoints.hub.keras_hub.h5 import read_indices
 from lmkit.checkpoints.hub.keras_hub.known import CAUSAL, PRESETS
 from lmkit.errors import CheckpointError, Problem
 
-TASK, PREPROCESSOR = "task.json", "preprocessor.json"
+TASK, PREPROCESSOR, METADATA = "task.json", "preprocessor.json", "metadata.json"
 MODEL_WEIGHTS, TASK_WEIGHTS = "model.weights.h5", "task.weights.h5"
 SHARDS = "model.weights.json"
 NAMED = re.compile(r"(?:keras_hub|keras_nlp)>(\w+)")
@@ -44,6 +44,7 @@ def open_preset(path: Path) -> Folder:
     files = {MODEL_WEIGHTS: list(_model_files(path))}
     if (path / TASK).exists():
         config |= _task(path / TASK, config, (*family.classes, family.bare))
+        config |= _labels(path, config.get("num_labels"))
         files[TASK_WEIGHTS] = [TASK_WEIGHTS] if (path / TASK_WEIGHTS).exists() else []
     if (path / PREPROCESSOR).exists():
         config.setdefault("sequence_length", _object(path / PREPROCESSOR)[1].get("sequence_length"))
@@ -77,6 +78,14 @@ def _task(path: Path, body: Mapping[str, Any], known: tuple[str, ...]) -> dict[s
     head = {f"task.{key}": value for key, value in config.items() if key not in ("backbone", "preprocessor", "name")}
     labels = {"num_labels": config["num_classes"]} if "num_classes" in config else {}
     return {"architectures": [name], **head, **labels}
+
+
+def _labels(path: Path, count: Any) -> dict[str, Any]:
+    """The names of the labels, which keras-hub has no place for and lmkit puts into the metadata."""
+    metadata = read_json(path / METADATA) if (path / METADATA).exists() else {}
+    names = metadata.get("labels") if isinstance(metadata, dict) else None
+    fitting = isinstance(names, list) and len(names) == count and all(isinstance(name, str) for name in names)
+    return {"id2label": dict(enumerate(names))} if fitting and names else {}
 
 
 def _model_files(path: Path) -> Iterator[str]:
