@@ -32,6 +32,7 @@ from lmkit.checkpoints.hub.families import (
     qwen3_moe,
     roberta,
     smollm3,
+    stablelm,
     starcoder2,
     t5,
 )
@@ -68,6 +69,7 @@ FAMILIES: tuple[Family, ...] = (
     phi3.FAMILY,
     olmo2.FAMILY,
     granite.FAMILY,
+    stablelm.FAMILY,
     starcoder2.FAMILY,
     smollm3.FAMILY,
     t5.FAMILY,
