@@ -225,13 +225,14 @@ def _schema(a: Arguments, console: Console) -> int:
 
 def _declare_plan(parser: Parser) -> None:
     _spec(parser)
+    _code(parser)
     _json(parser)
 
 
 def _plan(a: Arguments, console: Console) -> int:
     from lmkit.run.plan import plan
 
-    return plan(a.spec, overrides=a.overrides, as_json=a.json, console=console)
+    return plan(a.spec, overrides=a.overrides, as_json=a.json, console=console, allow_code=a.allow_code)
 
 
 def _declare_data(parser: Parser) -> None:
