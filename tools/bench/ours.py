@@ -29,8 +29,8 @@ def body(work: Workload) -> Any:
     length = work.length + work.new_tokens
     if work.kind == "masked_lm":
         norm = LayerNorm(placement="post", epsilon=1e-12)
-        return resolved(Encoder(norm=norm, token_types=2, feed_forward=Dense(activation="gelu"), **sizes), max_length=length)
-    return resolved(Decoder(feed_forward=Dense(activation="gelu_tanh"), **sizes), max_length=length)
+        return resolved(Encoder(norm=norm, token_types=2, feed_forward=(Dense(activation="gelu"),), **sizes), max_length=length)
+    return resolved(Decoder(feed_forward=(Dense(activation="gelu_tanh"),), **sizes), max_length=length)
 
 
 def _model(work: Workload) -> tuple[Any, Any]:
