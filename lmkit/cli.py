@@ -172,20 +172,23 @@ def _bug(error: Exception, as_json: bool, console: Console) -> int:
     import tempfile
     import traceback
 
-    from lmkit.run.custom import files_run, place_in_code
+    from lmkit.run.custom import files_run, first_line, place_in_code
 
-    with tempfile.NamedTemporaryFile("w", prefix="lmkit-bug-", suffix=".txt", delete=False, encoding="utf-8") as file:
+    place = place_in_code(error)
+    with tempfile.NamedTemporaryFile("w", prefix=f"lmkit-{'error' if place else 'bug'}-", suffix=".txt", delete=False) as file:
         file.write("".join(traceback.format_exception(error)))
-    what = f"{type(error).__name__}: {str(error)[:200]}"
-    if place := place_in_code(error):
-        return _report(SpecError(Problem(f"{what}; the traceback is in {file.name}", where=place)), as_json, console)
-    code = f"; unless {' or '.join(files_run())} is the cause, which lmkit check --allow-code tells" if files_run() else ""
-    problem = Problem(f"a bug in lmkit ({what}){code}; please report it with {file.name}")
+    what = f"{type(error).__name__}: {first_line(error)}"
+    problem, code = Problem(f"a bug in lmkit ({what}); please report it with {file.name}"), 70
+    if place:
+        problem, code = Problem(f"{what}; the traceback is in {file.name}", where=place), SpecError.exit_code
+    elif files_run():
+        mine = f"please report it with {file.name}, unless lmkit check --allow-code finds it in {' or '.join(files_run())}"
+        problem = Problem(f"a bug in lmkit ({what}); {mine}")
     if as_json:
-        console.out(json.dumps({"ok": False, "exit_code": 70, "problems": [problem.as_dict()]}, ensure_ascii=False))
+        console.out(json.dumps({"ok": False, "exit_code": code, "problems": [problem.as_dict()]}, ensure_ascii=False))
     else:
         console.err(str(problem))
-    return 70
+    return code
 
 
 def _spec(parser: Parser) -> None:
@@ -217,13 +220,14 @@ def _init(a: Arguments, console: Console) -> int:
 def _declare_check(parser: Parser) -> None:
     _spec(parser)
     parser.add_argument("--strict", action="store_true", help="warnings are errors")
+    parser.add_argument("--allow-code", action="store_true", help="run the custom parts (kind: custom) through the contract of their rooms")
     _json(parser)
 
 
 def _check(a: Arguments, console: Console) -> int:
     from lmkit.run.check import check
 
-    return check(a.spec, overrides=a.overrides, strict=a.strict, as_json=a.json, console=console)
+    return check(a.spec, overrides=a.overrides, strict=a.strict, as_json=a.json, console=console, allow_code=a.allow_code)
 
 
 def _declare_show(parser: Parser) -> None:
@@ -250,13 +254,14 @@ def _schema(a: Arguments, console: Console) -> int:
 
 def _declare_plan(parser: Parser) -> None:
     _spec(parser)
+    _code(parser)
     _json(parser)
 
 
 def _plan(a: Arguments, console: Console) -> int:
     from lmkit.run.plan import plan
 
-    return plan(a.spec, overrides=a.overrides, as_json=a.json, console=console)
+    return plan(a.spec, overrides=a.overrides, as_json=a.json, console=console, allow_code=a.allow_code)
 
 
 def _declare_data(parser: Parser) -> None:

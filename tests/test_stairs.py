@@ -32,6 +32,7 @@ OWNERS = {
     "pydantic": {"spec.py", "run/validate.py"},
     "tensorflow": {"engine/"},
     "safetensors": {"checkpoints/"},
+    "h5py": {"checkpoints/hub/keras_hub/"},
     "tokenizers": {"text/"},
     "tensorboard": {"training/"},
     "argparse": {"cli.py"},

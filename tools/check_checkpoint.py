@@ -227,8 +227,9 @@ def _loss(kind: str, logits: Any, labels: np.ndarray) -> Any:
 def generated(checked: Checked, beams: int) -> tuple[list[Any], list[Any]]:
     """For each row the new ids up to an end, and whether there was one: ours, as lmkit generate would, and the reference's."""
     theirs = checked.reference[f"generate_beam{beams}" if beams > 1 else "generate_greedy"]
-    prompts = checked.reference.get("generate_prompt", checked.reference["padded_input_ids"])
-    real = np.ones_like(prompts) if "generate_prompt" in checked.reference else checked.reference["padded_attention_mask"]
+    decoder = "generate_prompt" in checked.reference
+    prompts = checked.reference["generate_prompt" if decoder else "padded_input_ids"]
+    real = np.ones_like(prompts) if decoder else checked.reference["padded_attention_mask"]
     words = manner({"beams": beams}, habits_of(checked.path), greedy=False, max_tokens=None)
     ends = words.setdefault("end", checked.source.tokenizer().ends)
     generator = generator_of(checked.source.spec, checked.model, Settings(**words))

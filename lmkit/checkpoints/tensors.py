@@ -1,23 +1,19 @@
-"""Tensors in safetensors files: streamed to disk without a copy, hashed on the way, read back by the safetensors library."""
+"""Tensors in safetensors files: streamed to disk without a copy, hashed on the way, and read back into memory that holds them once."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from lmkit.checkpoints.files import Disk, Written
+from lmkit.checkpoints.header import NUMPY, header_bytes, read_header
 from lmkit.checkpoints.manifest import Entry, Manifest
 from lmkit.errors import CheckpointError, MachineError, NumericsError, Problem
 
 SHARD = 1 << 30
 CHUNK = 1 << 24
-CODES = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
-    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
-}  # fmt: skip
+CODES = {dtype: code for code, dtype in NUMPY.items() if code != "BF16"}
 
 
 def first_not_finite(tensors: Mapping[str, np.ndarray]) -> str | None:
@@ -54,7 +50,7 @@ def write_tensors(disk: Disk, path: Path, tensors: Mapping[str, np.ndarray]) -> 
     entries: dict[str, Entry] = {}
 
     def chunks() -> Iterator[bytes | memoryview]:
-        yield _header(tensors)
+        yield header_bytes([(name, CODES[tensor.dtype.name], tensor.shape) for name, tensor in tensors.items()])
         for name, tensor in tensors.items():
             digest = hashlib.sha256()
             for chunk in _bytes(tensor):
@@ -63,16 +59,6 @@ def write_tensors(disk: Disk, path: Path, tensors: Mapping[str, np.ndarray]) -> 
             entries[name] = Entry(path.name, tuple(tensor.shape), tensor.dtype.name, digest.hexdigest())
 
     return disk.write(path, chunks()), entries
-
-
-def _header(tensors: Mapping[str, np.ndarray]) -> bytes:
-    fields, offset = {}, 0
-    for name, tensor in tensors.items():
-        fields[name] = {"dtype": CODES[tensor.dtype.name], "shape": list(tensor.shape), "data_offsets": [offset, offset + tensor.nbytes]}
-        offset += tensor.nbytes
-    text = json.dumps(fields, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
 
 
 def _bytes(tensor: np.ndarray) -> Iterator[memoryview]:
@@ -106,12 +92,12 @@ def check_file(checkpoint: Path, name: str, manifest: Manifest) -> None:
 def _damaged_tensors(path: Path, manifest: Manifest) -> Iterator[str]:
     entries = [item for group in (manifest.model, manifest.optimizer) for item in group.items() if item[1].file == path.name]
     try:
-        with safe_open(path, framework="numpy") as file:
-            for name, entry in entries:
-                if _sha256(file.get_tensor(name)) != entry.sha256:
-                    yield name
-    except (SafetensorError, OSError, ValueError, KeyError):
+        stored = read_header(path)
+    except (CheckpointError, MachineError):
         return  # the header itself is damaged: only the file can be named
+    for name, entry in entries:
+        if name not in stored or _sha256(stored[name].read()) != entry.sha256:
+            yield name
 
 
 def _sha256(tensor: np.ndarray) -> str:
@@ -127,13 +113,10 @@ def read_tensors(checkpoint: Path, entries: Mapping[str, Entry]) -> dict[str, np
     for filename in sorted({entry.file for entry in entries.values()}):
         path = checkpoint / filename
         wanted = {name: entry for name, entry in entries.items() if entry.file == filename}
-        try:
-            with safe_open(path, framework="numpy") as file:
-                if set(file.keys()) != set(wanted):
-                    raise CheckpointError(Problem("holds other tensors than the manifest lists", where=str(path)))
-                tensors |= {name: file.get_tensor(name) for name in wanted}
-        except (SafetensorError, OSError, ValueError) as error:
-            raise CheckpointError(Problem(f"is not a safetensors file that can be read: {error}", where=str(path))) from error
+        stored = read_header(path)
+        if stored.keys() != wanted.keys():
+            raise CheckpointError(Problem("holds other tensors than the manifest lists", where=str(path)))
+        tensors |= {name: stored[name].read() for name in wanted}
         for name, entry in wanted.items():
             if (tensors[name].shape, tensors[name].dtype.name) != (entry.shape, entry.dtype):
                 raise CheckpointError(Problem(f"tensor {name} is not as the manifest says", where=str(path)))

@@ -10,7 +10,7 @@ from keras import ops
 from lmkit.engine.tensorflow import compiled
 from lmkit.generation.cached import Cached, longer, rows
 from lmkit.generation.layout import MAX_ROWS, Continuation, begun, bucket, left_padded
-from lmkit.generation.rules import Written, constrain
+from lmkit.generation.rules import Written, constrain, least
 from lmkit.generation.settings import Settings
 
 NONE = -1e9  # the score of a beam that does not exist yet; in float32 it swallows what is added
@@ -101,13 +101,12 @@ class BeamSearch:
         if not 1 <= words.texts <= words.beams:
             raise ValueError(f"{words.texts} texts cannot come from {words.beams} beams")
         self.model, self.words, self.tokens_per_call = model, words, tokens_per_call
-        self._begin = compiled(self._begin_search, xla=True)
         self._search = compiled(self._search_steps, xla=True)
 
     @property
     def compilations(self) -> int:
-        """Programs compiled so far: one for each (rows, prompt length) and one for each (rows, cache length)."""
-        return self._begin.compilations + self._search.compilations
+        """Programs that search: one for each (rows, cache length); the model has one that reads for each (rows, prompt length)."""
+        return self._search.compilations
 
     def generate(self, prompts: Sequence[Sequence[int]], *, max_tokens: int) -> list[Continuation]:
         """For each prompt (not empty) the best `words.texts` continuations, best first, one prompt after the other."""
@@ -126,15 +125,17 @@ class BeamSearch:
         batch, length = tokens_BP.shape
         most_B = np.clip(context - (length - start_B), 1, max_tokens).astype(np.int32)
         most_B[len(windows) :] = 1
+        least_B = least(self.words, length - start_B)
         steps = int(most_B.max())
         slots = bucket(length + -(-steps // self.tokens_per_call) * self.tokens_per_call)
-        scores_BKV, cache, facts = self._begin(given_BP, given_B)
+        index_R = np.repeat(np.arange(batch, dtype=np.int32), self.words.beams)
+        logits_RV, cache, facts = (rows(x, index_R) for x in self.model.read(given_BP, given_B))
         cache, state = longer(cache, slots), self._start(tokens_BP, slots, np.arange(batch) < len(windows))
         done = 0
         while done < steps and np.asarray(state["searching"]).any():
             count = min(self.tokens_per_call, steps - done)
             numbers = (np.int32(n) for n in (length + done, count, done))
-            state, scores_BKV, cache = self._search(state, scores_BKV, cache, facts, start_B, most_B, *numbers)
+            state, logits_RV, cache = self._search(state, logits_RV, cache, facts, start_B, least_B, most_B, *numbers)
             done += count
         return self._found(state, length, len(windows))
 
@@ -148,17 +149,11 @@ class BeamSearch:
         finished = {"done": texts_BKS, "final": np.full_like(score_BK, NONE), "length": none_BK, "complete": none_BK > 0}
         return {"open": texts_BKS, "score": score_BK, **finished, "searching": real_B}
 
-    def _begin_search(self, tokens_BP, start_B):
-        """Reads every prompt once and copies what is remembered for all its beams."""
-        logits_BV, cache, facts = self.model.read(tokens_BP, start_B)
-        index_R = np.repeat(np.arange(tokens_BP.shape[0], dtype=np.int32), self.words.beams)
-        return rows(logits_BV, index_R), rows(cache, index_R), rows(facts, index_R)
-
-    def _search_steps(self, state, logits_RV, cache, facts, start_B, most_B, slot, count, drawn):
+    def _search_steps(self, state, logits_RV, cache, facts, start_B, least_B, most_B, slot, count, drawn):
         """Up to `count` steps from the slot `slot` on, after `drawn` new tokens; R = B x K rows."""
         beams = self.words.beams
         (batch,), (total, vocab_size) = start_B.shape, logits_RV.shape
-        start_R, most_R = ops.repeat(start_B, beams), ops.repeat(most_B, beams)
+        start_R, least_R, most_R = (ops.repeat(x, beams) for x in (start_B, least_B, most_B))
         limits = Limits(beams, self.words.length_penalty, self.words.early_stopping, most_B)
         first_B1 = ops.expand_dims(ops.arange(batch, dtype="int32") * beams, 1)
 
@@ -167,7 +162,7 @@ class BeamSearch:
 
         def search(step: Any, state: Any, logits_RV: Any, cache: Any) -> Any:
             at = slot + step
-            written = Written(ops.reshape(state["open"], (total, -1)), start_R, at, drawn + step, most_R)
+            written = Written(ops.reshape(state["open"], (total, -1)), start_R, at, drawn + step, least_R, most_R)
             scores_RV = constrain(ops.log_softmax(ops.cast(logits_RV, "float32"), axis=-1), written, self.words)
             scores_BKV = ops.reshape(scores_RV, (batch, beams, vocab_size)) + ops.expand_dims(state["score"], 2)
             state, from_BK = advance(state, scores_BKV, at, drawn + step, self.words.end, limits)

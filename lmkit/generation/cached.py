@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from keras import ops
 
+from lmkit.engine.tensorflow import compiled
+
 Cache = Any
 
 
@@ -20,7 +22,7 @@ class Cached(Protocol):
     prefix: tuple[int, ...]
 
     def read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
-        """The logits [B, V] after prompts (and the prefix), the cache of their slots and the facts."""
+        """The logits [B, V] after prompts (and the prefix), the cache of their slots and the facts: a program of its own."""
         ...
 
     def step(self, token_B1: Any, cache: Cache, facts: Any, slot: Any, start_B: Any) -> tuple[Any, Cache]:
@@ -35,8 +37,9 @@ class CachedDecoder:
 
     def __init__(self, backbone: Any, logits: Callable[[Any], Any], *, context: int) -> None:
         self.backbone, self.logits, self.context = backbone, logits, context
+        self.read = compiled(self._read, xla=True)
 
-    def read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
+    def _read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
         batch, length = tokens_BP.shape
         slot_1P, start_B1 = ops.expand_dims(ops.arange(length, dtype="int32"), 0), ops.expand_dims(start_B, 1)
         segments_BP = ops.cast(slot_1P >= start_B1, "int32")
@@ -75,8 +78,9 @@ class CachedEncoderDecoder:
     def __init__(self, backbone: Any, logits: Callable[[Any], Any], *, start: int, context: int) -> None:
         self.backbone, self.logits, self.context = backbone, logits, context
         self.prefix: tuple[int, ...] = (start,)
+        self.read = compiled(self._read, xla=True)
 
-    def read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
+    def _read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
         batch, length = tokens_BP.shape
         slot_1P, start_B1 = ops.expand_dims(ops.arange(length, dtype="int32"), 0), ops.expand_dims(start_B, 1)
         segments_BP = ops.cast(slot_1P >= start_B1, "int32")

@@ -12,7 +12,7 @@ from lmkit.data.order import mix
 from lmkit.engine.tensorflow import compiled
 from lmkit.generation.cached import Cached, longer
 from lmkit.generation.layout import MAX_ROWS, Continuation, Reason, begun, bucket, left_padded
-from lmkit.generation.rules import Written, constrain
+from lmkit.generation.rules import Written, constrain, least
 from lmkit.generation.sampling import sample
 from lmkit.generation.settings import Settings
 
@@ -41,13 +41,12 @@ class Generator:
 
     def __init__(self, model: Cached, words: Settings, *, tokens_per_call: int = 16) -> None:
         self.model, self.words, self.tokens_per_call = model, words, tokens_per_call
-        self._read = compiled(model.read, xla=True)
         self._draw = compiled(self._draw_steps, xla=True)
 
     @property
     def compilations(self) -> int:
-        """Programs compiled so far: one for each (rows, prompt length) and one for each (rows, cache length)."""
-        return self._read.compilations + self._draw.compilations
+        """Programs that draw: one for each (rows, cache length); the model has one that reads for each (rows, prompt length)."""
+        return self._draw.compilations
 
     def generate(
         self,
@@ -98,16 +97,17 @@ class Generator:
         given_BP, given_B = left_padded([row.prompt if self.model.prefix else row.window for row in rows])
         tokens_BP, start_B = begun(self.model.prefix, len(given_B)) if self.model.prefix else (given_BP, given_B)
         batch, length = tokens_BP.shape
-        key_B = np.zeros(batch, np.uint32)
+        key_B, least_B = np.zeros(batch, np.uint32), np.zeros(batch, np.int32)
         key_B[: len(rows)] = keys
-        logits_BV, cache, facts = self._read(given_BP, given_B)
+        least_B[: len(rows)] = least(self.words, [len(self.model.prefix or row.prompt) for row in rows])
+        logits_BV, cache, facts = self.model.read(given_BP, given_B)
         slots = bucket(length + -(-steps // self.tokens_per_call) * self.tokens_per_call)
         tokens_BS, cache = np.pad(tokens_BP, ((0, 0), (0, slots - length))), longer(cache, slots)
         done, count = 0, 1 if live else self.tokens_per_call
         while done < steps and not all(row.reason for row in rows):
             began, count = time.perf_counter(), min(count, steps - done)
             numbers = (np.int32(n) for n in (length + done, count, drawn + done, max_tokens))
-            tokens_BS, logits_BV, cache = self._draw(tokens_BS, logits_BV, cache, facts, start_B, key_B, *numbers)
+            tokens_BS, logits_BV, cache = self._draw(tokens_BS, logits_BV, cache, facts, start_B, key_B, least_B, *numbers)
             for row, ids in zip(rows, np.asarray(tokens_BS)[:, length + done : length + done + count], strict=False):
                 for token in ids:
                     if row.reason is None:
@@ -116,13 +116,13 @@ class Generator:
             if count < self.tokens_per_call and time.perf_counter() - began < SOON:
                 count = min(2 * count, self.tokens_per_call)
 
-    def _draw_steps(self, tokens_BS, logits_BV, cache, facts, start_B, key_B, slot, count, drawn, last):
-        """Draws `count` ids from the slot `slot` on; `drawn` counts the ids before, of at most `last`."""
+    def _draw_steps(self, tokens_BS, logits_BV, cache, facts, start_B, key_B, least_B, slot, count, drawn, most):
+        """Draws `count` ids from the slot `slot` on; `drawn` counts the ids before, of at most `most`."""
 
         def draw(step: Any, state: Any) -> Any:
             tokens_BS, logits_BV, cache = state
             at = slot + step
-            written = Written(tokens_BS, start_B, at, drawn + step, last)
+            written = Written(tokens_BS, start_B, at, drawn + step, least_B, most)
             token_B1 = ops.expand_dims(sample(constrain(logits_BV, written, self.words), key_B, drawn + step, self.words), 1)
             logits_BV, cache = self.model.step(token_B1, cache, facts, at, start_B)
             return ops.slice_update(tokens_BS, (0, at), token_B1), logits_BV, cache

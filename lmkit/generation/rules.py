@@ -1,5 +1,6 @@
 """What may come next, given what stands before: the processors of transformers' `generate`, in its order, in static shapes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +16,16 @@ NEVER = -np.inf
 class Written:
     """Rows on their way: `tokens` int[B, S], of which row b owns the slots from `start` [B] up to `at`, a scalar.
 
-    `drawn`, a scalar, counts the new tokens among them, and the new token number `last`, [B] or scalar, is the last to come.
+    `drawn`, a scalar, counts the new tokens so far. No row ends before it has `least` new ones, and it gets at most `most`; both
+    are [B] or scalar.
     """
 
     tokens: Any
     start: Any
     at: Any
     drawn: Any
-    last: Any
+    least: Any
+    most: Any
 
     @property
     def length(self) -> Any:
@@ -43,18 +46,22 @@ def constrain(scores_BV: Any, written: Written, words: Settings) -> Any:
         group_KL = np.array([word for word in bad if len(word) == length], np.int32)
         scores_BV = ops.where(completing_word(written, group_KL, vocab_size), NEVER, scores_BV)
     if words.end and (words.min_tokens or words.min_length):
-        early_B = ops.logical_or(written.drawn < words.min_tokens, written.length < words.min_length)
-        scores_BV = _without(scores_BV, words.end, early_B)
+        scores_BV = _without(scores_BV, words.end, written.drawn < written.least)
     if words.forced_first is not None:
-        scores_BV = _only(scores_BV, words.forced_first, ops.equal(written.length, 1))
-    if words.forced_last is not None:
-        scores_BV = _only(scores_BV, words.forced_last, ops.equal(written.drawn + 1, written.last))
+        scores_BV = _only(scores_BV, (words.forced_first,), ops.equal(written.length, 1))
+    if words.forced_last:
+        scores_BV = _only(scores_BV, words.forced_last, ops.equal(written.drawn + 1, written.most))
     if words.suppressed:
         scores_BV = _without(scores_BV, words.suppressed, True)
     if words.suppressed_first:
         after_forced = words.forced_first is not None and ops.equal(written.length - written.drawn, 1)
         scores_BV = _without(scores_BV, words.suppressed_first, ops.equal(written.drawn, ops.cast(after_forced, "int32")))
-    return scores_BV
+    return ops.log_softmax(scores_BV, axis=-1) if words.renormalize else scores_BV
+
+
+def least(words: Settings, lengths: Sequence[int]) -> np.ndarray:
+    """int32 [B]: the new tokens without which no row may end, for prompts of so many tokens."""
+    return np.array([max(words.min_tokens, words.min_length - length) for length in lengths], np.int32)
 
 
 def penalize(scores_BV: Any, written: Written, penalty: float) -> Any:
@@ -107,7 +114,7 @@ def _without(scores_BV: Any, tokens: Any, when: Any) -> Any:
     return ops.where(ops.logical_and(among_1V, ops.reshape(ops.convert_to_tensor(when), (-1, 1))), NEVER, scores_BV)
 
 
-def _only(scores_BV: Any, token: int, when: Any) -> Any:
-    """Only the token is possible, at score 0, in the rows of `when`, [B] or scalar."""
-    forced_1V = np.where(np.arange(scores_BV.shape[-1]) == token, 0.0, NEVER).astype(np.float32)[None, :]
+def _only(scores_BV: Any, tokens: Any, when: Any) -> Any:
+    """Only the tokens are possible, at score 0, in the rows of `when`, [B] or scalar."""
+    forced_1V = np.where(np.isin(np.arange(scores_BV.shape[-1]), np.asarray(tokens)), 0.0, NEVER).astype(np.float32)[None, :]
     return ops.where(ops.reshape(ops.convert_to_tensor(when), (-1, 1)), forced_1V, scores_BV)

@@ -15,12 +15,12 @@ class Settings:
     that share as probable as the best. What may come, looking at the prompt and what was drawn: `repetition_penalty` above 1
     makes tokens that were there less likely; no `no_repeat_ngram` tokens in a row come twice (0: they may); no text ends
     before `min_tokens` new ones, or before `min_length` with the prompt; `bad_words` are sequences that are never completed,
-    `suppressed` tokens never come, `suppressed_first` never come first. `forced_first` is the second token of the whole,
-    `forced_last` the last token that may be drawn. `end` tokens end a text; `start` begins what a decoder beside an encoder
-    writes. `beams` above 1 searches for the most probable text instead of drawing; its score is the sum of log
-    probabilities divided by length ** `length_penalty`. `early_stopping` True ends when as many texts as beams are complete,
-    False when no better one is likely, "never" when none is possible. `texts` is how many are returned of each prompt,
-    `max_tokens` how many new tokens when nobody says otherwise.
+    `suppressed` tokens never come, `suppressed_first` never come first. `forced_first` is the second token of the whole, one
+    of `forced_last` the last token that may be drawn. `renormalize` makes log probabilities of what the rules leave. `end`
+    tokens end a text; `start` begins what a decoder beside an encoder writes. `beams` above 1 searches for the most probable
+    text instead of drawing; its score is the sum of log probabilities divided by length ** `length_penalty`.
+    `early_stopping` True ends when as many texts as beams are complete, False when no better one is likely, "never" when
+    none is possible. `texts` is how many are returned of each prompt.
     """
 
     temperature: float = 1.0
@@ -35,14 +35,14 @@ class Settings:
     suppressed: Sequence[int] = ()
     suppressed_first: Sequence[int] = ()
     forced_first: int | None = None
-    forced_last: int | None = None
+    forced_last: Sequence[int] = ()
+    renormalize: bool = False
     end: Sequence[int] = ()
     start: int | None = None
     beams: int = 1
     length_penalty: float = 1.0
     early_stopping: EarlyStopping = False
     texts: int = 1
-    max_tokens: int | None = None
 
     @property
     def greedy(self) -> bool:

@@ -1,20 +1,44 @@
-"""`lmkit check`: validates a spec without importing TensorFlow, Keras or numpy."""
+"""`lmkit check`: validates a spec without importing TensorFlow, Keras or numpy, unless it may run the spec's own code."""
 
 import json
 from pathlib import Path
 
+from lmkit.errors import SpecError
 from lmkit.run.console import Console
+from lmkit.run.custom import parts_of, run_code
 from lmkit.run.load import load
+from lmkit.run.spec import RunSpec
 
 
-def check(spec: Path, *, overrides: list[str], strict: bool, as_json: bool, console: Console) -> int:
-    """Says that a spec is right; raises SpecError with all its problems. Warnings do not count unless `strict`."""
+def check(spec: Path, *, overrides: list[str], strict: bool, as_json: bool, console: Console, allow_code: bool = False) -> int:
+    """Says that a spec is right; raises SpecError with all its problems. Warnings do not count unless `strict`.
+
+    With `allow_code`, its custom parts are run and must keep the contract of their rooms.
+    """
     loaded = load(spec, overrides, strict=strict)
+    tried = _try_code(loaded.spec, console) if allow_code else []
     if as_json:
         warnings = [problem.as_dict() for problem in loaded.warnings]
         console.out(json.dumps({"ok": True, "name": loaded.spec.name, "warnings": warnings}, ensure_ascii=False))
         return 0
     for warning in loaded.warnings:
         console.err(f"warning: {warning}")
+    for name in tried:
+        console.out(f"{name} keeps the contract")
     console.out(f"{spec}: ok")
     return 0
+
+
+def _try_code(spec: RunSpec, console: Console) -> list[str]:
+    """The custom parts, which all keep the contract. Raises SpecError with what they break."""
+    from lmkit.run.body import with_body
+
+    whole = with_body(spec)
+    parts = list(dict.fromkeys(part.class_ for part in parts_of(whole).values()))
+    if parts:
+        with console.quiet():
+            from lmkit.run.contract import breaches
+        run_code(whole)
+        if found := breaches(whole):
+            raise SpecError(*found)
+    return parts

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from lmkit.checkpoints.files import write_file
 from lmkit.errors import CheckpointError, Problem, SpecError
-from lmkit.layers.build import module_of
+from lmkit.layers.build import PREFIX, module_of
 from lmkit.layers.spec import Custom
 from lmkit.run import words
 from lmkit.run.locate import locate, objects
@@ -200,3 +201,25 @@ def run_code(spec: RunSpec) -> None:
         except BaseException:
             del sys.modules[name]
             raise
+
+
+def place_in_code(error: BaseException) -> str:
+    """`file:line` of the innermost step of an error in a user's code, empty where there is none."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(PREFIX):
+            found = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def files_run() -> list[str]:
+    """The files of users' code that this process has run."""
+    return [str(module.__file__) for name, module in list(sys.modules.items()) if name.startswith(PREFIX)]
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, short and plain, without what Keras and TensorFlow say around it."""
+    text = re.sub(r"\x1b\[\d+m|\{\{function_node .*?\}\} ", "", str(error))
+    said = [line for line in text.splitlines() if line.strip() and not line.startswith("Exception encountered when calling")]
+    return said[0][:200] if said else ""

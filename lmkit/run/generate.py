@@ -1,83 +1,103 @@
-"""`lmkit generate`: continues texts with a run that has a causal_lm task, or answers them with one that has a seq2seq task."""
+"""`lmkit generate`: continues texts with a run or folder that has a causal_lm task, or answers them with one that has a seq2seq task."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmkit.errors import Problem, SpecError
 from lmkit.run.console import Console
+from lmkit.run.manner import habits_of, manner, most_new
 from lmkit.run.source import existing
 
 if TYPE_CHECKING:
+    from lmkit.checkpoints.hub.generation import Habits
     from lmkit.generation.beams import BeamSearch
     from lmkit.generation.decode import Generator
     from lmkit.generation.layout import Continuation
     from lmkit.generation.stream import TextStream
     from lmkit.text.tokenizer import Tokenizer
 
-DRAWING = ("temperature", "top_k", "top_p", "min_p")
-SEARCHING = ("length_penalty", "early_stopping")
-ABOVE_ZERO = ("a share above 0 and at most 1", lambda x: 0 < x <= 1)
-RANGES = {
-    "temperature": ("a temperature of 0 or more", lambda x: 0 <= x < math.inf),
-    "top_p": ABOVE_ZERO,
-    "min_p": ABOVE_ZERO,
-    "repetition_penalty": ("a number above 0", lambda x: 0 < x < math.inf),
-    "length_penalty": ("a number", math.isfinite),
-}
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for; `words` are those of generation/settings.py, `max_tokens` None leaves it to the habits."""
+
+    words: Mapping[str, Any]
+    greedy: bool = False
+    max_tokens: int | None = None
+    seed: int = 0
+    stop: Sequence[str] = ()
+    stream: bool = True
+    as_json: bool = False
 
 
-def generate(
-    run: Path,
-    *,
-    prompts: Sequence[str],
-    max_tokens: int,
-    words: Mapping[str, Any],
-    greedy: bool,
-    seed: int,
-    stop: Sequence[str],
-    stream: bool,
-    as_json: bool,
-    console: Console,
-    allow_code: bool = False,
-) -> int:
+def generate(run: Path, *, prompts: Sequence[str], wish: Wish, console: Console, allow_code: bool = False) -> int:
     """Writes each prompt with what comes after it; without prompts, one text from its beginning.
 
-    Beside an encoder, which reads the prompt, only what the decoder writes is written.
-
-    `words` are those of generation/settings.py that were given. `stream` writes a single text as it is drawn; a search knows
-    its texts at the end only. `as_json` writes one object a line: prompt, text (what was drawn), tokens (how many), reason
-    (`length`, `end` of the document, or a `stop` string, which is not part of the text) and, of a search, its score.
-    A drawn text longer than the run's max_length goes on from its last tokens, which a line on standard error says.
+    Beside an encoder, which reads the prompt, only what the decoder writes is written. A single text is written as it is
+    drawn, if that is wished for; a search knows its texts at the end only. As JSON it is one object a line: prompt, text
+    (what was drawn), tokens (how many), reason (`length`, `end` of the document, or a `stop` string, which is not part of
+    the text) and, of a search, its score. A drawn text longer than the run's max_length goes on from its last tokens, which
+    a line on standard error says, as it does what a folder's habits ask for in vain.
     """
-    if problems := _problems(words, greedy=greedy, max_tokens=max_tokens):
-        raise SpecError(*problems)
+    habits = habits_of(run)
+    words = manner(wish.words, habits, greedy=wish.greedy, max_tokens=wish.max_tokens)
     existing(run)
     with console.quiet():
-        from lmkit.generation.beams import BeamSearch
         from lmkit.generation.settings import Settings
         from lmkit.generation.stream import TextStream
         from lmkit.run.open import open_trained
-        from lmkit.run.samples import generator_of
+        from lmkit.run.samples import generator_of, own_words
 
     opened = open_trained(run, console, allow_code=allow_code)
-    settings = Settings(**{**words, "temperature": 0.0} if greedy or "beams" in words else words)
-    generator = generator_of(opened.spec, opened.model, opened.tokenizer, settings)
+    tokenizer = opened.tokenizer
+    if habits:
+        habits.require(tokenizer.vocab_size)
+        words = {"end": tokenizer.ends} | words
+        if not {"beams"} & words.keys() and words.get("temperature") != 0:  # padded vocabularies have rows that stand for nothing
+            nameless = (index for index in range(tokenizer.vocab_size) if not tokenizer.token(index))
+            words["suppressed"] = (*words.get("suppressed", ()), *nameless)
+        for key in habits.unheard:
+            console.err(f"note: {habits.file}: {key} is not followed")
+    generator = generator_of(opened.spec, opened.model, Settings(**({} if habits else own_words(tokenizer)) | words))
     texts = list(prompts) or [""]
-    answers = bool(generator.model.prefix)
-    if answers:
-        ids = [row.ids.tolist() for row in opened.tokenizer.rows(texts, [None] * len(texts), max_length=opened.spec.data.max_length)]
+    if generator.model.prefix:
+        ids = [row.ids.tolist() for row in tokenizer.rows(texts, max_length=opened.spec.data.max_length, specials=True)]
+        shown, before = [list[int]() for _ in texts], ["" for _ in texts]
     else:
-        ids = [_prompt_ids(opened.tokenizer, text, console) for text in texts]
-    shown = [[] if answers else prompt for prompt in ids]
-    streams = [TextStream(opened.tokenizer.decode, prompt, stop) for prompt in shown for _ in range(settings.texts)]
-    live = stream and not as_json and len(streams) == 1 and not isinstance(generator, BeamSearch)
-    if live and not answers:
-        console.write(texts[0])
+        ids = [_prompt_ids(tokenizer, text, habits, console) for text in texts]
+        shown, before = ids, texts
+    most = most_new(wish.max_tokens, habits, max(len(generator.model.prefix or prompt) for prompt in ids))
+    copies = generator.words.texts
+    streams = [TextStream(tokenizer.decode, prompt, wish.stop) for prompt in shown for _ in range(copies)]
+    live = wish.stream and not wish.as_json and len(streams) == 1 and generator.words.beams == 1
+    made = _write(generator, ids, streams, before[0] if live else None, most, wish, console)
+    if not live:
+        named = [(prompt, text) for prompt, text in zip(texts, before, strict=True) for _ in range(copies)]
+        _show(named, made, streams, wish.as_json, console)
+    longest = max(len(shown[row // copies]) + len(one.ids) for row, one in enumerate(made))
+    _say_context(generator, longest, most + max(map(len, shown)), console)
+    return 0
+
+
+def _write(
+    generator: "Generator | BeamSearch",
+    ids: list[list[int]],
+    streams: "list[TextStream]",
+    before: str | None,
+    most: int,
+    wish: Wish,
+    console: Console,
+) -> "list[Continuation]":
+    """Lets the streams hear every text; the only one is written at once, after `before`, unless that is None."""
+    from lmkit.generation.beams import BeamSearch
+
+    live = before is not None
+    if before:
+        console.write(before)
 
     def on_token(row: int, token: int) -> bool:
         piece = streams[row].push(token)
@@ -85,80 +105,46 @@ def generate(
             console.write(piece)
         return streams[row].stopped
 
-    if isinstance(generator, BeamSearch):
-        made = generator.generate(ids, max_tokens=max_tokens)
-        for row, one in enumerate(made):
-            heard = next((n for n, token in enumerate(one.ids, 1) if on_token(row, token)), None)
-            if heard is not None:
-                one.ids, one.reason = one.ids[:heard], "stop"
-    else:
-        made = generator.generate(ids, max_tokens=max_tokens, seed=seed, on_token=on_token, live=live)
-    if live:
-        console.write(streams[0].finish() + "\n")
-    else:
-        before = [text for text in texts for _ in range(settings.texts)]
-        _write(before, made, streams, as_json, console, after=not answers)
-    longest = max(len(shown[row // settings.texts]) + len(one.ids) for row, one in enumerate(made))
-    _say_context(generator, longest, max_tokens + max(map(len, shown)), console)
-    return 0
+    if not isinstance(generator, BeamSearch):
+        made = generator.generate(ids, max_tokens=most, seed=wish.seed, on_token=on_token, live=live)
+        if live:
+            console.write(streams[0].finish() + "\n")
+        return made
+    made = generator.generate(ids, max_tokens=most)
+    for row, one in enumerate(made):
+        heard = next((n for n, token in enumerate(one.ids, 1) if on_token(row, token)), None)
+        if heard is not None:
+            one.ids, one.reason = one.ids[:heard], "stop"
+    return made
 
 
-def _problems(words: Mapping[str, Any], *, greedy: bool, max_tokens: int) -> list[Problem]:
-    """What is wrong with the words on the command line, or with their company."""
-
-    def problem(what: str, word: str) -> Problem:
-        return Problem(what, f"--{word.replace('_', '-')}", "command line")
-
-    found = [
-        problem(f"expected {what}, got {words[word]}", word)
-        for word, (what, fits) in RANGES.items()
-        if word in words and not fits(words[word])
-    ]
-    if words.get("min_tokens", 0) > max_tokens:
-        found.append(problem(f"{words['min_tokens']} are more than --max-tokens {max_tokens}", "min_tokens"))
-    texts = words.get("texts", 1)
-    if "beams" not in words:
-        found += [problem("belongs to a search; add --beams", word) for word in SEARCHING if word in words]
-        if texts > 1 and (greedy or words.get("temperature") == 0 or words.get("top_k") == 1):
-            found.append(problem("the likeliest tokens give one text; draw, or add --beams", "texts"))
-        return found
-    found += [problem("a search draws nothing; leave it out or leave out --beams", word) for word in DRAWING if word in words]
-    if texts > words["beams"]:
-        found.append(problem(f"{words['beams']} beams cannot give {texts} texts", "texts"))
-    return found
-
-
-def _write(
-    prompts: list[str], made: "list[Continuation]", streams: "list[TextStream]", as_json: bool, console: Console, *, after: bool
-) -> None:
-    """Every text, after its prompt unless that is left out, or one JSON object a line."""
-    for prompt, one, stream in zip(prompts, made, streams, strict=True):
+def _show(named: list[tuple[str, str]], made: "list[Continuation]", streams: "list[TextStream]", as_json: bool, console: Console) -> None:
+    """Every text after what stands before it, or one JSON object a line; `named` holds the prompts and what stands before."""
+    for (prompt, before), one, stream in zip(named, made, streams, strict=True):
         stream.finish()
         if as_json:
             answer = {"prompt": prompt, "text": stream.text, "tokens": len(one.ids), "reason": one.reason}
             console.out(json.dumps(answer | ({} if one.score is None else {"score": one.score}), ensure_ascii=False))
         else:
-            console.out((prompt if after else "") + stream.text)
+            console.out(before + stream.text)
             if stream is not streams[-1]:
                 console.out("")
 
 
 def _say_context(generator: "Generator | BeamSearch", longest: int, asked: int, console: Console) -> None:
     """A note where the model's context was too short for what was asked."""
-    context = generator.model.context
-    ends = generator.words.beams > 1 or generator.model.prefix
-    if ends and longest + len(generator.model.prefix) >= context and asked > context:
+    context, prefix = generator.model.context, generator.model.prefix
+    if (generator.words.beams > 1 or prefix) and longest + len(prefix) >= context and asked > context:
         console.err(f"note: the model was trained on {context} tokens at once, where it ends")
     elif longest > context:
         console.err(f"note: the model was trained on {context} tokens at once; it saw the last {context // 2} or more of {longest}")
 
 
-def _prompt_ids(tokenizer: "Tokenizer", text: str, console: Console) -> list[int]:
-    """The prompt's ids; an empty one is the end of a document before, after which a new one begins."""
-    if not text:
-        return [tokenizer.require("eos", "an empty prompt")]
-    ids = tokenizer.encode([text])[0]
+def _prompt_ids(tokenizer: "Tokenizer", text: str, habits: "Habits | None", console: Console) -> list[int]:
+    """The prompt's ids, behind what a foreign tokenizer puts before a text; an empty one is the end of a document before."""
+    first = [index for index, _ in tokenizer.template.single.gaps[0]] if habits else []
+    ids = tokenizer.encode([text])[0] if text else np.zeros(0, np.int32)
     unknown = int(np.sum(ids == tokenizer.unk)) if tokenizer.unk >= 0 else 0
     if unknown:
         console.err(f"note: {unknown} of the {len(ids)} tokens of the prompt are unknown to the model")
-    return ids.tolist() or [tokenizer.require("eos", "a prompt without tokens")]
+    return [*first, *ids.tolist()] or [tokenizer.require("eos", "a prompt without tokens" if text else "an empty prompt")]

@@ -8,6 +8,7 @@ import numpy as np
 
 from lmkit.errors import CheckpointError, Problem
 from lmkit.heads.model import Model
+from lmkit.layers.build import require_named_weights
 from lmkit.layers.weights import canonical
 from lmkit.models.build import build_backbone
 from lmkit.models.initialize import initialize
@@ -43,7 +44,9 @@ def _built(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence[str]
         name: build_head(task, name, backbone=backbone, model_spec=body, num_labels=len(labels.get(name, ())))
         for name, task in spec.tasks.items()
     }
-    return Model(backbone, heads)
+    model = Model(backbone, heads)
+    require_named_weights(model)
+    return model
 
 
 def variables_of(model: Model) -> dict:

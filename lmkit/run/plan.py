@@ -8,25 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from lmkit.models.count import count, flops_per_token
+from lmkit.models.spec import EncoderDecoder
 from lmkit.run.body import body_of, with_body
 from lmkit.run.console import Console
+from lmkit.run.custom import parts_of, run_code
 from lmkit.run.load import load
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.count import count_head, head_flops_per_token
 from lmkit.tasks.spec import AnyTask, Classification, TokenClassification
 from lmkit.text.spec import Sized
 
+PART = re.compile(r"heads\.([^.]+)\.([^.]+)|(?:(?:encoder|decoder)\.)?(?:layers\.\d+|[^.]+)")
 LAYER = re.compile(r"(?:^|\.)layers\.\d+$")
 
 
-def plan(spec: Path, *, overrides: Sequence[str], as_json: bool, console: Console) -> int:
-    """Prints parameters by block, arithmetic for a token and the length of the run."""
+def plan(spec: Path, *, overrides: Sequence[str], as_json: bool, console: Console, allow_code: bool = False) -> int:
+    """Prints parameters by block, arithmetic for a token and the length of the run.
+
+    What custom parts have, only their code knows: it is counted with `allow_code`.
+    """
     loaded = load(spec, overrides)
     for warning in loaded.warnings:
         console.err(f"warning: {warning}")
     with loaded.placing():
         resolved = with_body(loaded.spec)
-    facts = facts_of(resolved, vocab_size_of(resolved, console))
+    vocab = vocab_size_of(resolved, console)
+    shapes = _shapes(resolved, vocab, console) if allow_code and parts_of(resolved) else None
+    facts = facts_of(resolved, vocab, shapes)
     for line in [json.dumps(facts, indent=1)] if as_json else lines(facts):
         console.out(line)
     return 0
@@ -41,11 +49,24 @@ def vocab_size_of(spec: RunSpec, console: Console) -> int:
     return tokenizer_of(spec, say=console.err, stop=lambda: False).vocab_size
 
 
-def facts_of(spec: RunSpec, vocab: int) -> dict[str, Any]:
-    """Parameters, floating-point operations and steps of a resolved spec, as data; what needs the data is None."""
+def _shapes(spec: RunSpec, vocab: int, console: Console) -> Mapping[str, Sequence[int]]:
+    with console.quiet():
+        from lmkit.run.model import shapes_of
+    run_code(spec)
+    return shapes_of(spec, vocab_size=vocab, labels={name: ["?"] * _labels(task) for name, task in spec.tasks.items()})
+
+
+def facts_of(spec: RunSpec, vocab: int, shapes: Mapping[str, Sequence[int]] | None = None) -> dict[str, Any]:
+    """Parameters, floating-point operations and steps of a resolved spec, as data; what needs the data is None.
+
+    Counted from the words, or from the `shapes` of all variables, which a spec with custom parts needs.
+    """
     body, length = body_of(spec), spec.data.max_length
     parts = count(body, vocab_size=vocab, max_length=length)
     heads = {name: count_head(task, body, vocab_size=vocab, num_labels=_labels(task)) for name, task in spec.tasks.items()}
+    custom = list(dict.fromkeys(part.class_ for part in parts_of(spec).values()))
+    if shapes is not None:
+        parts, heads = _counted(shapes, "" if isinstance(body, EncoderDecoder) else f"{body.kind}.")
     backbone, head_total = sum(parts.values()), sum(sum(head.values()) for head in heads.values())
     tokens = spec.training.batch_size * length
     return {
@@ -56,12 +77,27 @@ def facts_of(spec: RunSpec, vocab: int) -> dict[str, Any]:
             "heads": heads,
             "total": backbone + head_total,
         },
+        "custom": custom,
+        "custom_uncounted": custom if shapes is None else [],
         "labels_unknown": [name for name, task in spec.tasks.items() if getattr(task, "labels", ()) == "auto"],
         "flops_per_token": flops_of(spec, vocab),
         "tokens_per_step_at_most": tokens,
         "steps": steps_of(spec),
         "epochs": spec.training.epochs,
     }
+
+
+def _counted(shapes: Mapping[str, Sequence[int]], stack: str) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """Parameters of the body and of the heads by part; `stack` is left out of names."""
+    parts: dict[str, int] = {}
+    heads: dict[str, dict[str, int]] = {}
+    for name, shape in shapes.items():
+        found = PART.match(name.removeprefix(stack))
+        assert found is not None
+        head, part = found.groups()
+        into = heads.setdefault(head, {}) if head else parts
+        into[part or found.group()] = into.get(part or found.group(), 0) + math.prod(shape)
+    return parts, heads
 
 
 def steps_of(spec: RunSpec) -> int | None:
@@ -111,8 +147,11 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
     width = max(len(name) for name, _ in rows)
     text = [f"{facts['name']}"] + [f"{name:<{width}} {value:>16,}" for name, value in rows]
     text += [f"  heads.{name}.classifier is counted for 2 labels; data.train decides" for name in facts["labels_unknown"]]
+    custom = facts["custom_uncounted"]
+    text += [f"  plus the parameters of {name}, which only its code knows: --allow-code counts them" for name in custom]
     flops = facts["flops_per_token"]
-    text.append(f"FLOPs per token: {flops['forward']:,.0f} forward, {flops['training']:,.0f} training (matrix products)")
+    kind = "matrix products, those of custom parts left out" if facts["custom"] else "matrix products"
+    text.append(f"FLOPs per token: {flops['forward']:,.0f} forward, {flops['training']:,.0f} training ({kind})")
     tokens = facts["tokens_per_step_at_most"]
     if facts["steps"] is None:
         text.append(f"steps: {facts['epochs']:g} epochs (lmkit data counts their rows), at most {tokens:,} tokens each")

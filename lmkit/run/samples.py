@@ -1,6 +1,5 @@
 """Samples of what a model writes while it is trained."""
 
-from dataclasses import replace
 from typing import Any
 
 from lmkit.errors import Problem, SpecError
@@ -19,18 +18,22 @@ from lmkit.text.tokenizer import Tokenizer
 SAMPLE_TOKENS = 64
 
 
-def generator_of(spec: RunSpec, model: Model, tokenizer: Tokenizer, words: Settings) -> Generator | BeamSearch:
+def generator_of(spec: RunSpec, model: Model, words: Settings) -> Generator | BeamSearch:
     """What continues texts with the head of the spec's causal_lm task, or answers them with that of a seq2seq task.
 
-    Special tokens but the end of a document never come. Raises SpecError when there is no such task, since no other head has
-    learned to write, and when nothing says what a decoder beside an encoder begins with.
+    Raises SpecError when there is no such task, since no other head has learned to write, and when nothing says what a
+    decoder beside an encoder begins with.
     """
     name = next((name for name, task in spec.tasks.items() if isinstance(task, CausalLm | Seq2seq)), None)
     if name is None:
         raise SpecError(Problem("no task is a causal_lm or seq2seq, so this model cannot write a text", "tasks"))
-    cached = _cached(spec, model, model.heads[name], words.start)
+    return build_generator(_cached(spec, model, model.heads[name], words.start), words)
+
+
+def own_words(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Settings of a model that was trained here: no special tokens ever come but the end of a document."""
     end = (tokenizer.eos,) if tokenizer.eos >= 0 else ()
-    return build_generator(cached, replace(words, end=end, suppressed=tuple(sorted(tokenizer.specials - set(end)))))
+    return {"end": end, "suppressed": tuple(sorted(tokenizer.specials - set(end)))}
 
 
 def _cached(spec: RunSpec, model: Model, head: Head, start: int | None) -> Cached:
@@ -52,7 +55,8 @@ class Samples:
 
     def __init__(self, spec: RunSpec, model: Model, tokenizer: Tokenizer) -> None:
         self._prompts, self._tokenizer = list(spec.logging.samples), tokenizer
-        self._generator = generator_of(spec, model, tokenizer, Settings(temperature=0.8)) if self._prompts else None
+        words = Settings(temperature=0.8, **own_words(tokenizer))
+        self._generator = generator_of(spec, model, words) if self._prompts else None
 
     def texts(self) -> dict[str, str]:
         """Prompt to continuation; nothing where the spec asks for none."""

@@ -20,7 +20,7 @@ from lmkit.text.export import run_files
 from lmkit.text.tokenizer import Tokenizer
 
 RUNS = Path("runs")
-VERSIONS = ("lmkit", "tensorflow", "keras", "numpy", "tokenizers", "safetensors")
+VERSIONS = ("lmkit", "tensorflow", "keras", "numpy", "tokenizers")
 
 
 def train(spec: Path, *, overrides: list[str], run_dir: Path | None, from_scratch: bool, allow_code: bool, console: Console) -> int:

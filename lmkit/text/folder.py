@@ -85,6 +85,8 @@ def read_folder(path: Path, rows: int | None = None) -> Folder:
 
     beside = _beside(file.parent, read) if file.name == TOKENIZER else Beside()
     rows = rows or beside.facts.get("vocab_size") or next((m["vocab_size"] for m in beside.models if "vocab_size" in m), None)
+    if rows is not None and not (isinstance(rows, int) and 0 < rows <= MOST_TOKENS):
+        raise CheckpointError(f"{path}: a vocabulary of {str(rows)[:30]} tokens is not read; at most {MOST_TOKENS}")
     data = read(file.name)
     if data is None and not (path.is_dir() and beside.files):
         raise CheckpointError(f"{file}: No such file or directory; a tokenizer is read from a tokenizer.json")

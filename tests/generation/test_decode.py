@@ -116,7 +116,7 @@ def test_a_listener_hears_the_first_id_after_one_step(learned, monkeypatch):
     slow = generator_of(learned, Settings(temperature=0))
     monkeypatch.setattr("lmkit.generation.decode.SOON", 0.0)
     counts, draw = [], slow._draw
-    slow._draw = lambda *args: counts.append(int(args[7])) or draw(*args)
+    slow._draw = lambda *args: counts.append(int(args[8])) or draw(*args)
     slow.generate([[1, 2, 3]], max_tokens=5, live=True)
     assert counts == [1] * 5
 
@@ -170,11 +170,11 @@ def test_each_pair_of_buckets_compiles_once(learned):
     fresh = generator_of(learned, Settings(temperature=0), tokens_per_call=4)
     for prompt in ([1], [1, 2], [1, 2, 3, 4, 5]):
         fresh.generate([prompt], max_tokens=8)
-    assert fresh.compilations == 2
+    assert (fresh.model.read.compilations, fresh.compilations) == (1, 1)
     fresh.generate(PROMPTS[:2], max_tokens=8)
-    assert fresh.compilations == 4
+    assert (fresh.model.read.compilations, fresh.compilations) == (2, 2)
     fresh.generate([[1]], max_tokens=200)
-    assert fresh.compilations <= 6
+    assert fresh.compilations <= 3
 
 
 def test_buckets_grow_by_at_most_a_half():

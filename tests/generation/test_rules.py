@@ -5,17 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
-from lmkit.generation.rules import Written, completing_ngram, completing_word, constrain
+from lmkit.generation.rules import Written, completing_ngram, completing_word, constrain, least
 from lmkit.generation.settings import Settings
 
 VOCAB = 8
 ROWS = st.lists(st.integers(0, 3), min_size=1, max_size=10)
 
 
-def written(row, *, before=0, after=0, drawn=0, last=99):
+def written(row, *, before=0, after=0, drawn=0, least=0, most=99):
     """One row after `before` slots of padding, with `after` slots of what is not written yet."""
     tokens = np.array([[1] * before + row + [2] * after], np.int32)
-    numbers = (np.array([before], np.int32), np.int32(before + len(row)), np.int32(drawn), np.int32(last))
+    numbers = (np.array([before], np.int32), np.int32(before + len(row)), np.int32(drawn), np.int32(least), np.int32(most))
     return Written(ops.convert_to_tensor(tokens), *numbers)
 
 
@@ -54,17 +54,22 @@ def test_the_penalty_pulls_scores_of_seen_tokens_down_and_no_others(row, penalty
 
 
 def test_no_text_ends_too_early():
-    assert possible([3, 3], Settings(end=(5, 6), min_tokens=3), drawn=2) == [0, 1, 2, 3, 4, 7]
-    assert 5 in possible([3, 3], Settings(end=(5, 6), min_tokens=3), drawn=3)
-    assert 5 not in possible([3, 3], Settings(end=(5,), min_length=3), before=4)
-    assert 5 in possible([3, 3, 3], Settings(end=(5,), min_length=3))
+    assert possible([3, 3], Settings(end=(5, 6), min_tokens=3), drawn=2, least=3) == [0, 1, 2, 3, 4, 7]
+    assert 5 in possible([3, 3], Settings(end=(5, 6), min_tokens=3), drawn=3, least=3)
+    assert least(Settings(min_tokens=3, min_length=5), [1, 2, 4, 9]).tolist() == [4, 3, 3, 3]
 
 
 def test_forced_tokens_come_second_and_last():
-    words = Settings(forced_first=4, forced_last=6)
+    words = Settings(forced_first=4, forced_last=(6, 7))
     assert possible([0], words, before=2) == [4]
-    assert possible([0, 0], words, drawn=3, last=5) == list(range(VOCAB))
-    assert possible([0, 0], words, drawn=4, last=5) == [6]
+    assert possible([0, 0], words, drawn=3, most=5) == list(range(VOCAB))
+    assert possible([0, 0], words, drawn=4, most=5) == [6, 7]
+
+
+def test_what_is_left_can_be_made_probabilities_again():
+    scores = np.linspace(-1, 1, VOCAB, dtype=np.float32)[None]
+    made = np.asarray(constrain(scores, written([1]), Settings(suppressed=(0, 7), renormalize=True)))[0]
+    assert np.isclose(np.exp(made).sum(), 1) and np.isinf(made[[0, 7]]).all()
 
 
 def test_suppressed_tokens_never_come_and_some_never_first():

@@ -162,6 +162,19 @@ def test_without_permission_nothing_is_run_or_written(home: Path, capsys: pytest
     assert not (home / "runs").exists()
 
 
+def test_the_plan_says_what_it_cannot_count_and_counts_it_with_permission(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def planned(*arguments: str) -> dict:
+        assert main(["plan", "spec.yaml", "--json", *arguments]) == 0
+        found: dict = json.loads(capsys.readouterr().out)
+        return found
+
+    unknown, known = planned(), planned("--allow-code")
+    assert unknown["custom_uncounted"] == unknown["custom"] == known["custom"] == [f"{home}/heads.py:PooledHead"]
+    assert known["custom_uncounted"] == [] and known["parameters"]["heads"] == {"stars": {"classifier": 2 * 33}}
+    assert known["parameters"]["backbone"] == unknown["parameters"]["backbone"]
+    assert known["parameters"]["total"] == unknown["parameters"]["total"] + 66
+
+
 def test_a_file_that_is_not_what_the_spec_pins_is_refused(home: Path) -> None:
     (home / "spec.yaml").write_text(resolved_text(load("spec.yaml").spec))
     load("spec.yaml")

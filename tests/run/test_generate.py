@@ -37,6 +37,8 @@ def answers(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict]:
         ("--beams 3 --texts 4", "--texts: 3 beams cannot give 4 texts"),
         ("--length-penalty 2", "--length-penalty: belongs to a search; add --beams"),
         ("--early-stopping true", "--early-stopping: belongs to a search; add --beams"),
+        ("--greedy --top-k 4", "--top-k: --greedy takes the likeliest token; leave out one of the two"),
+        ("--greedy --beams 2", "--beams: --greedy takes the likeliest token; leave out one of the two"),
         ("--greedy --texts 2", "--texts: the likeliest tokens give one text; draw, or add --beams"),
         ("--early-stopping soon", 'argument --early-stopping: expected true, false or never, got "soon"; see lmkit generate --help'),
     ],

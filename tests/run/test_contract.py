@@ -1,0 +1,86 @@
+"""The contract of the rooms: `lmkit check --allow-code` tells parts that keep it from parts that do not."""
+
+from pathlib import Path
+
+import pytest
+
+from lmkit.cli import main
+
+OPENING = """\
+import keras
+from keras import ops
+
+from lmkit.layers.layer import Layer
+from lmkit.layers.linear import Linear
+
+
+class Part(Layer):
+    def __init__(self, hidden_size, *, scale=2.0, **options):
+        super().__init__(**options)
+        self.hidden_size, self.scale = hidden_size, scale
+        self.up = Linear(hidden_size, hidden_size, name="up", dtype=self.dtype_policy)
+"""
+BUILD = "\n    def build(self, input_shape=None):\n        self.up.build()\n"
+CALL = "\n    def call(self, x_BTD):\n        return self.scale * self.up(x_BTD)\n"
+SPEC = """\
+name: own
+tokenizer: {kind: bpe, vocab_size: 300}
+data: {train: {text: a.txt}, max_length: 16}
+model:
+  kind: decoder
+  num_layers: 2
+  hidden_size: 16
+  num_heads: 2
+  feed_forward: {kind: custom, class: "parts.py:Part"}
+tasks: {lm: causal_lm}
+training: {steps: 8, batch_size: 8, optimizer: {kind: adamw, learning_rate: 3e-3}}
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("spec.yaml").write_text(SPEC)
+    return tmp_path
+
+
+def said(code: str, capsys: pytest.CaptureFixture[str], rc: int = 2) -> str:
+    Path("parts.py").write_text(code)
+    assert main(["check", "spec.yaml", "--allow-code"]) == rc
+    heard = capsys.readouterr()
+    return heard.out + heard.err
+
+
+def test_a_part_that_keeps_the_contract_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(OPENING + BUILD + CALL, capsys, 0).splitlines() == [f"{home}/parts.py:Part keeps the contract", "spec.yaml: ok"]
+
+
+@pytest.mark.parametrize(
+    ("build", "call", "line"),
+    [
+        (BUILD, CALL.replace("self.up(x_BTD)", "ops.reshape(x_BTD, (2, 3))"), "parts.py:18: not so: it runs: InvalidArgumentError: Input"),
+        (BUILD, CALL.replace("self.up(x_BTD)", "self.up(x_BTD)[:, :, :5]"), "parts.py: not so: it runs: InvalidArgumentError: Incomp"),
+        (BUILD, CALL.replace("self.up(x_BTD)", "ops.stop_gradient(self.up(x_BTD))"), "feed_forward.up.kernel is nothing but zeros"),
+        (
+            BUILD,
+            CALL.replace("x_BTD)\n", "x_BTD - ops.mean(x_BTD, axis=0))\n"),
+            "a row does not depend on the rows beside it: hidden",
+        ),
+        (BUILD, CALL.replace("x_BTD)\n", "x_BTD + ops.roll(x_BTD, -1, axis=1))\n"), "not so: a decoder sees no later token: hidden"),
+        (BUILD, CALL.replace("self.up(x_BTD)", 'ops.cast(self.up(x_BTD), "float32")'), "not so: bfloat16 keeps"),
+        (BUILD, CALL.replace("self.scale", "keras.random.uniform(())"), "not so: one draw is repeated by its row key: hidden"),
+        (BUILD.replace("self.up.build()", "pass"), CALL, "parts.py: Part does not build its layer up; call up.build() in build"),
+        (BUILD + '        self.add_weight(name="own", shape=(3,))\n', CALL, "Part makes own without lmkit.layers.weights.add_weight"),
+        (BUILD + "        self.drop = keras.layers.Dropout(0.5)\n        self.drop.build((1,))\n", CALL, "Part holds random state"),
+    ],
+)
+def test_what_is_broken_is_said(home: Path, build: str, call: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert line in said(OPENING + build + call, capsys)
+
+
+def test_an_error_in_a_users_code_is_told_from_a_bug_in_lmkit(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "a.txt").write_text("one two three\n" * 400)
+    Path("parts.py").write_text(OPENING + BUILD + CALL.replace("self.scale", "self.size"))
+    assert main(["train", "spec.yaml", "--allow-code", "--run-dir", "run"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"{home}/parts.py:18: AttributeError: 'Part' object has no attribute 'size'") and "the traceback is in" in last
