@@ -110,6 +110,22 @@ def test_labels_keep_their_names(presets: Any, tmp_path: Path) -> None:
     assert foreign_source(tmp_path / "out").labels["classification"] == ("good", "bad", "ugly")
 
 
+def test_a_llama_brings_its_tokenizer_as_the_library_writes_it(presets: Any, tmp_path: Path, capsys: Any) -> None:
+    made = presets["llama3"]
+    shutil.copytree(made.path, tmp_path / "in")
+    for file in (tmp_path / "in").glob("*.json"):
+        file.write_text(file.read_text().replace("Llama3", "Llama").replace("llama3", "llama"))
+    shutil.rmtree(tmp_path / "in/assets")
+    (tmp_path / "in/assets/tokenizer").mkdir(parents=True)
+    assert main(["import", str(tmp_path / "in"), str(tmp_path / "run")]) == 4
+    assert "put the tokenizers library's tokenizer.json of this model into" in capsys.readouterr().err
+    load_tokenizer(made.path).save(tmp_path / "in/assets/tokenizer/tokenizer.json")
+    assert main(["import", str(tmp_path / "in"), str(tmp_path / "run")]) == 0
+    assert main(["export", str(tmp_path / "run"), str(tmp_path / "out"), "--format", "keras_hub", "--verify"]) == 0
+    assert "LlamaCausalLM of keras-hub" in capsys.readouterr().out
+    assert load_tokenizer(tmp_path / "out").encode(made.texts)[0].tolist() == load_tokenizer(made.path).encode(made.texts)[0].tolist()
+
+
 def test_a_preset_becomes_a_hugging_face_folder(presets: Any, tmp_path: Path) -> None:
     for name in ("gpt2", "llama3"):
         assert main(["export", str(presets[name].path), str(tmp_path / name), "--verify"]) == 0
