@@ -52,11 +52,12 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     shapes = shapes_of(source.spec, vocab_size=tokenizer.vocab_size, labels=source.labels)
     tensors, _ = source.weights(lambda: shapes, console.err)
     facts = _facts(source, run, options.format, shapes)
-    outgoing = outgoing_of(source, facts, options, run, beside=beside_of(heads, tensors))
+    beside = beside_of(heads, tensors)
+    outgoing = outgoing_of(source, facts, options, run, beside=beside)
     kept = {f"heads.{name}" for name in outgoing.tasks}
     written = {name: tensors[name] for name in tensors if not name.startswith("heads.") or ".".join(name.split(".")[:2]) in kept}
     if options.format == "keras_hub":
-        name = write_preset(dest, outgoing, written, lambda body: _assets(tokenizer, body))
+        name = write_preset(dest, outgoing, written, lambda body: _assets(tokenizer, body) | beside)
     else:
         name = write_folder(dest, outgoing, written)
     console.out(f"{dest}: {name}, {len(written)} variables")

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,18 @@ def test_a_model_that_was_only_declared_is_opened_by_keras_hub(presets: Any, tie
     ours = logits_of(filled(source, tensors, 36), source.spec, batch_of(*batch[:2]))["lm"]
     theirs = preset.logits(*batch, model=preset.opened(tmp_path / "out"))
     assert distance(np.asarray(ours), theirs, batch[1]) < NEAR
+
+
+def test_a_body_without_a_head_is_opened_by_keras_hub(presets: Any, tmp_path: Path) -> None:
+    from keras_hub.models import Llama3Backbone
+
+    source, outgoing, tensors = declared(tmp_path, presets["llama3"], tied=False)
+    body = {name: tensor for name, tensor in tensors.items() if not name.startswith("heads.")}
+    assert write_preset(tmp_path / "out", replace(outgoing, tasks={}), body, lambda name: {}) == "Llama3Backbone"
+    tokens, real, _ = rows(36)
+    ours = np.asarray(logits_of(filled(source, tensors, 36), source.spec, batch_of(tokens, real))["hidden"])
+    theirs = np.asarray(Llama3Backbone.from_preset(str(tmp_path / "out"))({"token_ids": tokens, "padding_mask": real}))
+    assert distance(ours, theirs, real) < NEAR
 
 
 @pytest.mark.parametrize(
