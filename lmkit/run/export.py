@@ -9,6 +9,7 @@ import numpy as np
 
 from lmkit.checkpoints.header import header_bytes
 from lmkit.checkpoints.hub.facts import Facts, facts_of, read_facts
+from lmkit.checkpoints.hub.folder import FORMATS
 from lmkit.checkpoints.hub.keras_hub.write import write_preset
 from lmkit.checkpoints.hub.write import Outgoing, write_folder
 from lmkit.errors import CheckpointError, Problem, SpecError
@@ -24,7 +25,6 @@ from lmkit.text.keras_hub import ASSETS, OBJECT, preset_tokenizer
 from lmkit.text.tokenizer import Tokenizer
 
 BESIDE = "custom"  # folder of what no foreign class says
-FORMATS = ("huggingface", "keras_hub")
 
 
 @dataclass(frozen=True)

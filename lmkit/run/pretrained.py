@@ -9,15 +9,15 @@ import numpy as np
 from lmkit.checkpoints.header import Stored
 from lmkit.checkpoints.hub.facts import read_facts
 from lmkit.checkpoints.hub.family import Family
+from lmkit.checkpoints.hub.folder import FORMATS
 from lmkit.checkpoints.hub.heads import in_table
-from lmkit.checkpoints.hub.known import family_of
 from lmkit.checkpoints.hub.plan import Move, Shape, make_plan
+from lmkit.checkpoints.hub.read import family_kept
 from lmkit.checkpoints.hub.words import Flat
 from lmkit.run.source import Source
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.spec import AnyTask, Classification, Pooled
 
-KEPT = "huggingface"  # folder of a run that keeps what its words do not say of the folder that it came from
 PARTS = (".pooler.", ".pooler_norm.")  # what is trained beside a body and not for one task alone
 
 
@@ -41,10 +41,10 @@ def origin_of(source: Source) -> Origin | None:
     if source.imported is not None:
         imported = source.imported
         return Origin(imported.family, imported.config, imported.flat, imported.folder.tensors)
-    facts = read_facts(source.path / KEPT)
+    facts = next((facts for name in FORMATS if (facts := read_facts(source.path / name))), None)
     if facts is None:
         return None
-    family, config = family_of(facts.config)
+    family, config = family_kept(facts.config)
     return Origin(family, config, family.read(config), facts.kept)
 
 

@@ -19,6 +19,7 @@ from lmkit.run.body import body_of
 from lmkit.run.load import load
 from lmkit.run.logits import batch_of, logits_of
 from lmkit.run.model import shapes_of
+from lmkit.run.pretrained import origin_of
 from lmkit.run.resolve import resolve
 from lmkit.run.source import Source, foreign_source, source_of
 from lmkit.run.verify import filled
@@ -132,6 +133,16 @@ def test_a_preset_becomes_a_hugging_face_folder(presets: Any, tmp_path: Path) ->
         assert main(["export", str(presets[name].path), str(tmp_path / name), "--verify"]) == 0
         batch = rows(30)
         assert distance(said(foreign_source(tmp_path / name), *batch), presets[name].logits(*batch), batch[1]) < NEAR
+
+
+def test_the_pooler_is_there_for_new_heads_though_none_reads_it(presets: Any, tmp_path: Path) -> None:
+    made = presets["bert_mlm"]
+    assert main(["import", str(made.path), str(tmp_path / "run")]) == 0
+    for path in (made.path, tmp_path / "run"):
+        origin = origin_of(source_of(path))
+        assert origin is not None and origin.family.model_type == "BertBackbone"
+        kernel = origin.tensors["model.weights.h5/layers/dense/vars/0"].floats()
+        assert np.array_equal(kernel, made.model.backbone.pooled_dense.kernel)
 
 
 def older(path: Path) -> None:
