@@ -2,22 +2,29 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from lmkit.checkpoints.header import header_bytes
 from lmkit.checkpoints.hub.facts import Facts, facts_of, read_facts
+from lmkit.checkpoints.hub.folder import FORMATS
 from lmkit.checkpoints.hub.keras_hub.write import write_preset
 from lmkit.checkpoints.hub.write import Outgoing, write_folder
 from lmkit.errors import CheckpointError, Problem, SpecError
+from lmkit.layers.spec import Custom
 from lmkit.models.spec import FromRun
 from lmkit.run.body import body_of
 from lmkit.run.console import Console
+from lmkit.run.custom import parts_of
 from lmkit.run.source import Source, source_of
+from lmkit.run.tree import dotted
 from lmkit.text.export import huggingface_files, run_files
 from lmkit.text.keras_hub import ASSETS, OBJECT, preset_tokenizer
 from lmkit.text.tokenizer import Tokenizer
 
-FORMATS = ("huggingface", "keras_hub")
+BESIDE = "custom"  # folder of what no foreign class says
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     """
     if options.format not in FORMATS:
         raise SpecError(Problem(f"{options.format} is not written; lmkit writes {' and '.join(FORMATS)}", "--format", "command line"))
-    source = source_of(run)
+    source, heads = without_code(source_of(run))
     with console.quiet():
         from lmkit.run.model import shapes_of
 
@@ -45,14 +52,17 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     shapes = shapes_of(source.spec, vocab_size=tokenizer.vocab_size, labels=source.labels)
     tensors, _ = source.weights(lambda: shapes, console.err)
     facts = _facts(source, run, options.format, shapes)
-    outgoing = outgoing_of(source, facts, options, run)
+    beside = beside_of(heads, tensors)
+    outgoing = outgoing_of(source, facts, options, run, beside=beside)
     kept = {f"heads.{name}" for name in outgoing.tasks}
     written = {name: tensors[name] for name in tensors if not name.startswith("heads.") or ".".join(name.split(".")[:2]) in kept}
     if options.format == "keras_hub":
-        name = write_preset(dest, outgoing, written, lambda body: _assets(tokenizer, body))
+        name = write_preset(dest, outgoing, written, lambda body: _assets(tokenizer, body) | beside)
     else:
         name = write_folder(dest, outgoing, written)
     console.out(f"{dest}: {name}, {len(written)} variables")
+    for head in heads:
+        console.out(f"heads.{head} is code of your own: its weights and file are in {dest / BESIDE}, for who builds it again")
     if options.format == "keras_hub" and not (dest / OBJECT).exists():
         console.out(f"keras-hub has no tokenizer of this make; {ASSETS} has it as the tokenizers library reads it")
     if not options.verify:
@@ -73,6 +83,28 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     return 0
 
 
+def without_code(source: Source) -> tuple[Source, dict[str, Custom]]:
+    """The source without the heads that are code, and those by task. Raises CheckpointError where the body is code too."""
+    parts = parts_of(source.spec)
+    for path in parts:
+        if path[0] == "model":
+            what = "is code of your own, which no foreign model can say"
+            raise CheckpointError(Problem(what, dotted(path), str(source.path)))
+    heads = {str(path[1]): part for path, part in parts.items()}
+    tasks = {name: task for name, task in source.spec.tasks.items() if name not in heads}
+    return replace(source, spec=source.spec.model_copy(update={"tasks": tasks})), heads
+
+
+def beside_of(heads: Mapping[str, Custom], tensors: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    """What is written of heads that are code: their weights by canonical name, and their files."""
+    found = {f"{BESIDE}/{Path(part.file).name}": Path(part.file).read_bytes() for part in heads.values()}
+    for head in heads:
+        own = {name: np.ascontiguousarray(tensors[name], np.float32) for name in sorted(tensors) if name.startswith(f"heads.{head}.")}
+        header = header_bytes((name, "F32", value.shape) for name, value in own.items())
+        found[f"{BESIDE}/{head}.safetensors"] = header + b"".join(value.tobytes() for value in own.values())
+    return found
+
+
 def _facts(source: Source, run: Path, of: str, shapes: Mapping[str, tuple[int, ...]]) -> Facts | None:
     """What is known of a folder of that format: of the source itself, or kept in the run, or in the run or folder it was trained from."""
     if source.imported is not None:
@@ -88,8 +120,10 @@ def _assets(tokenizer: Tokenizer, body: str) -> dict[str, bytes]:
     return {f"{ASSETS}/{name}": data for name, data in run_files(tokenizer).items()} | preset_tokenizer(tokenizer, body)
 
 
-def outgoing_of(source: Source, facts: Facts | None, options: Options, run: Path) -> Outgoing:
-    """What is written of a run: all its tasks, or the one that is asked for."""
+def outgoing_of(
+    source: Source, facts: Facts | None, options: Options, run: Path, *, beside: Mapping[str, bytes] | None = None
+) -> Outgoing:  # fmt: skip
+    """What is written of a run: all its tasks, or the one that is asked for, and files `beside` them."""
     spec, tokenizer = source.spec, source.tokenizer()
     if options.task is not None and options.task not in spec.tasks:
         what = f"the run has no task {options.task}; it has {', '.join(spec.tasks)}"
@@ -98,8 +132,8 @@ def outgoing_of(source: Source, facts: Facts | None, options: Options, run: Path
     tasks = {name: task for name, task in spec.tasks.items() if options.task in (None, name)}
     roles = {role: getattr(tokenizer, role) for role in ("bos", "eos", "pad")}
     length = source.imported.max_length if source.imported else spec.data.max_length
-    files = huggingface_files(tokenizer, max_length=length, token_types=bool(body.token_types))
-    if not tasks:
+    files = huggingface_files(tokenizer, max_length=length, token_types=bool(body.token_types)) | dict(beside or {})
+    if not tasks and not beside:
         raise CheckpointError(Problem("has no task", where=str(run)))
     labels = {name: names for name, names in source.labels.items() if name in tasks}
     return Outgoing(body, tasks, labels, tokenizer.vocab_size, length, roles, facts, options.dtype, files)

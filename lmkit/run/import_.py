@@ -11,8 +11,6 @@ from lmkit.run.load import resolved_text
 from lmkit.run.source import foreign_source
 from lmkit.text.export import run_files
 
-FACTS = "huggingface"  # folder of a run that keeps what its words do not say of the Hugging Face folder that it came from
-
 
 def import_(folder: Path, dest: Path, *, console: Console) -> int:
     """Reads `folder` and writes the run `dest`, which appears when it is whole and keeps what its words do not say of the folder.

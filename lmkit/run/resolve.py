@@ -20,8 +20,9 @@ Rules = dict[Path, str]  # where a value was filled in -> why it is that
 def resolve(spec: RunSpec, *, absolute: bool = True) -> tuple[RunSpec, Rules]:
     """The spec with nothing left open that its own words decide, and the rule behind each value filled in.
 
-    Left open: the words of a model that comes `from` a run (they are in that run), `evaluate_every` without validation data, and
-    `save_every`, whose default is two conditions at once. Paths become absolute, `~` the home, unless `absolute` is false.
+    Left open: the words of a model that comes `from` a run and the shapes of new heads on it (they are in that run),
+    `evaluate_every` without validation data, and `save_every`, whose default is two conditions at once. Paths become absolute,
+    `~` the home, unless `absolute` is false.
     """
     rules: Rules = {}
     changes: dict[str, Any] = {
@@ -29,7 +30,8 @@ def resolve(spec: RunSpec, *, absolute: bool = True) -> tuple[RunSpec, Rules]:
         "training": _training(spec, rules),
         "model": _from_run(spec.model, absolute) if isinstance(spec.model, FromRun) else _body(spec.model, spec, rules),
     }
-    changes["tasks"] = {name: _task(task, ("tasks", name), rules) for name, task in spec.tasks.items()}
+    if not isinstance(spec.model, FromRun):
+        changes["tasks"] = {name: _task(task, ("tasks", name), rules) for name, task in spec.tasks.items()}
     if isinstance(spec.tokenizer, FromFile) and absolute:
         changes["tokenizer"] = spec.tokenizer.model_copy(update={"from_": _absolute(spec.tokenizer.from_)})
     return spec.model_copy(update=changes), rules

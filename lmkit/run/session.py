@@ -17,9 +17,10 @@ from lmkit.run.grid import plan_of
 from lmkit.run.material import Material
 from lmkit.run.model import build_model, shapes_of, take_over, variables_of
 from lmkit.run.plan import flops_of
+from lmkit.run.pretrained import parts_of
 from lmkit.run.samples import Samples
 from lmkit.run.signals import StopRequest
-from lmkit.run.source import source_of
+from lmkit.run.source import Source, source_of
 from lmkit.run.spec import RunSpec
 from lmkit.training.bar import Bar
 from lmkit.training.build import build_optimizer
@@ -109,13 +110,21 @@ class Session:
             self.optimizer.restore(snapshot.model, snapshot.optimizer)
             self.console.err(f"going on from step {snapshot.step}")
         elif isinstance(self.spec.model, FromRun):
-            source = source_of(Path(self.spec.model.from_))
-            rows = self.material.tokenizer.vocab_size
-            tensors, _ = source.weights(lambda: shapes_of(source.spec, vocab_size=rows, labels=source.labels), self.console.err)
-            heads = take_over(self.model, dict(tensors), str(source.path))
-            for word, names in (("kept", heads.kept), ("dropped", heads.dropped), ("new", heads.new)):
-                if names:
-                    self.console.err(f"heads {word}: {', '.join(names)}")
+            self._take_over(source_of(Path(self.spec.model.from_)))
+
+    def _take_over(self, source: Source) -> None:
+        """Fills the body, the heads that fit, and what there is of others, with another model's weights."""
+        rows = self.material.tokenizer.vocab_size
+        tensors, _ = source.weights(lambda: shapes_of(source.spec, vocab_size=rows, labels=source.labels), self.console.err)
+        heads = take_over(self.model, dict(tensors), str(source.path))
+        new = {name: tuple(self.variables[name].shape) for name in self.variables if name.split(".")[1] in heads.new}
+        parts = parts_of(self.spec, source, new, tensors)
+        for name, value in parts.items():
+            self.variables[name].assign(value)
+        taken = tuple(dict.fromkeys(name.rpartition(".")[0] for name in parts))
+        for word, names in (("kept", heads.kept), ("dropped", heads.dropped), ("new", heads.new), ("new, but not in part", taken)):
+            if names:
+                self.console.err(f"heads {word}: {', '.join(names)}")
 
     def _trainer(self, snapshot: Snapshot | None, hooks: Hooks) -> Trainer:
         spec, decision, batches, tokenizer = self.spec, self.decision, self.material.batches, self.material.tokenizer

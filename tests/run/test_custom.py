@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 from lmkit.checkpoints import own
 from lmkit.cli import main
@@ -46,7 +47,7 @@ data:
   train: {csv: train.csv, columns: {text: body, label: stars}}
   validation: {csv: dev.csv, columns: {text: body, label: stars}}
   max_length: 16
-model: {kind: encoder, num_layers: 2, hidden_size: 32, num_heads: 4, dropout: 0.1}
+model: {kind: encoder, num_layers: 1, hidden_size: 32, num_heads: 4, dropout: 0.1, norm: {kind: layer_norm, placement: post}}
 tasks:
   stars:
     kind: classification
@@ -232,6 +233,13 @@ def test_a_custom_head_is_trained_resumed_bit_for_bit_evaluated_and_predicted(ho
     assert json.loads(capsys.readouterr().out)["figures"]["stars/accuracy"] == 1
     assert lmkit("predict", "moved", "--text", "list value", "--json", "--allow-code") == 0
     assert json.loads(capsys.readouterr().out)["stars"]["label"] == "good"
+
+    assert lmkit("export", "moved", "folder", "--verify") == 0, "the body is said without the head, so no code is run"
+    assert "heads.stars is code of your own" in capsys.readouterr().out
+    assert (home / "folder" / "custom" / "heads.py").read_text() == HEADS
+    weights = load_file(home / "folder" / "custom" / "stars.safetensors")
+    heads = {name: value.tobytes() for name, value in straight.model.items() if name.startswith("heads.")}
+    assert {name: value.tobytes() for name, value in weights.items()} == heads
 
     tuned = (
         SPEC.replace(SPEC.splitlines()[1] + "\n", "")

@@ -1,6 +1,7 @@
 """`lmkit generate`: what its words do together, and one line for each that does not fit."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,53 @@ def test_a_streamed_text_is_the_text(decoder: str, capsys: pytest.CaptureFixture
         assert main(["generate", decoder, PROMPT, "--max-tokens", "12", *how]) == 0
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1]
+
+
+@pytest.fixture(scope="module")
+def folder(decoder: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("foreign") / "folder"
+    assert main(["export", decoder, str(made), "--format", "huggingface"]) == 0
+    return made
+
+
+def test_a_folder_writes_as_its_makers_meant(decoder: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (greedy,) = answers(capsys, decoder, PROMPT, "--greedy")
+    assert answers(capsys, str(folder), PROMPT) == [greedy]
+    habits = shutil.copytree(folder, tmp_path / "habits") / "generation_config.json"
+    habits.write_text(json.dumps({"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 5, "typical_p": 0.5}))
+    capsys.readouterr()
+    assert main(["generate", str(habits.parent), PROMPT, "--json"]) == 0
+    captured = capsys.readouterr()
+    found = [json.loads(line) for line in captured.out.splitlines()]
+    assert [one["tokens"] for one in found] == [5, 5] and found[0]["score"] >= found[1]["score"]
+    assert captured.err == f"note: {habits}: typical_p is not followed\n"
+    assert answers(capsys, str(habits.parent), PROMPT, "--greedy") == [greedy]
+    assert len(answers(capsys, str(habits.parent), PROMPT, "--texts", "3", "--top-k", "5")) == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "arguments", "code", "line"),
+    [
+        ({"num_beams": 0}, (), 4, "{}: num_beams: expected a whole number of 1 or more, got 0\n"),
+        ({"bad_words_ids": [[70000]]}, (), 4, "{}: bad_words_ids: names token 70000, the model has "),
+        ({"max_length": 2}, (), 2, "command line: --max-tokens: generation_config.json ends texts at 2 tokens and the prompt has "),
+        ({"num_beams": 2}, ("--texts", "3"), 2, "command line: --texts: 2 beams cannot give 3 texts\n1 problem; nothing was started.\n"),
+        ({}, ("--texts", "3"), 2, "command line: --texts: the likeliest tokens give one text; draw, or add --beams\n"),
+    ],
+)
+def test_habits_that_do_not_fit_are_one_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], said: dict, arguments: tuple[str, ...], code: int, line: str
+) -> None:
+    file = shutil.copytree(folder, tmp_path / "folder") / "generation_config.json"
+    file.write_text(json.dumps(said))
+    capsys.readouterr()
+    assert main(["generate", str(file.parent), PROMPT, *arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith(line.format(file))
+
+
+def test_an_imported_run_keeps_the_habits(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = shutil.copytree(folder, tmp_path / "folder")
+    (home / "generation_config.json").write_text(json.dumps({"num_beams": 2, "repetition_penalty": 1.5}))
+    assert main(["import", str(home), str(tmp_path / "run")]) == 0
+    assert answers(capsys, str(tmp_path / "run"), PROMPT) == answers(capsys, str(home), PROMPT)

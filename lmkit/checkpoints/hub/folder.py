@@ -14,6 +14,7 @@ from lmkit.errors import CheckpointError, MachineError, Problem
 CONFIG = "config.json"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+FORMATS = ("huggingface", "keras_hub")  # and, in a run, the folders of what its words do not say of the folder that it came from
 MOST_JSON = 64 * 2**20
 MOST_FILES = 10_000
 CODE = ("auto_map", "custom_pipelines")
@@ -27,7 +28,7 @@ class Folder:
     config: dict[str, Any]
     tensors: dict[str, Stored]
     files: dict[str, tuple[str, ...]]
-    format: str = "huggingface"
+    format: str = FORMATS[0]
 
     def json(self, name: str) -> Any:
         """Another JSON file of the folder, None where there is none."""

@@ -136,12 +136,15 @@ class _Names:
             self.prefix = max(table.prefixes, key=lambda p: fitting[p])
 
     def of(self, row: Row, indices: Mapping[str, str], leaves: Sequence[str]) -> str:
-        module = _filled((self.prefix if row.prefixed else "") + row.source, indices)
-        candidates = [f"{module}{self.joint}{leaf}" if leaf else module for leaf in leaves]
+        modules = [(self.prefix if row.prefixed else "") + row.source, *map(self._whole, row.others)]
+        candidates = [_filled(f"{module}{self.joint}{leaf}" if leaf else module, indices) for module in modules for leaf in leaves]
         return next((key for key in candidates if self.keys is not None and key in self.keys), candidates[0])
 
     def aliases(self, row: Row, indices: Mapping[str, str]) -> list[str]:
-        return [_filled(alias[1:] if alias.startswith("/") else self.prefix + alias, indices) for alias in row.aliases]
+        return [_filled(self._whole(alias), indices) for alias in row.aliases]
+
+    def _whole(self, name: str) -> str:
+        return name[1:] if name.startswith("/") else self.prefix + name
 
     def matches(self, key: str, patterns: Sequence[re.Pattern[str]]) -> bool:
         bare = key.removeprefix(self.prefix)

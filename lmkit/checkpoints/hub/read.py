@@ -93,6 +93,13 @@ class Imported:
         return f" ({CONFIG}: {', '.join(dict.fromkeys(keys))})" if keys else ""
 
 
+def family_kept(config: Mapping[str, Any]) -> tuple[Family, Mapping[str, Any]]:
+    """As `family_of`, for the config.json of a folder of either format that was read once and kept."""
+    if "registered_name" not in config:
+        return family_of(config)
+    return family_of({**config["config"], "model_type": config["class_name"]}, PRESETS)
+
+
 def read_folder(path: Path) -> Imported:
     """Reads a folder's words; of its weights only the headers.
 

@@ -16,9 +16,10 @@ and for Keras, which numbers the variables of a layer:
     rows     embedding <- 0
 
 Flags: `fuse:concat` (one behind the other, which is also the default) or `fuse:per_head` (for each head its part of each), `alias:KEY`
-(a second name of the same tensor; `KEY` stands as the tensor is called in the file). Lines with a colon instead of an equals sign:
-`prefix: a. |` (accepted, the first one is written), `joint: /vars/` (between a module and its parts, in place of a dot),
-`ignore: REGEX` (buffers that mean nothing), `keep: REGEX` (weights that the model has no use for; they are kept for export).
+(a second name of the same tensor; `KEY` stands as the tensor is called in the file), `or:MODULE` (what a file may have in its place).
+Lines with a colon instead of an equals sign: `prefix: a. |` (accepted, the first one is written), `joint: /vars/` (between a module
+and its parts, in place of a dot), `ignore: REGEX` (buffers that mean nothing), `keep: REGEX` (weights that the model has no use for;
+they are kept for export).
 """
 
 import re
@@ -52,6 +53,7 @@ class Row:
     prefixed: bool
     per_head: bool = False
     aliases: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()  # modules that a file may have in place of the source
 
     @property
     def stacked(self) -> str:
@@ -105,9 +107,9 @@ def _rows(line: str) -> Iterator[Row]:
     target, kind, *flags = rest.split() if equals else ("", "")
     if kind not in LEAVES:
         raise ValueError(f"no line of a weight table: {line}")
-    aliases = tuple(flag.partition(":")[2] for flag in flags if flag.startswith("alias:"))
+    aliases, others = (tuple(flag.partition(":")[2] for flag in flags if flag.startswith(word)) for word in ("alias:", "or:"))
     for one, other in _alternatives(source, target, line):
-        yield Row(one.removeprefix("/"), _fused(other), kind, not one.startswith("/"), "fuse:per_head" in flags, aliases)
+        yield Row(one.removeprefix("/"), _fused(other), kind, not one.startswith("/"), "fuse:per_head" in flags, aliases, others)
 
 
 def _alternatives(source: str, target: str, line: str) -> Iterator[tuple[str, str]]:

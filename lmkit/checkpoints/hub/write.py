@@ -1,8 +1,6 @@
 """The door outwards: a model of ours as the folder that the rest of the world opens."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lmkit.checkpoints.files import Disk, machine_errors, write_file
+from lmkit.checkpoints.files import Disk, new_folder, write_file
 from lmkit.checkpoints.header import NUMPY, header_bytes, stored_bytes
 from lmkit.checkpoints.hub.facts import Facts
 from lmkit.checkpoints.hub.fit import Fit, differing, fit
@@ -20,7 +18,7 @@ from lmkit.checkpoints.hub.heads import LABELLED, in_table
 from lmkit.checkpoints.hub.known import family_of
 from lmkit.checkpoints.hub.plan import Move, Plan, make_plan
 from lmkit.checkpoints.hub.words import flatten, nested
-from lmkit.errors import CheckpointError, MachineError, Problem
+from lmkit.errors import CheckpointError, Problem
 from lmkit.models.spec import Body
 from lmkit.tasks.spec import Task
 
@@ -53,26 +51,14 @@ def write_folder(dest: Path, model: Outgoing, tensors: Mapping[str, np.ndarray])
 
     Raises CheckpointError where no family can say what the model is, MachineError where `dest` is taken or the disk refuses.
     """
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise MachineError(Problem("is there already; name another folder; nothing was touched", where=str(dest)))
     found, model, tensors = _fitted(model, tensors)
     made = _Writing(found, model, tensors)
-    temporary = dest.absolute().with_name(f".tmp-export-{os.getpid()}")
-    with machine_errors("the model is not exported", dest):
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        try:
-            for name, data in made.small_files().items():
-                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-                write_file(temporary / name, data)
-            for name, keys in made.files.items():
-                Disk().write(temporary / name, made.chunks(keys))
-            if dest.is_dir():
-                dest.rmdir()
-            Disk().rename(temporary, dest.absolute())
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with new_folder(dest, "the model is not exported") as folder:
+        for name, data in made.small_files().items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_file(folder / name, data)
+        for name, keys in made.files.items():
+            Disk().write(folder / name, made.chunks(keys))
     return found.name
 
 

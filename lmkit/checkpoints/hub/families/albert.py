@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lmkit.checkpoints.hub.families.bert import EMBEDDINGS, LAYERS, PER_TOKEN
+from lmkit.checkpoints.hub.families.bert import EMBEDDINGS, LAYERS, PER_TOKEN, output_bias
 from lmkit.checkpoints.hub.family import Family, Head
 from lmkit.checkpoints.hub.fields import Config, Entry, activation, field, value_of
 from lmkit.checkpoints.hub.words import Flat
@@ -22,7 +22,6 @@ pooler = heads.regression.pooler lin
 /sop_classifier.classifier = heads.next_sentence.classifier lin
 /predictions.dense = heads.masked_lm.transform lin
 /predictions.LayerNorm = heads.masked_lm.transform_norm norm
-/predictions.bias = heads.masked_lm.bias raw alias:/predictions.decoder.bias
 /predictions.decoder = heads.masked_lm.output lin
 /classifier = heads.classification.classifier lin
 /classifier = heads.regression.classifier lin
@@ -46,7 +45,7 @@ def weights(flat: Flat) -> str:
         )
         for i in range((flat.get("layer_groups") or 1) * inner)
     )
-    return BODY + PER_TOKEN + "".join(layers)
+    return BODY + PER_TOKEN + output_bias(flat, "predictions.bias", "predictions.decoder") + "".join(layers)
 
 
 def _depth() -> Entry:

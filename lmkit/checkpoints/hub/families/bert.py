@@ -1,7 +1,10 @@
 """BERT (Devlin et al., 2018) and what has its class: MiniLM, many sentence encoders."""
 
+import re
+
 from lmkit.checkpoints.hub.family import Family, Head
 from lmkit.checkpoints.hub.fields import Entry, activation, dropouts, field, fixed, number, only
+from lmkit.checkpoints.hub.words import Flat
 
 BODY = r"""
 ignore: embeddings\.position_ids
@@ -32,12 +35,24 @@ pooler.dense = heads.regression.pooler lin
 /cls.seq_relationship = heads.next_sentence.classifier lin
 /cls.predictions.transform.dense = heads.masked_lm.transform lin
 /cls.predictions.transform.LayerNorm = heads.masked_lm.transform_norm norm
-/cls.predictions.bias = heads.masked_lm.bias raw alias:/cls.predictions.decoder.bias
 /cls.predictions.decoder = heads.masked_lm.output lin
 /classifier = heads.classification.classifier lin
 /classifier = heads.regression.classifier lin
 {PER_TOKEN}
 """
+
+
+def output_bias(flat: Flat, bias: str, layer: str) -> str:
+    """The bias of a masked-LM head has two names; where the layer is not tied, its own is the one that counts."""
+    if flat.get("tie_embeddings", True):
+        return f"/{bias} = heads.masked_lm.bias raw alias:/{layer}.bias\n"
+    return f"/{layer}.bias = heads.masked_lm.bias raw or:/{bias}\nkeep: {re.escape(bias)}\n"
+
+
+def weights(flat: Flat) -> str:
+    """BERT's table."""
+    return WEIGHTS + output_bias(flat, "cls.predictions.bias", "cls.predictions.decoder")
+
 
 LAYERS: tuple[Entry, ...] = (
     fixed(kind="encoder", norm__kind="layer_norm", norm__placement="post", feed_forward__kind="dense"),
@@ -76,5 +91,5 @@ FAMILY = Family(
         "BertForQuestionAnswering": (Head("question_answering"),),
     },
     config=(*LAYERS, *EMBEDDINGS),
-    weights=WEIGHTS,
+    weights=weights,
 )

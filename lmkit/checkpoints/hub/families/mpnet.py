@@ -1,6 +1,6 @@
 """MPNet (Song et al., 2020): RoBERTa's embeddings and heads, with a number for each bucket of distances added to the scores."""
 
-from lmkit.checkpoints.hub.families.bert import LAYERS, PER_TOKEN
+from lmkit.checkpoints.hub.families.bert import LAYERS, PER_TOKEN, output_bias
 from lmkit.checkpoints.hub.families.roberta import DENSE_CLASSIFIER, LANGUAGE_HEAD, classes, places
 from lmkit.checkpoints.hub.family import Family
 from lmkit.checkpoints.hub.fields import fixed, number, only
@@ -40,5 +40,5 @@ FAMILY = Family(
         only("relative_attention_num_buckets", 32),
         number("norm.epsilon", "layer_norm_eps", default=1e-12),
     ),
-    weights=WEIGHTS,
+    weights=lambda flat: WEIGHTS + output_bias(flat, "lm_head.bias", "lm_head.decoder"),
 )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lmkit.checkpoints.hub.families.bert import BODY, LAYERS, PER_TOKEN
+from lmkit.checkpoints.hub.families.bert import BODY, LAYERS, PER_TOKEN, output_bias
 from lmkit.checkpoints.hub.family import Family, Head
 from lmkit.checkpoints.hub.fields import Config, Entry, field, fixed, number, value_of
 from lmkit.checkpoints.hub.words import Flat
@@ -10,7 +10,6 @@ from lmkit.checkpoints.hub.words import Flat
 LANGUAGE_HEAD = r"""
 /lm_head.dense = heads.masked_lm.transform lin
 /lm_head.layer_norm = heads.masked_lm.transform_norm norm
-/lm_head.bias = heads.masked_lm.bias raw alias:/lm_head.decoder.bias
 /lm_head.decoder = heads.masked_lm.output lin
 """
 
@@ -29,6 +28,11 @@ keep: pooler\.dense\.(weight|bias)
 {DENSE_CLASSIFIER}
 {PER_TOKEN}
 """
+
+
+def weights(flat: Flat) -> str:
+    """RoBERTa's table."""
+    return WEIGHTS + output_bias(flat, "lm_head.bias", "lm_head.decoder")
 
 
 def places(padding: int | None = None) -> Entry:
@@ -75,7 +79,7 @@ def _family(model_type: str, name: str) -> Family:
             field("token_types", "type_vocab_size", default=2, least=1),
             number("norm.epsilon", "layer_norm_eps", default=1e-12),
         ),
-        weights=WEIGHTS,
+        weights=weights,
     )
 
 

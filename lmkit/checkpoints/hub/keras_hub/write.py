@@ -35,7 +35,7 @@ def write_preset(dest: Path, model: Outgoing, tensors: Mapping[str, np.ndarray],
     """
     prefer = str(model.facts.config.get("class_name")) if model.facts else ""
     found = fit(model.spec, model.tasks, max_length=model.max_length, prefer=prefer, families=PRESETS)
-    if found.name in CAUSAL:
+    if model.tasks and found.name in CAUSAL:
         raise CheckpointError(Problem(f"no class of {found.name} does {', '.join(model.tasks)}", "tasks"))
     writing = _Writing(found, model, tensors)
     with new_folder(dest, "the model is not exported") as folder:
@@ -64,6 +64,8 @@ class _Writing:
         self.moves: dict[str, Move] = {move.key: move for move in plan.moves}
         self.config = {key: value for key, value in found.config.items() if key not in NOT_OF_A_BODY and not key.startswith("task.")}
         self.config[found.family.vocabulary[0]] = model.vocab_size
+        if any(key not in self.moves for key in found.family.output):
+            self.config["tie_word_embeddings"] = True  # else keras-hub looks for an output projection
         self.spare = {key: tuple(self.config[axis] for axis in axes) for key, axes in SPARE.get(found.family.model_type, {}).items()}
 
     def files(self) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lmkit.run.body import body_of
 from lmkit.run.load import load
 from lmkit.run.logits import batch_of, logits_of
 from lmkit.run.model import shapes_of
+from lmkit.run.pretrained import origin_of
 from lmkit.run.resolve import resolve
 from lmkit.run.source import Source, foreign_source, source_of
 from lmkit.run.verify import filled
@@ -110,11 +112,37 @@ def test_labels_keep_their_names(presets: Any, tmp_path: Path) -> None:
     assert foreign_source(tmp_path / "out").labels["classification"] == ("good", "bad", "ugly")
 
 
+def test_a_llama_brings_its_tokenizer_as_the_library_writes_it(presets: Any, tmp_path: Path, capsys: Any) -> None:
+    made = presets["llama3"]
+    shutil.copytree(made.path, tmp_path / "in")
+    for file in (tmp_path / "in").glob("*.json"):
+        file.write_text(file.read_text().replace("Llama3", "Llama").replace("llama3", "llama"))
+    shutil.rmtree(tmp_path / "in/assets")
+    (tmp_path / "in/assets/tokenizer").mkdir(parents=True)
+    assert main(["import", str(tmp_path / "in"), str(tmp_path / "run")]) == 4
+    assert "put the tokenizers library's tokenizer.json of this model into" in capsys.readouterr().err
+    load_tokenizer(made.path).save(tmp_path / "in/assets/tokenizer/tokenizer.json")
+    assert main(["import", str(tmp_path / "in"), str(tmp_path / "run")]) == 0
+    assert main(["export", str(tmp_path / "run"), str(tmp_path / "out"), "--format", "keras_hub", "--verify"]) == 0
+    assert "LlamaCausalLM of keras-hub" in capsys.readouterr().out
+    assert load_tokenizer(tmp_path / "out").encode(made.texts)[0].tolist() == load_tokenizer(made.path).encode(made.texts)[0].tolist()
+
+
 def test_a_preset_becomes_a_hugging_face_folder(presets: Any, tmp_path: Path) -> None:
     for name in ("gpt2", "llama3"):
         assert main(["export", str(presets[name].path), str(tmp_path / name), "--verify"]) == 0
         batch = rows(30)
         assert distance(said(foreign_source(tmp_path / name), *batch), presets[name].logits(*batch), batch[1]) < NEAR
+
+
+def test_the_pooler_is_there_for_new_heads_though_none_reads_it(presets: Any, tmp_path: Path) -> None:
+    made = presets["bert_mlm"]
+    assert main(["import", str(made.path), str(tmp_path / "run")]) == 0
+    for path in (made.path, tmp_path / "run"):
+        origin = origin_of(source_of(path))
+        assert origin is not None and origin.family.model_type == "BertBackbone"
+        kernel = origin.tensors["model.weights.h5/layers/dense/vars/0"].floats()
+        assert np.array_equal(kernel, made.model.backbone.pooled_dense.kernel)
 
 
 def older(path: Path) -> None:
@@ -195,6 +223,18 @@ def test_a_model_that_was_only_declared_is_opened_by_keras_hub(presets: Any, tie
     ours = logits_of(filled(source, tensors, 36), source.spec, batch_of(*batch[:2]))["lm"]
     theirs = preset.logits(*batch, model=preset.opened(tmp_path / "out"))
     assert distance(np.asarray(ours), theirs, batch[1]) < NEAR
+
+
+def test_a_body_without_a_head_is_opened_by_keras_hub(presets: Any, tmp_path: Path) -> None:
+    from keras_hub.models import Llama3Backbone
+
+    source, outgoing, tensors = declared(tmp_path, presets["llama3"], tied=False)
+    body = {name: tensor for name, tensor in tensors.items() if not name.startswith("heads.")}
+    assert write_preset(tmp_path / "out", replace(outgoing, tasks={}), body, lambda name: {}) == "Llama3Backbone"
+    tokens, real, _ = rows(36)
+    ours = np.asarray(logits_of(filled(source, tensors, 36), source.spec, batch_of(tokens, real))["hidden"])
+    theirs = np.asarray(Llama3Backbone.from_preset(str(tmp_path / "out"))({"token_ids": tokens, "padding_mask": real}))
+    assert distance(ours, theirs, real) < NEAR
 
 
 @pytest.mark.parametrize(

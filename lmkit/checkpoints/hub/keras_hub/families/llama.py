@@ -21,7 +21,6 @@ layers/llama_transformer_decoder{_i}/_feedforward_(gate|intermediate|output)_den
 layers/llama_layer_norm = decoder.norm affine
 """
 
-TIED = {"tie_word_embeddings": True}
 SCALING = {
     "rope_frequency_adjustment_factor": "factor",
     "rope_low_freq_factor": "low_frequency_factor",
@@ -71,7 +70,6 @@ def _family(name: str) -> Family:
             number("norm.epsilon", "layer_norm_epsilon", default=1e-6),
             _rotation(),
             only("rope_position_scaling_factor", 1.0, write=True),  # keras-hub 0.32 keeps it and does not use it
-            Entry(lambda config, flat: None, lambda flat, config: config.update(TIED if flat.get("tie_embeddings") else {})),
             dropouts("", "dropout"),
         ),
         weights=WEIGHTS,
