@@ -307,9 +307,8 @@ def write(name: str, case: Case, dest: Path) -> None:
         said = {key: value for key, value in {**said, **case.edit}.items() if value is not None}
         (folder / "config.json").write_text(json.dumps(said, indent=2))
     arrays = seq2seq(model, seed) if model.config.is_encoder_decoder else decoder(model, seed)
-    np.savez(
-        folder / "reference.npz", **{key: value.astype(np.float64 if value.ndim == 0 else value.dtype) for key, value in arrays.items()}
-    )
+    packed: dict[str, Any] = dict(arrays)
+    np.savez(folder / "reference.npz", **packed)
 
 
 def decoder(model: Any, seed: int) -> dict[str, np.ndarray]:
