@@ -116,13 +116,17 @@ def test_environment_and_terminal_are_only_in_the_cli(path: Path) -> None:
             assert node.func.id not in {"print", "input", "eval", "exec", "__import__"} - allowed, f"line {node.lineno}"
 
 
+# Opens what lmkit itself has just written, to prove that others can.
+PROVING: dict[str, set[str]] = {"run/verify_transformers.py": {"from_pretrained"}}
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_nothing_can_load_code_from_a_file(path: Path) -> None:
     tree = parse(path)
     assert not tops(tree) & FORBIDDEN
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
-            assert node.attr not in LOADERS, f"line {node.lineno}"
+            assert node.attr not in LOADERS - PROVING.get(name_of(path), set()), f"line {node.lineno}"
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             assert isinstance(node.value, ast.Constant) and node.value.value is False, "allow_pickle must be False"
 

@@ -10,7 +10,7 @@ import inspect
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,10 @@ class Case:
     shards: str = "1GB"
     edit: Mapping[str, Any] = field(default_factory=dict)  # laid over config.json afterwards; None takes a key away
 
+    def edited(self, **edit: Any) -> "Case":
+        """The same with another config.json."""
+        return replace(self, edit=edit)
+
 
 def llama(name: str, **values: Any) -> Case:
     return Case(name, {**LLAMA, **values})
@@ -139,6 +143,51 @@ CASES: dict[str, Case] = {
             "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
         },
     ),
+    "gemma3_legacy": llama(
+        "Gemma3ForCausalLM",
+        num_hidden_layers=7,
+        head_dim=12,
+        sliding_window=5,
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5e5},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 2e4},
+        },
+    ).edited(
+        rope_parameters=None,
+        layer_types=None,
+        sliding_window_pattern=6,
+        rope_theta=5e5,
+        rope_local_base_freq=2e4,
+        rope_scaling={"rope_type": "linear", "factor": 8.0},
+    ),
+    "gemma3_wrapped": Case(
+        "Gemma3ForConditionalGeneration",
+        {
+            "text_config": {**LLAMA, "head_dim": 12, "num_hidden_layers": 7, "sliding_window": 5},
+            "vision_config": {
+                "hidden_size": 16,
+                "intermediate_size": 20,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "image_size": 28,
+                "patch_size": 14,
+                "vision_use_head": False,
+            },
+            "mm_tokens_per_image": 4,
+            "eos_token_id": EOS,
+            "pad_token_id": PAD,
+        },
+    ),
+    "llama_legacy": llama("LlamaForCausalLM", rope_parameters={"rope_type": "linear", "factor": 3.0, "rope_theta": 5000.0}).edited(
+        rope_parameters=None, rope_theta=5000, rope_scaling={"type": "linear", "factor": 3}
+    ),
+    "phi_legacy": llama(
+        "PhiForCausalLM", rope_parameters={"rope_type": "default", "rope_theta": 9000.0, "partial_rotary_factor": 0.75}
+    ).edited(rope_parameters=None, rope_theta=9000.0, partial_rotary_factor=0.75),
+    "smollm3_legacy": llama("SmolLM3ForCausalLM", num_hidden_layers=5, no_rope_layer_interval=3).edited(
+        rope_parameters=None, rope_theta=2e6, no_rope_layers=None, layer_types=None
+    ),
+    "llama_bare": llama("LlamaModel"),
     "phi_qk": llama("PhiForCausalLM", num_key_value_heads=3, qk_layernorm=True),
     "phi3": llama("Phi3ForCausalLM", sliding_window=6),
     "phi3_long": llama(
@@ -260,9 +309,8 @@ def write(name: str, case: Case, dest: Path) -> None:
         said = {key: value for key, value in {**said, **case.edit}.items() if value is not None}
         (folder / "config.json").write_text(json.dumps(said, indent=2))
     arrays = seq2seq(model, seed) if model.config.is_encoder_decoder else decoder(model, seed)
-    np.savez(
-        folder / "reference.npz", **{key: value.astype(np.float64 if value.ndim == 0 else value.dtype) for key, value in arrays.items()}
-    )
+    packed: dict[str, Any] = dict(arrays)
+    np.savez(folder / "reference.npz", **packed)
 
 
 def decoder(model: Any, seed: int) -> dict[str, np.ndarray]:
@@ -280,6 +328,8 @@ def decoder(model: Any, seed: int) -> dict[str, np.ndarray]:
         found |= outputs(model, "padded_", input_ids=padded, attention_mask=mask)
         return integers(found) | loss(model, labels, input_ids=padded, attention_mask=mask)
     found |= outputs(model, "", input_ids=ids)
+    if not hasattr(model, "lm_head") and not hasattr(model, "embed_out"):
+        return integers(found)
     found |= {"padded_logits": outputs(model, "padded_", input_ids=padded, attention_mask=mask)["padded_logits"]}
     extra = {"position_ids": positions} if "position_ids" in inspect.signature(model.forward).parameters else {}
     found |= {"left_input_ids": left, "left_attention_mask": left_mask, "left_position_ids": positions}
@@ -313,7 +363,7 @@ def outputs(model: Any, prefix: str, **inputs: np.ndarray) -> dict[str, np.ndarr
     """Logits and hidden states as references name them."""
     with torch.no_grad():
         made = model(**{key: torch.tensor(value) for key, value in inputs.items()}, output_hidden_states=True, use_cache=False)
-    found = {f"{prefix}logits": made.logits.numpy()}
+    found = {f"{prefix}logits": made.logits.numpy()} if hasattr(made, "logits") else {f"{prefix}last_hidden_state": made[0].numpy()}
     for key in ("hidden_states", "encoder_hidden_states", "decoder_hidden_states"):
         if getattr(made, key, None) is not None and "Classification" not in type(model).__name__:
             layers = list(getattr(made, key))

@@ -41,6 +41,9 @@ def require_named_weights(model: Any) -> None:
         if not file:
             continue
         where, name = file, type(layer).__name__
+        if not layer.built:  # a rotation, which nothing builds
+            layer.build()
+            problems += [Problem(f"{name} has weights, and a rotation has none", where=where)] if layer.weights else []
         problems += [
             Problem(f"{name} does not build its layer {part.name}; call {part.name}.build() in build", where=where)
             for part in layer._flatten_layers(include_self=False)

@@ -89,7 +89,8 @@ def a_graph_gives_what_python_gives(trial: Trial) -> Iterator[str]:
 
 def blocks_computed_again_have_the_same_gradient(trial: Trial) -> Iterator[str]:
     kept, again = _gradients(trial, trial.model), _gradients(trial, trial.made(rematerialize=True))
-    yield from _differ(again, kept, 1e-3)
+    largest = max(float(np.abs(np.asarray(gradient)).max()) for gradient in kept.values())
+    yield from _differ(again, kept, 1e-3, smallest=1e-3 * largest)
 
 
 def bfloat16_keeps_weights_and_losses_in_float32(trial: Trial) -> Iterator[str]:
@@ -175,10 +176,10 @@ def _gradients(trial: Trial, model: Model) -> dict[str, Any]:
     return {f"the gradient of {canonical(weight)}": gradient for weight, gradient in zip(weights, found, strict=True)}
 
 
-def _differ(found: dict[str, Any], expected: dict[str, Any], tolerance: float) -> Iterator[str]:
+def _differ(found: dict[str, Any], expected: dict[str, Any], tolerance: float, smallest: float = 1e-6) -> Iterator[str]:
     for name, value in expected.items():
         one, other = (np.asarray(ops.cast(x, "float32")) for x in (found[name], value))
-        scale = max(float(np.abs(other).max(initial=0)), 1e-6)
+        scale = max(float(np.abs(other).max(initial=0)), smallest)
         error = float(np.abs(one - other).max(initial=0)) / scale if one.shape == other.shape else np.inf
         if not error <= tolerance:
             yield f"{name} differs by {error:.1e} of its size"

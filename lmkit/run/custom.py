@@ -62,15 +62,15 @@ def complaints(part: Custom, home: str) -> Iterator[Complaint]:
     except Unusable as error:
         yield Complaint(("class",), error.what, error.where)
         return
+    if not found.derives:
+        yield Complaint(("class",), f"{part.class_name} does not derive from {part.base}, as far as this file and lmkit tell", found.at)
+        return
     yield from _about_class(part, found)
     yield from _about_config(part, found)
 
 
 def _about_class(part: Custom, found: FoundClass) -> Iterator[Complaint]:
     name = part.class_name
-    if not found.derives:
-        yield Complaint(("class",), f"{name} does not derive from {part.base}, as far as this file and lmkit tell", found.at)
-        return
     lacking = [method for method in part.methods if method not in found.methods]
     if lacking:
         yield Complaint(("class",), f"{name} has no {' and no '.join(lacking)}; docs/extend.md shows one that has", found.at)

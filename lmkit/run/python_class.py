@@ -70,7 +70,8 @@ class _Module:
                 self.tree = ast.parse(raw, path)
         except UNPARSED as error:
             line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
-            raise Unusable(f"not readable as Python: {getattr(error, 'msg', error)}", f"{path}:{line}:{column}") from None
+            what = getattr(error, "msg", "") or str(error) or "nested too deeply"
+            raise Unusable(f"not readable as Python: {what}", f"{path}:{line}:{column}") from None
         self.classes = {node.name: node for node in self.tree.body if isinstance(node, ast.ClassDef)}
         self.imported: dict[str, str] = {}
         for node in ast.walk(self.tree):

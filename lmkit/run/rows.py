@@ -49,8 +49,7 @@ def compiled_reader(opened: OpenedRun, name: str, forward: Forward) -> Callable[
     causal = model.heads[name].causal
 
     def step(batch: Batch) -> Any:
-        hidden = model.backbone(batch["tokens"], segments=batch["segments"], token_types=batch["token_types"], causal=causal)
-        return forward(hidden, batch)
+        return forward(model.hidden(batch, causal=causal), batch)
 
     call = compiled(step)
 

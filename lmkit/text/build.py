@@ -8,7 +8,7 @@ from typing import assert_never
 import tokenizers
 from tokenizers import normalizers, processors
 
-from lmkit.errors import DataError
+from lmkit.errors import CheckpointError, DataError
 from lmkit.text.bpe import train_bpe
 from lmkit.text.character import train_character
 from lmkit.text.folder import read_folder
@@ -106,12 +106,8 @@ def load_tokenizer(path: str | Path, vocab_size: int | None = None) -> Tokenizer
     Truncation and padding that the file asks for are dropped. Raises CheckpointError for anything that is not such a file.
     """
     found = read_folder(Path(path).expanduser(), vocab_size)
-    return Tokenizer(
-        found.backend,
-        found.rows,
-        roles=found.roles,
-        template=found.template,
-        max_length=found.max_length,
-        ends=found.ends,
-        files=found.files,
-    )
+    said = {"roles": found.roles, "template": found.template, "max_length": found.max_length, "ends": found.ends, "files": found.files}
+    try:
+        return Tokenizer(found.backend, found.rows, **said)  # type: ignore[arg-type]
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None

@@ -59,4 +59,4 @@ def numbered(models: Sequence[Mapping[str, Any]], key: str, rows: int) -> list[i
     """The ids that configs give a token, one or several each; what is no row of the embedding is no id."""
     found = [model.get(f"{key}_id") for model in models]
     flat = [index for value in found for index in (value if isinstance(value, list) else [value])]
-    return [index for index in dict.fromkeys(flat) if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < rows]
+    return list(dict.fromkeys(index for index in flat if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < rows))

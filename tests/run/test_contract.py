@@ -78,6 +78,70 @@ def test_what_is_broken_is_said(home: Path, build: str, call: str, line: str, ca
     assert line in said(OPENING + build + call, capsys)
 
 
+LABELLED = "{csv: a.csv, columns: {text: a, label: b}}"
+ROTATION = """\
+from lmkit.layers.layer import Layer
+from lmkit.layers.weights import Normal, add_weight
+from lmkit.positions.rotary import rotary_table
+
+
+class Part(Layer):
+    def __init__(self, head_dim, **options):
+        super().__init__(**options)
+        self.head_dim = head_dim
+
+    def build(self, input_shape=None):
+        pass
+
+    def call(self, positions):
+        return rotary_table(positions, [0.3**i for i in range(self.head_dim // 2)])
+"""
+VECTORS = """\
+from keras import ops
+from lmkit.layers.layer import Layer
+from lmkit.layers.weights import Normal, add_weight
+
+
+class Part(Layer):
+    def __init__(self, embedding_size, max_length, **options):
+        super().__init__(**options)
+        self.embedding_size, self.max_length = embedding_size, max_length
+
+    def build(self, input_shape=None):
+        self.table = add_weight(self, "table", (self.max_length, self.embedding_size), Normal(0.02), ("length", "hidden"))
+
+    def call(self, positions, tokens=None):
+        return ops.take(self.table, positions, axis=0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "model"),
+    [
+        (ROTATION, 'position: [learned, {kind: custom, slot: rotation, class: "parts.py:Part"}]'),
+        (VECTORS, 'position: {kind: custom, slot: embedding, class: "parts.py:Part"}\n  embedding_size: 8\n  embedding_norm: true'),
+        (OPENING + BUILD + CALL, 'feed_forward: [dense, {kind: custom, class: "parts.py:Part"}]'),
+        (OPENING + BUILD + CALL, 'feed_forward: {kind: custom, class: "parts.py:Part"}\n  layer_groups: 1'),
+        (OPENING + BUILD + CALL, 'feed_forward: {kind: custom, class: "parts.py:Part"}\n  parallel: shared_norm'),
+    ],
+)
+def test_parts_go_with_other_words(home: Path, code: str, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("spec.yaml").write_text(SPEC.replace('feed_forward: {kind: custom, class: "parts.py:Part"}', model))
+    assert "keeps the contract" in said(code, capsys, 0)
+
+
+def test_a_part_goes_into_both_sides_of_an_encoder_decoder(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = SPEC.replace("kind: decoder", "kind: encoder_decoder\n  start_id: 1").replace("{text: a.txt}", LABELLED)
+    Path("spec.yaml").write_text(both.replace("lm: causal_lm", "stars: {kind: classification, pooling: mean}"))
+    assert "keeps the contract" in said(OPENING + BUILD + CALL, capsys, 0)
+
+
+def test_a_rotation_has_no_weights(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("spec.yaml").write_text(SPEC.replace("feed_forward: {kind: custom", "position: {kind: custom, slot: rotation"))
+    weighty = ROTATION.replace("        pass", '        self.own = add_weight(self, "own", (1,), Normal(0.02), ("one",))')
+    assert "Part has weights, and a rotation has none" in said(weighty, capsys)
+
+
 def test_an_error_in_a_users_code_is_told_from_a_bug_in_lmkit(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "a.txt").write_text("one two three\n" * 400)
     Path("parts.py").write_text(OPENING + BUILD + CALL.replace("self.scale", "self.size"))

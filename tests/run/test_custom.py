@@ -1,6 +1,7 @@
 """Custom parts: their code is read as text, refused without permission, kept in the run, and run from there."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -136,6 +137,31 @@ def test_what_is_wrong_in_the_file_is_said_at_its_place(home: Path, before: str,
     (home / "heads.py").write_text(HEADS.replace(before, after))
     (found,) = told()
     assert found.startswith(f"heads.py:{place}: tasks.stars.head.class: {line}")
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        (b"class A:\0 pass", "heads.py:1:1: tasks.stars.head.class: not readable as Python: source code string cannot contain null bytes"),
+        (b"x = " + b"(" * 20_000, "heads.py:1:205: tasks.stars.head.class: not readable as Python: too many nested parentheses"),
+        (b"x = " + b"-" * 200_000 + b"1", "heads.py:1:1: tasks.stars.head.class: not readable as Python: nested too deeply"),
+        (b"class A:\n  x = '\xe9'\n", "heads.py:2:10: tasks.stars.head.class: not readable as Python: (unicode error)"),
+        (b"#" * 2_000_000, "spec.yaml:11:33: tasks.stars.head.class: heads.py is 2,000,000 bytes; a file of code has at most 1,048,576"),
+        (b"", "spec.yaml:11:33: tasks.stars.head.class: heads.py has no class PooledHead; it has none"),
+        (b"class A(PooledHead): 0\nclass PooledHead(A): 0", "heads.py:2:1: tasks.stars.head.class: PooledHead does not derive from"),
+        (b"f = dict\nclass PooledHead(f()): 0", "heads.py:2:1: tasks.stars.head.class: PooledHead does not derive from"),
+    ],
+)
+def test_a_file_of_anything_is_one_line(home: Path, raw: bytes, line: str) -> None:
+    (home / "heads.py").write_bytes(raw)
+    (found,) = told()
+    assert found.startswith(line)
+
+
+def test_what_is_no_file_is_not_read(home: Path) -> None:
+    (home / "heads.py").unlink()
+    os.mkfifo("heads.py")
+    assert told() == ["spec.yaml:11:33: tasks.stars.head.class: heads.py is no regular file"]
 
 
 def test_bases_are_followed_through_the_file_and_through_lmkit(home: Path) -> None:

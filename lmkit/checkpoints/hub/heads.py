@@ -92,6 +92,21 @@ def _pooling(folder: Folder) -> dict[str, Any]:
     return {"pooling": POOLING[modes[0]], "normalize": "Normalize" in kinds}
 
 
+def pooling_files(pooling: str, normalize: bool, *, width: int, max_length: int) -> dict[str, Any]:
+    """What makes a folder a sentence-transformers one: `_pooling` backwards, by the names of its JSON files."""
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
+    modules = [
+        {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "", "type": f"sentence_transformers.models.{kind}"}
+        for i, kind in enumerate(kinds)
+    ]
+    modes = {mode: ours == pooling for mode, ours in POOLING.items()}
+    return {
+        "modules.json": modules,
+        "1_Pooling/config.json": {"word_embedding_dimension": width, **modes},
+        "sentence_bert_config.json": {"max_seq_length": max_length, "do_lower_case": False},
+    }
+
+
 def in_table(name: str, kinds: Mapping[str, str]) -> str:
     """A variable's name as weight tables have it: a head under its task's kind."""
     first, dot, rest = name.partition(".")

@@ -120,7 +120,7 @@ def read_folder(path: Path) -> Imported:
         raise CheckpointError(
             *(Problem(p.what, p.key, str(path / p.where) if p.where == CONFIG else p.where) for p in error.problems)
         ) from None
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError) as error:
         what = f"holds a value of a kind that it cannot have: {type(error).__name__}: {str(error)[:100]}"
         raise CheckpointError(Problem(what, where=str(path / CONFIG))) from None
 

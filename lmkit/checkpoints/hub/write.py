@@ -14,13 +14,13 @@ from lmkit.checkpoints.header import NUMPY, header_bytes, stored_bytes
 from lmkit.checkpoints.hub.facts import Facts
 from lmkit.checkpoints.hub.fit import Fit, differing, fit
 from lmkit.checkpoints.hub.folder import CONFIG, INDEX, SINGLE
-from lmkit.checkpoints.hub.heads import LABELLED, in_table
+from lmkit.checkpoints.hub.heads import LABELLED, in_table, pooling_files
 from lmkit.checkpoints.hub.known import family_of
 from lmkit.checkpoints.hub.plan import Move, Plan, make_plan
 from lmkit.checkpoints.hub.words import flatten, nested
 from lmkit.errors import CheckpointError, Problem
 from lmkit.models.spec import Body
-from lmkit.tasks.spec import Task
+from lmkit.tasks.spec import SentenceEmbedding, Task
 
 SHARD = 5 * 10**9
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
@@ -190,6 +190,10 @@ class _Writing:
         files = dict(self.model.beside)
         if self.model.facts is not None:
             files |= {name: data for name, data in self.model.facts.beside.items() if name != CONFIG}
+        for task in self.model.tasks.values() if self.model.facts is None else ():
+            if isinstance(task, SentenceEmbedding):
+                sizes = {"width": self.found.flat["hidden_size"], "max_length": self.model.max_length}
+                files |= {name: _json(one) for name, one in pooling_files(task.pooling, task.normalize, **sizes).items()}
         unchanged = self.model.facts is not None and self.found.config == self.model.facts.config and self.model.dtype is None
         made = self.model.facts.beside[CONFIG] if unchanged and self.model.facts else _json(self.config())
         if len(self.files) > 1:
