@@ -69,9 +69,9 @@ def _distances() -> Entry:
         config["position_biased_input"] = "position.embedding.kind" in flat
         if "position.embedding.max_length" in flat:
             config["max_position_embeddings"] = flat["position.embedding.max_length"]
-        config["relative_attention"] = flat.get(BIAS + "kind") == "disentangled"
-        if not config["relative_attention"]:
-            return
+        if flat.get(BIAS + "kind") != "disentangled":
+            raise refuse("relative_attention: without it the model is a BERT")
+        config["relative_attention"] = True
         config |= {"max_relative_positions": flat[BIAS + "max_distance"], "position_buckets": flat[BIAS + "buckets"] or -1}
         kinds = {"c2p": flat[BIAS + "content_to_position"], "p2c": flat[BIAS + "position_to_content"]}
         config |= {"share_att_key": flat[BIAS + "share_key"], "pos_att_type": [kind for kind, on in kinds.items() if on]}
