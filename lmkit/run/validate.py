@@ -174,7 +174,7 @@ class _Examination:
         example = (field.examples or [None])[0] if field is not None else None
         self.note(path, f"missing; add for example {path[-1]}: {_flow(example)}" if example is not None else "missing", key=True)
         if example is not None:
-            self.edits.append(lambda: self._break(path, self._long_form(path[:-1]).setdefault(path[-1], copy.deepcopy(example))))
+            self.edits.append(lambda: self._break(path, self._long_form(path[:-1]).setdefault(str(path[-1]), copy.deepcopy(example))))
 
     def _long_form(self, path: Path) -> dict[str, Any]:
         """The mapping at a path, made of a scalar that is short for one."""
