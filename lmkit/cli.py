@@ -304,7 +304,7 @@ def _evaluate(a: Arguments, console: Console) -> int:
 
 
 def _declare_predict(parser: Parser) -> None:
-    parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("run", type=Path, help="a run directory, or a Hugging Face folder")
     parser.add_argument("--text", action="append", default=[], metavar="TEXT", help="a text or question; may be given several times")
     parser.add_argument("--pair", action="append", default=[], metavar="TEXT", help="the second text of a pair, one for each --text")
     parser.add_argument(

@@ -83,16 +83,18 @@ class MultiHeadAttention(Layer):
     ) -> Any:
         """x [B, T, D] -> [B, T, D]; with a cache, that and the cache after the new keys and values were written to it.
 
-        `cache` is (keys, values) of [B, S, K, H] and `cache_index` the slot of the first new token; `visible` then describes
-        T queries over S slots. `collect` receives `weights` [B, N, T, S].
+        `cache` is (keys, values) of [B, K, S, H], the order in which products read them, and `cache_index` the slot of the
+        first new token; `visible` then describes T queries over S slots. `collect` receives `weights` [B, N, T, S].
         """
         q, (k, v) = self.queries(x_BTD), self.keys_and_values(x_BTD)
         if rotation is not None:
             q, k = rotate(q, rotation, self.rotary_layout), rotate(k, rotation, self.rotary_layout)
         if cache is not None:
-            k, v = (ops.slice_update(old, (0, cache_index, 0, 0), ops.cast(new, old.dtype)) for old, new in zip(cache, (k, v), strict=True))
+            place = (0, 0, cache_index, 0)
+            keys, values = (ops.slice_update(old, place, ops.cast(turned(x), old.dtype)) for old, x in zip(cache, (k, v), strict=True))
+            cache, k, v = (keys, values), turned(keys), turned(values)
         y = self.attended(q, k, v, visible=visible, row_key=row_key, collect=collect)
-        return y if cache is None else (y, (k, v))
+        return y if cache is None else (y, cache)
 
     def queries(self, x_BTD: Any) -> Any:
         """[B, T, N, H], before any rotation."""
@@ -120,6 +122,11 @@ class MultiHeadAttention(Layer):
         if collect is not None:
             collect("weights", weights)
         return self.out(ops.reshape(out, (batch, length, self.num_heads * self.head_dim)))
+
+
+def turned(x: Any) -> Any:
+    """[B, S, K, H] as [B, K, S, H], and back."""
+    return ops.transpose(x, (0, 2, 1, 3))
 
 
 def under(collect: Collect | None, prefix: str) -> Collect | None:

@@ -140,20 +140,6 @@ def write_file(path: Path, data: bytes | str) -> None:
             raise
 
 
-def place(path: Path, write: Callable[[Path], None]) -> None:
-    """As `write_file`, for content that only `write(path)` can put into a file."""
-    temporary = path.with_name(f".tmp-{os.getpid()}")
-    with machine_errors(f"cannot write {path.name}", path):
-        try:
-            write(temporary)
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-            Disk().rename(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
 @contextlib.contextmanager
 def new_folder(dest: Path, doing: str) -> Iterator[Path]:
     """A folder to fill, which becomes `dest` at the end of the block; after an error nothing is left of it.

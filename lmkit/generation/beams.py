@@ -130,12 +130,13 @@ class BeamSearch:
         slots = bucket(length + -(-steps // self.tokens_per_call) * self.tokens_per_call)
         index_R = np.repeat(np.arange(batch, dtype=np.int32), self.words.beams)
         logits_RV, cache, facts = (rows(x, index_R) for x in self.model.read(given_BP, given_B))
+        ready = self.model.ready(len(index_R))
         cache, state = longer(cache, slots), self._start(tokens_BP, slots, np.arange(batch) < len(windows))
         done = 0
         while done < steps and np.asarray(state["searching"]).any():
             count = min(self.tokens_per_call, steps - done)
             numbers = (np.int32(n) for n in (length + done, count, done))
-            state, logits_RV, cache = self._search(state, logits_RV, cache, facts, start_B, least_B, most_B, *numbers)
+            state, logits_RV, cache = self._search(state, logits_RV, cache, facts, ready, start_B, least_B, most_B, *numbers)
             done += count
         return self._found(state, length, len(windows))
 
@@ -149,7 +150,7 @@ class BeamSearch:
         finished = {"done": texts_BKS, "final": np.full_like(score_BK, NONE), "length": none_BK, "complete": none_BK > 0}
         return {"open": texts_BKS, "score": score_BK, **finished, "searching": real_B}
 
-    def _search_steps(self, state, logits_RV, cache, facts, start_B, least_B, most_B, slot, count, drawn):
+    def _search_steps(self, state, logits_RV, cache, facts, ready, start_B, least_B, most_B, slot, count, drawn):
         """Up to `count` steps from the slot `slot` on, after `drawn` new tokens; R = B x K rows."""
         beams = self.words.beams
         (batch,), (total, vocab_size) = start_B.shape, logits_RV.shape
@@ -168,7 +169,7 @@ class BeamSearch:
             state, from_BK = advance(state, scores_BKV, at, drawn + step, self.words.end, limits)
             cache = rows(cache, ops.reshape(from_BK + first_B1, (-1,)))
             newest_R1 = ops.slice(ops.reshape(state["open"], (total, -1)), (0, at), (total, 1))
-            logits_RV, cache = self.model.step(newest_R1, cache, facts, at, start_R)
+            logits_RV, cache = self.model.step(newest_R1, cache, facts, ready, at, start_R)
             return step + 1, state, logits_RV, cache
 
         return ops.while_loop(more, search, (np.int32(0), state, logits_RV, cache))[1:]

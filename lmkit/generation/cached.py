@@ -14,8 +14,9 @@ class Cached(Protocol):
     """Rows stand left-padded in slots: row b begins at slot start_B[b], and all rows go on at the same slot.
 
     A decoder goes on after the prompt. One beside an encoder, which reads the prompt, goes on after `prefix` instead, and its
-    slots hold only that and what comes. What is remembered of the rows has two parts: a cache of slots [B, S, ...], which
+    slots hold only that and what comes. What is remembered of the rows has two parts: a cache of slots [B, K, S, H], which
     grows and is reordered, and facts [B, ...], which are the same for all beams of a prompt. `context` is the most slots.
+    Weights may change between two readings of prompts.
     """
 
     context: int
@@ -25,18 +26,39 @@ class Cached(Protocol):
         """The logits [B, V] after prompts (and the prefix), the cache of their slots and the facts: a program of its own."""
         ...
 
-    def step(self, token_B1: Any, cache: Cache, facts: Any, slot: Any, start_B: Any) -> tuple[Any, Cache]:
+    def ready(self, rows: int) -> Any:
+        """What the steps of so many rows read of the weights in another order, made once after reading."""
+        ...
+
+    def step(self, token_B1: Any, cache: Cache, facts: Any, ready: Any, slot: Any, start_B: Any) -> tuple[Any, Cache]:
         """The logits [B, V] after one more token, which goes to `slot`, and the new cache."""
         ...
 
 
-class CachedDecoder:
-    """A decoder as in models/backbone.py; `logits(hidden_BTD) -> [B, T, V]`; `context` is the longest sequence that it may see."""
+class Output:
+    """A head's scores of the next token: `head.logits(hidden, table_VE) -> [..., V]`, `head.tied` whether it reads the table."""
+
+    def __init__(self, backbone: Any, head: Any) -> None:
+        self.backbone, self.head = backbone, head
+
+    def ready(self, rows: int) -> Any:
+        """The table by columns, which products of several rows read twice as fast; one row reads it as it is."""
+        return ops.transpose(self.backbone.token_embedding) if rows > 1 and self.head.tied else ()
+
+    def logits(self, hidden_BTD: Any, table_EV: Any = ()) -> Any:
+        """[B, V] after the last token; `table_EV` as `ready` gave it."""
+        last_BD = ops.squeeze(hidden_BTD[:, -1:, :], 1)
+        return self.head.logits(last_BD, self.backbone.token_embedding if isinstance(table_EV, tuple) else ops.transpose(table_EV))
+
+
+class CachedDecoder(Output):
+    """A decoder as in models/backbone.py and its head; `context` is the longest sequence that it may see."""
 
     prefix: tuple[int, ...] = ()
 
-    def __init__(self, backbone: Any, logits: Callable[[Any], Any], *, context: int) -> None:
-        self.backbone, self.logits, self.context = backbone, logits, context
+    def __init__(self, backbone: Any, head: Any, *, context: int) -> None:
+        super().__init__(backbone, head)
+        self.context = context
         self.read = compiled(self._read, xla=True)
 
     def _read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
@@ -52,11 +74,11 @@ class CachedDecoder:
             cache_index=0,
             cache_segments=segments_BP,
         )
-        return ops.squeeze(self.logits(hidden_BPD[:, -1:, :]), 1), cache, ()
+        return self.logits(hidden_BPD), cache, ()
 
-    def step(self, token_B1: Any, cache: Cache, facts: Any, slot: Any, start_B: Any) -> tuple[Any, Cache]:
+    def step(self, token_B1: Any, cache: Cache, facts: Any, ready: Any, slot: Any, start_B: Any) -> tuple[Any, Cache]:
         start_B1 = ops.expand_dims(start_B, 1)
-        slot_1S = ops.expand_dims(ops.arange(cache[0][0].shape[1], dtype="int32"), 0)
+        slot_1S = ops.expand_dims(ops.arange(cache[0][0].shape[2], dtype="int32"), 0)
         hidden_B1D, cache = self.backbone(
             token_B1,
             segments=ops.ones_like(token_B1),
@@ -66,17 +88,18 @@ class CachedDecoder:
             cache_index=slot,
             cache_segments=ops.cast(slot_1S >= start_B1, "int32"),
         )
-        return ops.squeeze(self.logits(hidden_B1D), 1), cache
+        return self.logits(hidden_B1D, ready), cache
 
 
-class CachedEncoderDecoder:
-    """A decoder beside an encoder, as in models/encoder_decoder.py, that begins with the token `start`.
+class CachedEncoderDecoder(Output):
+    """A decoder beside an encoder, as in models/encoder_decoder.py, and its head; it begins with the token `start`.
 
     The facts of a row are the encoder's segments and the memory of its states. `context` is the most that the decoder writes.
     """
 
-    def __init__(self, backbone: Any, logits: Callable[[Any], Any], *, start: int, context: int) -> None:
-        self.backbone, self.logits, self.context = backbone, logits, context
+    def __init__(self, backbone: Any, head: Any, *, start: int, context: int) -> None:
+        super().__init__(backbone, head)
+        self.context = context
         self.prefix: tuple[int, ...] = (start,)
         self.read = compiled(self._read, xla=True)
 
@@ -88,10 +111,10 @@ class CachedEncoderDecoder:
         facts = (segments_BP, self.backbone.remember(states))
         token_B1, nowhere_B = ops.full((batch, 1), self.prefix[0], "int32"), ops.zeros((batch,), "int32")
         cache = self.backbone.decoder.empty_cache(batch, 2)  # Keras warns of a softmax over one slot
-        return *self.step(token_B1, cache, facts, 0, nowhere_B), facts
+        return *self.step(token_B1, cache, facts, (), 0, nowhere_B), facts
 
-    def step(self, token_B1: Any, cache: Cache, facts: Any, slot: Any, start_B: Any) -> tuple[Any, Cache]:
-        slot_1S = ops.expand_dims(ops.arange(cache[0][0].shape[1], dtype="int32"), 0)
+    def step(self, token_B1: Any, cache: Cache, facts: Any, ready: Any, slot: Any, start_B: Any) -> tuple[Any, Cache]:
+        slot_1S = ops.expand_dims(ops.arange(cache[0][0].shape[2], dtype="int32"), 0)
         hidden_B1D, cache = self.backbone.decode(
             token_B1,
             memory=facts[1],
@@ -102,12 +125,12 @@ class CachedEncoderDecoder:
             cache_index=slot,
             cache_segments=ops.broadcast_to(ops.ones_like(slot_1S), (token_B1.shape[0], slot_1S.shape[1])),
         )
-        return ops.squeeze(self.logits(hidden_B1D), 1), cache
+        return self.logits(hidden_B1D, ready), cache
 
 
 def longer(cache: Cache, slots: int) -> Cache:
     """The cache with room for so many slots."""
-    return each(lambda x: ops.pad(x, ((0, 0), (0, slots - x.shape[1]), *((0, 0) for _ in x.shape[2:]))), cache)
+    return each(lambda x: ops.pad(x, ((0, 0), (0, 0), (0, slots - x.shape[2]), (0, 0))), cache)
 
 
 def rows(cache: Cache, index_R: Any) -> Cache:

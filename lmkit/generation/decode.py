@@ -102,12 +102,12 @@ class Generator:
         least_B[: len(rows)] = least(self.words, [len(self.model.prefix or row.prompt) for row in rows])
         logits_BV, cache, facts = self.model.read(given_BP, given_B)
         slots = bucket(length + -(-steps // self.tokens_per_call) * self.tokens_per_call)
-        tokens_BS, cache = np.pad(tokens_BP, ((0, 0), (0, slots - length))), longer(cache, slots)
+        tokens_BS, cache, ready = np.pad(tokens_BP, ((0, 0), (0, slots - length))), longer(cache, slots), self.model.ready(batch)
         done, count = 0, 1 if live else self.tokens_per_call
         while done < steps and not all(row.reason for row in rows):
             began, count = time.perf_counter(), min(count, steps - done)
             numbers = (np.int32(n) for n in (length + done, count, drawn + done, max_tokens))
-            tokens_BS, logits_BV, cache = self._draw(tokens_BS, logits_BV, cache, facts, start_B, key_B, least_B, *numbers)
+            tokens_BS, logits_BV, cache = self._draw(tokens_BS, logits_BV, cache, facts, ready, start_B, key_B, least_B, *numbers)
             for row, ids in zip(rows, np.asarray(tokens_BS)[:, length + done : length + done + count], strict=False):
                 for token in ids:
                     if row.reason is None:
@@ -116,7 +116,7 @@ class Generator:
             if count < self.tokens_per_call and time.perf_counter() - began < SOON:
                 count = min(2 * count, self.tokens_per_call)
 
-    def _draw_steps(self, tokens_BS, logits_BV, cache, facts, start_B, key_B, least_B, slot, count, drawn, most):
+    def _draw_steps(self, tokens_BS, logits_BV, cache, facts, ready, start_B, key_B, least_B, slot, count, drawn, most):
         """Draws `count` ids from the slot `slot` on; `drawn` counts the ids before, of at most `most`."""
 
         def draw(step: Any, state: Any) -> Any:
@@ -124,7 +124,7 @@ class Generator:
             at = slot + step
             written = Written(tokens_BS, start_B, at, drawn + step, least_B, most)
             token_B1 = ops.expand_dims(sample(constrain(logits_BV, written, self.words), key_B, drawn + step, self.words), 1)
-            logits_BV, cache = self.model.step(token_B1, cache, facts, at, start_B)
+            logits_BV, cache = self.model.step(token_B1, cache, facts, ready, at, start_B)
             return ops.slice_update(tokens_BS, (0, at), token_B1), logits_BV, cache
 
         return ops.fori_loop(0, count, draw, (tokens_BS, logits_BV, cache))

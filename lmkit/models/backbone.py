@@ -78,14 +78,14 @@ class Backbone(Layer):
         return self.embeddings.token.embedding
 
     def empty_cache(self, batch: int, length: int) -> tuple[tuple[Any, Any], ...]:
-        """For each executed layer zeros for keys and values [B, S, K, H], in the compute dtype."""
+        """For each executed layer zeros for keys and values [B, K, S, H], in the compute dtype."""
         layers = [self.blocks[i].attention for i in self.order]
-        shapes = [(batch, length, attention.num_kv_heads, attention.head_dim) for attention in layers]
+        shapes = [(batch, attention.num_kv_heads, length, attention.head_dim) for attention in layers]
         return tuple((ops.zeros(shape, self.compute_dtype), ops.zeros(shape, self.compute_dtype)) for shape in shapes)
 
     def remember(self, states: Any) -> tuple[tuple[Any, Any], ...]:
-        """For each executed layer what its cross-attention reads of an encoder's states: keys and values [B, S, K, H]."""
-        return tuple(self.blocks[i].cross_attention.keys_and_values(states) for i in self.order)
+        """For each executed layer what its cross-attention reads of an encoder's states: keys and values [B, K, S, H]."""
+        return tuple(self.blocks[i].cross_attention.remember(states) for i in self.order)
 
     def call(
         self,
@@ -120,7 +120,7 @@ class Backbone(Layer):
         batch, length = ops.shape(tokens if vectors is None else vectors)[:2]
         start = 0 if cache is None else cache_index
         query_index = ops.expand_dims(ops.arange(length, dtype="int32") + start, 0)
-        key_index = query_index if cache is None else ops.expand_dims(ops.arange(ops.shape(cache[0][0])[1], dtype="int32"), 0)
+        key_index = query_index if cache is None else ops.expand_dims(ops.arange(ops.shape(cache[0][0])[2], dtype="int32"), 0)
         if positions is None:
             counted = self.embeddings.places(tokens)
             positions = ops.broadcast_to(query_index, (batch, length)) if counted is None else counted + start

@@ -24,7 +24,7 @@ class EncoderDecoderBackbone(Layer):
         cache = body.decoder.empty_cache(batch, slots)
         hidden, cache = body.decode(new, memory=memory, memory_segments=segments, cache=cache, cache_index=slot, ...)
 
-    The memory is a tuple over the decoder's layers of keys and values [B, S, K, H]; the cache is that of a decoder alone.
+    The memory is a tuple over the decoder's layers of keys and values [B, K, S, H]; the cache is that of a decoder alone.
     """
 
     causal = True

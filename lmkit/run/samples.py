@@ -38,16 +38,12 @@ def own_words(tokenizer: Tokenizer) -> dict[str, Any]:
 
 def _cached(spec: RunSpec, model: Model, head: Head, start: int | None) -> Cached:
     body, context = model.backbone, spec.data.max_length
-
-    def logits(hidden: Any) -> Any:
-        return head.logits(hidden, body.token_embedding)
-
     if not isinstance(body, EncoderDecoderBackbone):
-        return CachedDecoder(body, logits, context=context)
+        return CachedDecoder(body, head, context=context)
     start = body.start_id if start is None else start
     if start is None:
         raise SpecError(Problem("nothing says which token the decoder begins with; add start_id: ...", "model.start_id"))
-    return CachedEncoderDecoder(body, logits, start=start, context=context)
+    return CachedEncoderDecoder(body, head, start=start, context=context)
 
 
 class Samples:

@@ -171,15 +171,3 @@ def test_a_small_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatc
         files.write_file(path, "new content")
     monkeypatch.undo()
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["x.json"]
-
-
-def test_a_file_that_another_hand_writes_is_placed_whole_or_not_at_all(tmp_path: Path) -> None:
-    files.place(tmp_path / "x", lambda path: path.write_text("old") and None)
-
-    def half(path: Path) -> None:
-        path.write_text("ne")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(MachineError, match="cannot write x"):
-        files.place(tmp_path / "x", half)
-    assert (tmp_path / "x").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["x"]

@@ -90,7 +90,7 @@ def both(make: Any) -> tuple[Any, CachedDecoder]:
     assert {canonical(weight) for weight in model.weights} == weights.keys()
     for weight in model.weights:
         weight.assign(weights[canonical(weight)])
-    return reference, CachedDecoder(backbone, lambda hidden: head.logits(hidden, backbone.token_embedding), context=CONTEXT)
+    return reference, CachedDecoder(backbone, head, context=CONTEXT)
 
 
 def words_of(settings: Settings) -> dict[str, Any]:

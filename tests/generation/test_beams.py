@@ -13,6 +13,11 @@ VOCAB, CONTEXT = 6, 12
 TABLE = np.random.default_rng(1).normal(0, 1.5, (VOCAB, VOCAB, VOCAB)).astype(np.float32)
 
 
+def wide(ids_BS):
+    """Ids in the shape of keys, [B, 1, S, 1]."""
+    return ops.expand_dims(ops.cast(ids_BS, "float32"), (1, 3))
+
+
 class Pairs:
     """A model whose logits depend on the last two tokens of a row, read back from what it remembers."""
 
@@ -20,11 +25,14 @@ class Pairs:
 
     def read(self, tokens_BP, start_B):
         tokens_BP = ops.where(ops.expand_dims(ops.arange(tokens_BP.shape[1]), 0) < ops.expand_dims(start_B, 1), 0, tokens_BP)
-        return self._logits(tokens_BP, tokens_BP.shape[1]), ((ops.cast(tokens_BP, "float32"),),), ()
+        return self._logits(tokens_BP, tokens_BP.shape[1]), ((wide(tokens_BP),),), ()
 
-    def step(self, token_B1, cache, facts, slot, start_B):
-        seen_BS = ops.slice_update(cache[0][0], (0, slot), ops.cast(token_B1, "float32"))
-        return self._logits(seen_BS, slot + 1), ((seen_BS,),)
+    def ready(self, rows):
+        return ()
+
+    def step(self, token_B1, cache, facts, ready, slot, start_B):
+        seen_B1S1 = ops.slice_update(cache[0][0], (0, 0, slot, 0), wide(token_B1))
+        return self._logits(ops.squeeze(seen_B1S1, (1, 3)), slot + 1), ((seen_B1S1,),)
 
     def _logits(self, seen_BS, end):
         newest_B2 = ops.cast(ops.slice(seen_BS, (0, end - 2), (seen_BS.shape[0], 2)), "int32")

@@ -20,15 +20,18 @@ class Reader:
     def read(self, tokens_BP, start_B):
         real_BP = ops.expand_dims(ops.arange(tokens_BP.shape[1]), 0) >= ops.expand_dims(start_B, 1)
         facts = (ops.sum(ops.where(real_BP, tokens_BP, 0), axis=1, keepdims=True) % VOCAB,)
-        cache = ((ops.full((tokens_BP.shape[0], 1), float(START)),),)
+        cache = ((ops.full((tokens_BP.shape[0], 1, 1, 1), float(START)),),)
         return self._logits(cache[0][0], facts, 0), cache, facts
 
-    def step(self, token_B1, cache, facts, slot, start_B):
-        seen_BS = ops.slice_update(cache[0][0], (0, slot), ops.cast(token_B1, "float32"))
-        return self._logits(seen_BS, facts, slot), ((seen_BS,),)
+    def ready(self, rows):
+        return ()
 
-    def _logits(self, seen_BS, facts, slot):
-        newest_B1 = ops.cast(ops.slice(seen_BS, (0, slot), (seen_BS.shape[0], 1)), "int32")
+    def step(self, token_B1, cache, facts, ready, slot, start_B):
+        seen_B1S1 = ops.slice_update(cache[0][0], (0, 0, slot, 0), ops.expand_dims(ops.cast(token_B1, "float32"), (2, 3)))
+        return self._logits(seen_B1S1, facts, slot), ((seen_B1S1,),)
+
+    def _logits(self, seen_B1S1, facts, slot):
+        newest_B1 = ops.cast(ops.reshape(ops.slice(seen_B1S1, (0, 0, slot, 0), (seen_B1S1.shape[0], 1, 1, 1)), (-1, 1)), "int32")
         return ops.take(TABLE.reshape(-1, VOCAB), ops.squeeze(facts[0] * VOCAB + newest_B1, 1), axis=0)
 
 

@@ -37,7 +37,7 @@ def made(member: str) -> tuple[EncoderDecoderBackbone, CachedEncoderDecoder]:
         initialize(part, 5)
         for weight in part.weights:  # far from ties
             weight.assign(8 * weight.value if len(weight.shape) > 1 else weight.value)
-    return body, CachedEncoderDecoder(body, lambda hidden: head.logits(hidden, body.token_embedding), start=START, context=16)
+    return body, CachedEncoderDecoder(body, head, start=START, context=16)
 
 
 def greedily(model: CachedEncoderDecoder, prompt: list[int]) -> list[int]:
@@ -45,7 +45,7 @@ def greedily(model: CachedEncoderDecoder, prompt: list[int]) -> list[int]:
     written = [START]
     for _ in range(NEW):
         hidden = model.backbone(np.array([prompt], np.int32), decoder_tokens=np.array([written], np.int32))
-        written.append(int(np.asarray(model.logits(hidden))[0, -1].argmax()))
+        written.append(int(np.asarray(model.logits(hidden))[0].argmax()))
     return written[1:]
 
 

@@ -133,11 +133,7 @@ def _generation(work: Workload) -> Callable[[int], float]:
 
     devices.set_precision("float32")
     model, _ = _model(work)
-    cached = CachedDecoder(
-        model.backbone,
-        lambda hidden: model.heads["lm"].logits(hidden, model.backbone.token_embedding),
-        context=work.length + work.new_tokens,
-    )
+    cached = CachedDecoder(model.backbone, model.heads["lm"], context=work.length + work.new_tokens)
     generator = Generator(cached, Settings(temperature=0))
     prompts = random_batch(work, 0)["tokens"].tolist()
 

@@ -104,7 +104,7 @@ def parse_table(text: str) -> Table:
 
 def _rows(line: str) -> Iterator[Row]:
     source, equals, rest = (part.strip() for part in line.partition(" = "))
-    target, kind, *flags = rest.split() if equals else ("", "")
+    target, kind, *flags = (*rest.split(), "", "") if equals else ("", "")
     if kind not in LEAVES:
         raise ValueError(f"no line of a weight table: {line}")
     aliases, others = (tuple(flag.partition(":")[2] for flag in flags if flag.startswith(word)) for word in ("alias:", "or:"))
