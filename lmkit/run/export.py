@@ -72,6 +72,7 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
         from lmkit.run.verify_preset import verify_preset
 
     try:
+        source = replace(source, spec=source.spec.model_copy(update={"tasks": outgoing.tasks}))
         for line in verify(source, written, dest, exact=options.dtype is None, console=console):
             console.out(line)
         if options.format == "keras_hub":

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,12 @@ def _source(spec: RunSpec, path: str) -> AnySource:
     if columns is not None:
         columns.pop("label", None)
         return _file(path, columns)
-    candidates = [_file(path, columns) for columns in COLUMNS]
+    return first_that_opens(path, COLUMNS)
+
+
+def first_that_opens(path: str, columns: Sequence[dict[str, str]]) -> AnySource:
+    """The file with the first of these columns that it has, or else the last of them."""
+    candidates = [_file(path, named) for named in columns]
     return next((source for source in candidates if isinstance(source, TextFiles) or _opens(source)), candidates[-1])
 
 

@@ -197,9 +197,11 @@ class _Writing:
         unchanged = self.model.facts is not None and self.found.config == self.model.facts.config and self.model.dtype is None
         made = self.model.facts.beside[CONFIG] if unchanged and self.model.facts else _json(self.config())
         if len(self.files) > 1:
-            weight_map = {key: name for name, keys in sorted(self.files.items()) for key in keys}
-            total = sum(int(np.prod(self.shape(key))) * np.dtype(NUMPY[self.dtype(key)]).itemsize for key in weight_map)
-            files[INDEX] = _json({"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
+            weight_map = {key: name for name, keys in self.files.items() for key in keys}
+            counts = {key: int(np.prod(self.shape(key))) for key in weight_map}
+            size = sum(count * np.dtype(NUMPY[self.dtype(key)]).itemsize for key, count in counts.items())
+            totals = {"total_parameters": sum(counts.values()), "total_size": size}
+            files[INDEX] = _json({"metadata": totals, "weight_map": dict(sorted(weight_map.items()))})
         return files | {CONFIG: made}
 
     def config(self) -> dict[str, Any]:
