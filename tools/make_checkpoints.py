@@ -215,6 +215,8 @@ CASES: dict[str, Case] = {
     "smollm3_windows": llama(
         "SmolLM3ForCausalLM", num_hidden_layers=4, use_sliding_window=True, sliding_window=5, no_rope_layers=[1, 0, 0, 1]
     ),
+    "stablelm": llama("StableLmForCausalLM", use_qkv_bias=True),
+    "stablelm_parallel": llama("StableLmForCausalLM", use_parallel_residual=True, tie_word_embeddings=True),
     "neox_sequential": llama("GPTNeoXForCausalLM", use_parallel_residual=False, attention_bias=False, tie_word_embeddings=True),
     "gptj_whole": Case(
         "GPTJForCausalLM",

@@ -33,6 +33,7 @@ from lmkit.checkpoints.hub.families import (
     qwen3_moe,
     roberta,
     smollm3,
+    stablelm,
     starcoder2,
     t5,
 )
@@ -72,6 +73,7 @@ FAMILIES: tuple[Family, ...] = (
     granite.FAMILY,
     starcoder2.FAMILY,
     smollm3.FAMILY,
+    stablelm.FAMILY,
     t5.FAMILY,
     t5.MT5,
     bart.BART,
