@@ -98,6 +98,20 @@ def test_training_from_a_folder_and_from_its_import_is_the_same(capsys, home) ->
     np.testing.assert_allclose(*probabilities, rtol=1e-5)
 
 
+def test_what_was_trained_from_a_folder_is_written_in_full_and_as_its_family(capsys, home) -> None:
+    (home / "texts.csv").write_text(TEXTS)
+    tasks = SPEC.replace("mood: classification", "lm: causal_lm").replace(", label: label", "")
+    for source in (str(FOLDERS / "mistral_swa"), "imported"):
+        assert source != "imported" or main(["import", str(FOLDERS / "mistral_swa"), source]) == 0
+        (home / "spec.yaml").write_text(tasks % source)
+        assert main(["train", "spec.yaml", "--run-dir", "run"]) == 0
+        assert main(["export", "run", "out", "--verify"]) == 0
+        assert json.loads((home / "out" / "config.json").read_text())["model_type"] == "mistral"
+        assert {stored.dtype for path in (home / "out").glob("*.safetensors") for stored in read_header(path).values()} == {"F32"}
+        shutil.rmtree("run")
+        shutil.rmtree("out")
+
+
 OWN = """
 name: own
 tokenizer: {kind: bpe, vocab_size: 280}

@@ -44,6 +44,7 @@ class Outgoing:
     facts: Facts | None = None
     dtype: str | None = None
     beside: Mapping[str, bytes] = field(default_factory=dict)  # the tokenizer's files
+    prefer: str = ""  # the family that comes before others, where there are no facts
 
 
 def write_folder(dest: Path, model: Outgoing, tensors: Mapping[str, np.ndarray]) -> str:
@@ -80,7 +81,7 @@ def _fit(model: Outgoing) -> Fit:
     """As the folder had it where its config still says what the model is; else the family that fits."""
     facts = model.facts
     if facts is None:
-        return fit(model.spec, model.tasks, max_length=model.max_length)
+        return fit(model.spec, model.tasks, max_length=model.max_length, prefer=model.prefer)
     family, config = family_of(facts.config)
     flat = flatten(model.spec, max_length=model.max_length)
     read = family.read(config) | {"tie_embeddings": flat["tie_embeddings"]}
