@@ -209,14 +209,14 @@ CASES: dict[str, Case] = {
         attention_multiplier=0.2,
         attention_bias=True,
     ),
-    "stablelm": llama("StableLmForCausalLM", use_qkv_bias=True),
-    "stablelm_parallel": llama("StableLmForCausalLM", use_parallel_residual=True, partial_rotary_factor=0.5, tie_word_embeddings=True),
     "starcoder2": llama("Starcoder2ForCausalLM", sliding_window=6),
     "starcoder2_plain": llama("Starcoder2ForCausalLM", use_bias=False, tie_word_embeddings=False),
     "smollm3": llama("SmolLM3ForCausalLM", num_hidden_layers=5),
     "smollm3_windows": llama(
         "SmolLM3ForCausalLM", num_hidden_layers=4, use_sliding_window=True, sliding_window=5, no_rope_layers=[1, 0, 0, 1]
     ),
+    "stablelm": llama("StableLmForCausalLM", use_qkv_bias=True),
+    "stablelm_parallel": llama("StableLmForCausalLM", use_parallel_residual=True, tie_word_embeddings=True),
     "neox_sequential": llama("GPTNeoXForCausalLM", use_parallel_residual=False, attention_bias=False, tie_word_embeddings=True),
     "gptj_whole": Case(
         "GPTJForCausalLM",

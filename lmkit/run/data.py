@@ -13,10 +13,9 @@ from lmkit.run.body import with_body
 from lmkit.run.console import Console
 from lmkit.run.examples import Painter, show_row
 from lmkit.run.load import load
-from lmkit.run.material import CACHE, Material, material, tokenizer_of
+from lmkit.run.material import CACHE, RUNS, Material, material, tokenizer_of
 from lmkit.run.signals import watch
 from lmkit.run.spec import RunSpec
-from lmkit.run.train import RUNS
 from lmkit.tasks.spec import CausalLm
 from lmkit.text.tokenizer import Tokenizer
 

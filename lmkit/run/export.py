@@ -9,7 +9,7 @@ import numpy as np
 
 from lmkit.checkpoints.header import header_bytes
 from lmkit.checkpoints.hub.facts import Facts, facts_of, read_facts
-from lmkit.checkpoints.hub.folder import FORMATS
+from lmkit.checkpoints.hub.folder import FORMATS, is_folder, read_config
 from lmkit.checkpoints.hub.keras_hub.write import write_preset
 from lmkit.checkpoints.hub.write import Outgoing, write_folder
 from lmkit.errors import CheckpointError, Problem, SpecError
@@ -72,7 +72,8 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
         from lmkit.run.verify_preset import verify_preset
 
     try:
-        for line in verify(source, written, dest, exact=options.dtype is None, console=console):
+        source = replace(source, spec=source.spec.model_copy(update={"tasks": outgoing.tasks}))
+        for line in verify(source, written, dest, exact=options.dtype in (None, "float32"), console=console):
             console.out(line)
         if options.format == "keras_hub":
             for line in verify_preset(source, written, dest, exact=options.dtype is None):
@@ -106,13 +107,27 @@ def beside_of(heads: Mapping[str, Custom], tensors: Mapping[str, np.ndarray]) ->
 
 
 def _facts(source: Source, run: Path, of: str, shapes: Mapping[str, tuple[int, ...]]) -> Facts | None:
-    """What is known of a folder of that format: of the source itself, or kept in the run, or in the run or folder it was trained from."""
+    """What is known of a folder of that format: of the source itself, or kept in the run, or in the run that it was trained from."""
     if source.imported is not None:
         return facts_of(source.imported, shapes) if source.imported.folder.format == of else None
-    facts = read_facts(run / of)
-    if facts is None and isinstance(source.spec.model, FromRun):
-        facts = read_facts(Path(source.spec.model.from_) / of)
-    return facts
+    origin = _origin(source)
+    return read_facts(run / of) or (read_facts(origin / of) if origin else None)
+
+
+def _origin(source: Source) -> Path | None:
+    """The run or folder that a run was trained from."""
+    return Path(source.spec.model.from_) if isinstance(source.spec.model, FromRun) else None
+
+
+def _dtype(source: Source, options: Options) -> str | None:
+    """Weights that were trained further are no longer those of a folder, and are written in full unless that is said."""
+    return options.dtype or (None if _origin(source) is None else "float32")
+
+
+def _preferred(source: Source) -> str:
+    """The family of the folder that a run was trained from, where that is still there."""
+    origin = _origin(source)
+    return str(read_config(origin).get("model_type", "")) if origin is not None and is_folder(origin) else ""
 
 
 def _assets(tokenizer: Tokenizer, body: str) -> dict[str, bytes]:
@@ -136,4 +151,4 @@ def outgoing_of(
     if not tasks and not beside:
         raise CheckpointError(Problem("has no task", where=str(run)))
     labels = {name: names for name, names in source.labels.items() if name in tasks}
-    return Outgoing(body, tasks, labels, tokenizer.vocab_size, length, roles, facts, options.dtype, files)
+    return Outgoing(body, tasks, labels, tokenizer.vocab_size, length, roles, facts, _dtype(source, options), files, _preferred(source))

@@ -29,8 +29,8 @@ def import_(folder: Path, dest: Path, *, console: Console) -> int:
     with new_folder(dest, "the model is not imported") as temporary:
         require_space(temporary, 4 * sum(map(_size, shapes.values())), "the weights")
         run = RunDirectory(temporary)
-        facts = {f"{imported.folder.format}/{name}": data for name, data in facts_of(imported, shapes).dump().items()}
-        _write(run, run_files(tokenizer) | facts, resolved_text(source.spec))
+        facts_of(imported, shapes).write(run.path / imported.folder.format)
+        _write(run, run_files(tokenizer), resolved_text(source.spec))
         run.note(labels={name: list(names) for name, names in source.labels.items()} or None)
         own.save(run.checkpoints, 0, model=dict(tensors), optimizer={}, state={}, facts={"imported": str(folder.absolute())})
         Disk().sync(temporary)

@@ -17,6 +17,7 @@ from lmkit.tasks.spec import NextSentence
 from lmkit.text.build import train_tokenizer
 from lmkit.text.tokenizer import Tokenizer
 
+RUNS = Path("runs")  # where runs are, unless said otherwise
 CACHE = ".cache"  # beside the runs, shared by them: it can always be made again
 
 Say = Callable[[str], None]

@@ -91,7 +91,7 @@ def words_of_import(imported: Imported) -> dict[str, Any]:
         "data": {"train": {"imported": str(path)}, "max_length": max(4, min(imported.max_length, LONGEST))},
         "model": imported.model,
         "tasks": imported.tasks,
-        "training": {"steps": 1, "batch_size": 1, "optimizer": {"kind": "adamw", "learning_rate": 1e-5}},
+        "training": {"steps": 1, "batch_size": 32, "optimizer": {"kind": "adamw", "learning_rate": 1e-5}},
     }
 
 

@@ -12,14 +12,13 @@ from lmkit.run.console import Console
 from lmkit.run.custom import files_of, in_run, keep, require_permission
 from lmkit.run.directory import RunDirectory, open_run
 from lmkit.run.load import load, plain_words, resolved_text
-from lmkit.run.material import CACHE, Material, material, tokenizer_of
+from lmkit.run.material import CACHE, RUNS, Material, material, tokenizer_of
 from lmkit.run.signals import StopRequest, watch
 from lmkit.run.spec import RunSpec
 from lmkit.text.build import load_tokenizer
 from lmkit.text.export import run_files
 from lmkit.text.tokenizer import Tokenizer
 
-RUNS = Path("runs")
 VERSIONS = ("lmkit", "tensorflow", "keras", "numpy", "tokenizers")
 
 

@@ -36,8 +36,9 @@ def verify(source: Source, tensors: Mapping[str, np.ndarray], folder: Path, *, e
     shapes = shapes_of(written.spec, vocab_size=tokenizer.vocab_size, labels=written.labels)
     again, _ = written.weights(lambda: shapes, console.err)
     theirs = _logits(written, filled(written, again, tokenizer.vocab_size), batch)
-    renamed = dict(zip(mine, theirs, strict=False))  # a bare body is read again with a task that has no weights
-    yield from _compared(mine, {name: theirs[renamed[name]] for name in mine}, "read again", folder, exact)
+    names = {task.kind: name for name, task in written.spec.tasks.items()}
+    renamed = {name: names[task.kind] for name, task in source.spec.tasks.items()}
+    yield from _compared(mine, {name: theirs[renamed.get(name, name)] for name in mine}, "read again", folder, exact)
     found = transformers_logits(folder, batch) if written.imported and written.imported.folder.format == "huggingface" else None
     if found is None:
         return

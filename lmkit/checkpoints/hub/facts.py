@@ -1,11 +1,12 @@
 """What a run keeps of the folder that its model came from, so that its export is that folder again, byte for byte."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from lmkit.checkpoints.files import Disk, write_file
 from lmkit.checkpoints.header import Stored, header_bytes, read_header
 from lmkit.checkpoints.hub.folder import CONFIG, read_json
 from lmkit.checkpoints.hub.plan import Shape
@@ -40,12 +41,17 @@ class Facts:
         """Every key with its dtype code."""
         return {key: dtype for keys in self.files.values() for key, dtype in keys}
 
-    def dump(self) -> dict[str, bytes]:
-        """The files that `read_facts` reads again, by name."""
-        header = header_bytes([(key, one.dtype, one.shape) for key, one in self.kept.items()])
+    def write(self, path: Path) -> None:
+        """Writes the files that `read_facts` reads again into a new folder."""
         made = {SOURCE: (json.dumps({"files": self.files}, indent=1) + "\n").encode()}
-        made[KEPT] = header + b"".join(one.read().tobytes() for one in self.kept.values())
-        return {**self.beside, **made}
+        for name, data in {**self.beside, **made}.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            write_file(path / name, data)
+        Disk().write(path / KEPT, self._kept())
+
+    def _kept(self) -> Iterator[bytes]:
+        yield header_bytes([(key, one.dtype, one.shape) for key, one in self.kept.items()])
+        yield from (one.read().tobytes() for one in self.kept.values())
 
 
 def facts_of(imported: Imported, shapes: Mapping[str, Shape]) -> Facts:
@@ -62,6 +68,8 @@ def read_facts(path: Path) -> Facts | None:
         return None
     try:
         files = {name: tuple((key, dtype) for key, dtype in keys) for name, keys in read_json(path / SOURCE)["files"].items()}
+        if any(PurePath(name).name != name for name in files):
+            raise ValueError
     except (KeyError, TypeError, ValueError, AttributeError):
         raise CheckpointError(Problem("is not as lmkit import wrote it", where=str(path / SOURCE))) from None
     return Facts(

@@ -44,6 +44,7 @@ class Outgoing:
     facts: Facts | None = None
     dtype: str | None = None
     beside: Mapping[str, bytes] = field(default_factory=dict)  # the tokenizer's files
+    prefer: str = ""  # the family that comes before others, where there are no facts
 
 
 def write_folder(dest: Path, model: Outgoing, tensors: Mapping[str, np.ndarray]) -> str:
@@ -80,7 +81,7 @@ def _fit(model: Outgoing) -> Fit:
     """As the folder had it where its config still says what the model is; else the family that fits."""
     facts = model.facts
     if facts is None:
-        return fit(model.spec, model.tasks, max_length=model.max_length)
+        return fit(model.spec, model.tasks, max_length=model.max_length, prefer=model.prefer)
     family, config = family_of(facts.config)
     flat = flatten(model.spec, max_length=model.max_length)
     read = family.read(config) | {"tie_embeddings": flat["tie_embeddings"]}
@@ -197,9 +198,11 @@ class _Writing:
         unchanged = self.model.facts is not None and self.found.config == self.model.facts.config and self.model.dtype is None
         made = self.model.facts.beside[CONFIG] if unchanged and self.model.facts else _json(self.config())
         if len(self.files) > 1:
-            weight_map = {key: name for name, keys in sorted(self.files.items()) for key in keys}
-            total = sum(int(np.prod(self.shape(key))) * np.dtype(NUMPY[self.dtype(key)]).itemsize for key in weight_map)
-            files[INDEX] = _json({"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
+            weight_map = {key: name for name, keys in self.files.items() for key in keys}
+            counts = {key: int(np.prod(self.shape(key))) for key in weight_map}
+            size = sum(count * np.dtype(NUMPY[self.dtype(key)]).itemsize for key, count in counts.items())
+            totals = {"total_parameters": sum(counts.values()), "total_size": size}
+            files[INDEX] = _json({"metadata": totals, "weight_map": dict(sorted(weight_map.items()))})
         return files | {CONFIG: made}
 
     def config(self) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""StableLM (Stability AI, 2024): layer norms around a Llama's parts, a quarter of the channels rotated."""
+"""StableLM (Stability AI, 2023): layer norms and partial rotation in a Llama's frame; two of its models have parallel parts."""
 
 from lmkit.checkpoints.hub.families.llama import SIZES, WEIGHTS, classes
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import activation, fixed, flag, number, only
+from lmkit.checkpoints.hub.fields import activation, dropouts, fixed, flag, number, only
 from lmkit.checkpoints.hub.rope import rope
 
-QKV = {on: {f"attention.bias.{part}": on for part in ("query", "key", "value")} for on in (True, False)}
+QKV = ("query", "key", "value")
 
 FAMILY = Family(
     model_type="stablelm",
@@ -13,14 +13,15 @@ FAMILY = Family(
     classes=classes("StableLm"),
     config=(
         *SIZES,
-        fixed(norm__kind="layer_norm", norm__placement="pre", attention__bias__output=False),
-        fixed(feed_forward__kind="gated", feed_forward__bias=False),
+        fixed(norm__kind="layer_norm", norm__placement="pre", feed_forward__kind="gated", feed_forward__bias=False),
+        fixed(attention__bias__output=False),
         number("norm.epsilon", "layer_norm_eps", default=1e-5),
         activation("feed_forward.activation", "hidden_act", default="silu"),
-        flag("use_qkv_bias", QKV, default=False),
+        flag("use_qkv_bias", {on: {f"attention.bias.{part}": on for part in QKV} for on in (True, False)}, default=False),
         flag("use_parallel_residual", {True: {"parallel": "shared_norm"}, False: {"parallel": "none"}}, default=False),
-        only("qk_layernorm", False),
+        only("qk_layernorm", False, write=True),
         rope(fraction=0.25),
+        dropouts("hidden_dropout", "attention_dropout"),
     ),
     weights=WEIGHTS,
 )

@@ -1,0 +1,183 @@
+"""Folders in, runs, and folders out again: every verb opens what was imported, and what is exported opens with the same logits."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmkit.checkpoints.header import read_header
+from lmkit.cli import main
+
+FOLDERS = Path(__file__).parents[1] / "checkpoints" / "hub" / "folders"
+TEXTS = "text,label\nthe quick brown fox,a\nthe lazy dog,b\n"
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def same(one: Path, other: Path) -> bool:
+    ours, theirs = read_header(one), read_header(other)
+    return ours.keys() == theirs.keys() and all(
+        (ours[key].dtype, ours[key].shape) == (theirs[key].dtype, theirs[key].shape)
+        and ours[key].read().tobytes() == theirs[key].read().tobytes()
+        for key in ours
+    )
+
+
+@pytest.mark.parametrize("name", ["bert_gammabeta", "gpt2_hub_layout", "mistral_swa", "minilm_st", "t5"])
+def test_a_folder_that_was_imported_is_exported_file_by_file(capsys, home, name) -> None:
+    assert main(["import", str(FOLDERS / name), "run"]) == 0
+    assert main(["export", "run", "out", "--verify"]) == 0
+    said = lines(capsys)
+    assert any(line.startswith("read again: ") and "differs by 0.0e+00" in line for line in said)
+    for path in (FOLDERS / name).rglob("*"):
+        if path.suffix == ".safetensors":
+            assert same(path, home / "out" / path.name)
+        elif path.is_file() and path.name not in ("reference.npz", "tokenizer_cases.json"):
+            assert (home / "out" / path.relative_to(FOLDERS / name)).read_bytes() == path.read_bytes()
+
+
+def test_a_folder_answers_as_the_run_that_was_imported_from_it(capsys, home) -> None:
+    assert main(["import", str(FOLDERS / "bert_gammabeta"), "run"]) == 0
+    lines(capsys)
+    answers = []
+    for model in (str(FOLDERS / "bert_gammabeta"), "run"):
+        assert main(["predict", model, "--text", "The [MASK] fox", "--json"]) == 0
+        answers.append(json.loads(lines(capsys)[0]))
+    assert answers[0] == answers[1]
+    assert len(answers[0]["mlm"]["masks"][0]) == 5
+
+
+def test_an_imported_model_is_evaluated_on_a_file_that_is_named(capsys, home) -> None:
+    (home / "texts.csv").write_text(TEXTS.replace(",a", ",LABEL_0").replace(",b", ",LABEL_2"))
+    assert main(["evaluate", str(FOLDERS / "llama_seqcls"), "--data", "texts.csv", "--json"]) == 0
+    figures = json.loads(lines(capsys)[0])["figures"]
+    assert figures["classification/accuracy"] in (0.0, 0.5, 1.0)
+    assert main(["evaluate", str(FOLDERS / "llama_seqcls")]) == 3
+    assert "brings no text; name a file with --data" in capsys.readouterr().err
+    assert sorted(path.name for path in FOLDERS.iterdir() if path.name.startswith(".")) == []
+
+
+SPEC = """
+name: tuned
+model: {from: %s}
+data: {train: {csv: texts.csv, columns: {text: text, label: label}}, max_length: 24}
+tasks: {mood: classification}
+training: {steps: 2, batch_size: 2, optimizer: {kind: adamw, learning_rate: 1e-3}}
+"""
+
+
+def test_training_from_a_folder_and_from_its_import_is_the_same(capsys, home) -> None:
+    (home / "texts.csv").write_text(TEXTS)
+    assert main(["import", str(FOLDERS / "bert_qa"), "imported"]) == 0
+    for run, source in (("straight", FOLDERS / "bert_qa"), ("by-run", "imported")):
+        (home / "spec.yaml").write_text(SPEC % source)
+        assert main(["train", "spec.yaml", "--run-dir", run]) == 0
+    one, other = (next((home / run / "checkpoints").glob("*/model-*.safetensors")) for run in ("straight", "by-run"))
+    assert same(one, other)
+    capsys.readouterr()
+    assert main(["export", "straight", "out", "--verify"]) == 0
+    config = json.loads((home / "out" / "config.json").read_text())
+    assert config["architectures"] == ["BertForSequenceClassification"]
+    assert config["id2label"] == {"0": "a", "1": "b"}
+    capsys.readouterr()
+    probabilities = []
+    for model in ("straight", "out"):
+        assert main(["predict", model, "--text", "the quick brown fox", "--json"]) == 0
+        answer = json.loads(lines(capsys)[0])
+        probabilities.append(list(next(value for key, value in answer.items() if key != "text")["probabilities"].values()))
+    np.testing.assert_allclose(*probabilities, rtol=1e-5)
+
+
+def test_what_was_trained_from_a_folder_is_written_in_full_and_as_its_family(capsys, home) -> None:
+    (home / "texts.csv").write_text(TEXTS)
+    tasks = SPEC.replace("mood: classification", "lm: causal_lm").replace(", label: label", "")
+    for source in (str(FOLDERS / "mistral_swa"), "imported"):
+        assert source != "imported" or main(["import", str(FOLDERS / "mistral_swa"), source]) == 0
+        (home / "spec.yaml").write_text(tasks % source)
+        assert main(["train", "spec.yaml", "--run-dir", "run"]) == 0
+        assert main(["export", "run", "out", "--verify"]) == 0
+        assert json.loads((home / "out" / "config.json").read_text())["model_type"] == "mistral"
+        assert {stored.dtype for path in (home / "out").glob("*.safetensors") for stored in read_header(path).values()} == {"F32"}
+        shutil.rmtree("run")
+        shutil.rmtree("out")
+
+
+OWN = """
+name: own
+tokenizer: {kind: bpe, vocab_size: 280}
+data: {train: {builtin: python_reference}, max_length: 32}
+model: {kind: decoder, num_layers: 2, hidden_size: 24, num_heads: 4, %s}
+tasks: {lm: causal_lm}
+training: {steps: 1, batch_size: 2, optimizer: {kind: adamw, learning_rate: 1e-3}}
+"""
+LLAMA = "num_kv_heads: 2, position: rotary, norm: rms_norm, feed_forward: {kind: gated, intermediate_size: 40}, tie_embeddings: false"
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("position: learned, feed_forward: {kind: dense, activation: gelu_tanh}", "GPT2LMHeadModel"),
+        (LLAMA, "LlamaForCausalLM"),
+        (f"{LLAMA}, attention: {{window: 8}}", "MistralForCausalLM"),
+        (f"{LLAMA}, attention: {{qk_norm: head}}", "Qwen3ForCausalLM"),
+        ("position: alibi, embedding_norm: true, feed_forward: {kind: dense, activation: gelu_tanh}", "BloomForCausalLM"),
+    ],
+    ids=lambda value: value if value.endswith("LM") or value.endswith("Model") else "",
+)
+def test_a_model_of_yaml_alone_is_exported_as_the_family_that_can_say_it(capsys, home, words, name) -> None:
+    (home / "spec.yaml").write_text(OWN % words)
+    assert main(["train", "spec.yaml"]) == 0
+    assert main(["export", "runs/own", "out", "--verify"]) == 0
+    assert json.loads((home / "out" / "config.json").read_text())["architectures"] == [name]
+
+
+def test_a_model_that_no_family_can_say_is_refused_by_the_word(capsys, home) -> None:
+    (home / "spec.yaml").write_text(OWN % f"{LLAMA}, attention: {{window: [4, full]}}, final_norm: false")
+    assert main(["train", "spec.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["export", "runs/own", "out"]) == 4
+    said = capsys.readouterr().err.strip()
+    assert len(said.splitlines()) == 1 and said.startswith("model: ") and "cannot be said by" in said
+    assert not (home / "out").exists()
+
+
+def test_weights_are_rounded_where_that_is_asked_for(capsys, home) -> None:
+    assert main(["export", str(FOLDERS / "llama_seqcls"), "out", "--dtype", "bfloat16", "--verify"]) == 0
+    assert {stored.dtype for stored in read_header(home / "out" / "model.safetensors").values()} == {"BF16"}
+    assert json.loads((home / "out" / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_an_export_that_does_not_give_the_logits_does_not_stay(capsys, home, monkeypatch) -> None:
+    from lmkit.run import verify
+
+    monkeypatch.setattr(verify, "TOLERANCE", -1.0)
+    assert main(["export", str(FOLDERS / "bert_qa"), "out", "--verify"]) == 4
+    assert "differs by" in capsys.readouterr().err
+    assert not (home / "out").exists()
+
+
+def test_one_task_of_several_is_exported_alone(capsys, home) -> None:
+    assert main(["export", str(FOLDERS / "bert_gammabeta"), "out", "--task", "nsp", "--verify"]) == 0
+    assert json.loads((home / "out" / "config.json").read_text())["architectures"] == ["BertForNextSentencePrediction"]
+    assert not any(key.startswith("cls.predictions") for key in read_header(home / "out" / "model.safetensors"))
+    assert main(["export", str(FOLDERS / "bert_gammabeta"), "again", "--task", "other"]) == 2
+
+
+def test_an_imported_run_does_not_need_its_folder_any_more(capsys, home) -> None:
+    shutil.copytree(FOLDERS / "smollm2", home / "folder")
+    assert main(["import", "folder", "run"]) == 0
+    shutil.rmtree(home / "folder")
+    (home / "run").rename(home / "moved")
+    assert main(["generate", "moved", "The quick", "--max-tokens", "3", "--greedy"]) == 0
+    assert main(["export", "moved", "out", "--verify"]) == 0
+    assert same(FOLDERS / "smollm2" / "model.safetensors", home / "out" / "model.safetensors")
