@@ -310,9 +310,9 @@ def _mapping(classes: list[type[Spec]], field: Any, value: Any) -> str:
     by_tag = {words.tag(cls).strip("<>"): cls for cls in classes}
     near = words.nearest(value, by_tag) if isinstance(value, str) else []
     cls = by_tag[near[0]] if near else classes[0]
-    entries = {"kind": words.tag(cls)} if "kind" in cls.model_fields else {}
-    entries |= {key: (f.examples or ["..."])[0] for key, f in words.fields(cls).items() if f.is_required()}
-    mapping = f"a mapping such as {_flow(entries)}" if entries else "a mapping of keys"
+    required = {key: (f.examples or ["..."])[0] for key, f in words.fields(cls).items() if f.is_required()}
+    kind = {"kind": words.tag(cls)} if "kind" in cls.model_fields else {}
+    mapping = f"a mapping such as {_flow(kind | required)}" if required else "a mapping of keys"
     return f"a number such as {own} or {mapping}" if isinstance(own, float) else mapping
 
 

@@ -52,6 +52,7 @@ def test_activations_are_their_formulas() -> None:
         "relu": np.maximum(x, 0),
         "relu_squared": np.maximum(x, 0) ** 2,
         "silu": x / (1 + np.exp(-x)),
+        "tanh": np.tanh(x),
     }
     assert expected.keys() == ACTIVATIONS.keys()
     for name, values in expected.items():
