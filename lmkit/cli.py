@@ -15,6 +15,10 @@ from lmkit.run.console import Console
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
+UNPRINTABLE = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
+}  # names in foreign files may hold them
+
 Arguments = argparse.Namespace
 
 
@@ -108,7 +112,7 @@ def _console() -> Console:
 
     def err(line: str) -> None:
         try:
-            print(line, file=sys.stderr, flush=True)
+            print(line.translate(UNPRINTABLE), file=sys.stderr, flush=True)
         except BrokenPipeError:
             _to_nowhere(sys.stderr)
 
@@ -291,7 +295,7 @@ def _train(a: Arguments, console: Console) -> int:
 
 
 def _declare_evaluate(parser: Parser) -> None:
-    parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("run", type=Path, help="the run directory, a Hugging Face folder or a keras-hub preset")
     parser.add_argument("--data", type=Path, metavar="FILE", help="evaluate on this file instead of the run's validation data")
     _code(parser)
     _json(parser)
@@ -338,7 +342,7 @@ def _import(a: Arguments, console: Console) -> int:
 
 
 def _declare_export(parser: Parser) -> None:
-    parser.add_argument("run", type=Path, help="the run directory")
+    parser.add_argument("run", type=Path, help="the run directory, a Hugging Face folder or a keras-hub preset")
     parser.add_argument("dest", type=Path, help="the folder to make; it must not be there yet")
     parser.add_argument("--format", choices=("huggingface", "keras_hub"), default="huggingface", help="default: huggingface")
     parser.add_argument("--verify", action="store_true", help="open what was written and compare logits before it stays")
@@ -382,7 +386,7 @@ SETTINGS: dict[str, tuple[Callable[[str], Any], str, str]] = {
 
 
 def _declare_generate(parser: Parser) -> None:
-    parser.add_argument("run", type=Path, help="the run directory, or a Hugging Face folder, whose own settings are the defaults")
+    parser.add_argument("run", type=Path, help="the run directory, or a model folder, whose own settings are the defaults")
     parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="text to continue; several are continued at once")
     parser.add_argument("--max-tokens", type=_natural, metavar="N", help="at most so many new tokens (default 200, or the folder's)")
     parser.add_argument("--greedy", action="store_true", help="always the likeliest token")

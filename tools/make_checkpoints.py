@@ -296,11 +296,10 @@ def write(name: str, case: Case, dest: Path) -> None:
         for key, value in model.named_buffers():
             if key == "final_logits_bias":
                 value.add_(torch.randn_like(value) * 0.3)
-    model = model.to(getattr(torch, case.dtype)).to(torch.float32)
     folder = dest / name
     folder.mkdir(parents=True)
     model.to(getattr(torch, case.dtype)).save_pretrained(folder, max_shard_size=case.shards)
-    model = model.to(torch.float32)
+    model = cls.from_pretrained(folder, dtype=torch.float32).eval()  # what is not in the file, rotations for example, is exact again
     tokenizer = train_tokenizer(Bpe(vocab_size=280), CORPUS)
     for file, data in huggingface_files(tokenizer, max_length=64, token_types=False).items():
         (folder / file).write_bytes(data)

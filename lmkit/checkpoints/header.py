@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,8 @@ def header_bytes(tensors: Iterable[tuple[str, str, tuple[int, ...]]], metadata: 
 def read_header(path: Path) -> dict[str, Stored]:
     """Every tensor of a file. Raises CheckpointError unless the header is whole, sound, and accounts for every byte of the file."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise CheckpointError(Problem("is no regular file", where=str(path)))
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
@@ -101,6 +104,9 @@ def read_header(path: Path) -> dict[str, Stored]:
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"its header is not JSON: {str(error)[:80]}") from None
     fields.pop("__metadata__", None)
+    odd = next((name for name in fields if not name.isprintable()), None)
+    if odd is not None:
+        raise _damaged(path, f"a tensor is called {odd[:60]!r}, which cannot be printed")
     found = {name: _stored(path, name, entry, 8 + length) for name, entry in fields.items()}
     _contiguous(path, found, 8 + length, size)
     return found

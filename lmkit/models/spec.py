@@ -100,6 +100,8 @@ class Stack(Spec):
             if channels % 2:
                 part = f"head_dim = {head_dim}" if rotary.fraction == 1 else f"fraction = {rotary.fraction:g} of head_dim = {head_dim}"
                 yield key, f"rotary turns pairs of channels, but {part} is odd; choose hidden_size / num_heads even"
+            elif not channels:
+                yield key, f"fraction = {rotary.fraction:g} of head_dim = {head_dim} rotates no channel; write {2 / head_dim:.4g} or more"
             elif isinstance(rotary.scaling, LongRopeScaling):
                 for name in ("short_factor", "long_factor"):
                     length = len(getattr(rotary.scaling, name))
@@ -270,7 +272,11 @@ M = TypeVar("M", bound=Stack)
 class FromRun(Spec):
     """The body of another run: its weights, its model words and its tokenizer."""
 
-    from_: PathText = Field(alias="from", examples=["runs/base"], description="A run directory, relative to the working directory.")
+    from_: PathText = Field(
+        alias="from",
+        examples=["runs/base"],
+        description="A run directory, Hugging Face folder or keras-hub preset, relative to the working directory.",
+    )
     freeze: Annotated[tuple[str, ...], LISTED] = Field(
         (), description="Parts that stay as they are: `embeddings`, `layers.3`, `layers.0-5`, or any prefix of a variable path."
     )

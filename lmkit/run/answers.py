@@ -108,7 +108,9 @@ def _masks(opened: OpenedRun) -> Callable[[Document], str]:
 
     def lacks(document: Document) -> str:
         count = int(np.sum(_row(opened, document, specials=True).ids == mask))
-        return "" if 0 < count <= MASKS else f"has {count} masks; write {tokenizer.piece(mask)} at 1 to {MASKS} places"
+        return (
+            "" if 0 < count <= MASKS else f"has {count} masks; write {tokenizer.piece(mask)}, in just these letters, at 1 to {MASKS} places"
+        )
 
     return lacks
 

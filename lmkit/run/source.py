@@ -1,5 +1,6 @@
 """What a model can come from: a run of lmkit, or a foreign folder that is read as if it were one."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from lmkit.checkpoints.find import read_model
 from lmkit.checkpoints.hub.folder import CONFIG, is_folder, refuse_code
 from lmkit.checkpoints.hub.read import Imported, read_folder
 from lmkit.errors import CheckpointError, Problem
+from lmkit.models.count import count
+from lmkit.models.spec import FromRun
 from lmkit.run.directory import RunDirectory, existing_run
 from lmkit.run.load import load
 from lmkit.run.resolve import resolve
@@ -101,7 +104,13 @@ def spec_of(imported: Imported) -> RunSpec:
     spec, problems, _ = validate(_tree(words_of_import(imported), where))
     if spec is None or problems:
         raise CheckpointError(*(Problem(f"{p.key}: {p.what}", where=where) for p in problems))
-    return resolve(spec)[0]
+    resolved = resolve(spec)[0]
+    assert not isinstance(resolved.model, FromRun)
+    wanted = sum(count(resolved.model, vocab_size=imported.vocab_size, max_length=resolved.data.max_length).values())
+    held = sum(math.prod(tensor.shape) for tensor in imported.folder.tensors.values())
+    if wanted > 4 * held + 10**6:  # before there is memory for any of it; smaller differences are told tensor by tensor
+        raise CheckpointError(Problem(f"describes a model of {wanted:,} parameters, the files hold {held:,}", where=where))
+    return resolved
 
 
 def _tree(value: Any, at: str) -> Node:

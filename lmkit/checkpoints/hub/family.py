@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from lmkit.checkpoints.hub.fields import Entry
+from lmkit.checkpoints.hub.fields import Entry, refuse
 from lmkit.checkpoints.hub.table import Table, parse_table
 from lmkit.checkpoints.hub.words import Flat
+
+MOST_LAYERS, LARGEST = 10_000, 2**31
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,9 @@ class Family:
 
     def read(self, config: Mapping[str, Any]) -> Flat:
         """The words that a config stands for, without those of its heads."""
+        for key, value in config.items():
+            if type(value) is int and value > (MOST_LAYERS if "layer" in key or "group" in key else LARGEST):
+                raise refuse(f"{key}: {str(value)[:40]} is larger than any model")
         flat: Flat = {}
         for entry in self.config:
             entry.read(config, flat)

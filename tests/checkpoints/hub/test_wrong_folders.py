@@ -1,6 +1,7 @@
 """Folders that are wrong: one line that names the file or the tensor, exit code 4, and nothing written (catalogue 3.4)."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,9 @@ def test_an_index_without_a_map(capsys, tmp_path, index) -> None:
         ({"num_hidden_layers": -1}, "num_layers"),
         ({"hidden_size": None}, "hidden_size is missing"),
         ({"hidden_size": 50}, "50 is not divisible by num_heads = 4"),
+        ({"max_position_embeddings": 10**9}, "parameters, the files hold"),
+        ({"intermediate_size": 10**25}, "intermediate_size: 10000000000000000000000000 is larger than any model"),
+        ({"num_hidden_layers": 10**8}, "num_hidden_layers: 100000000 is larger than any model"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -168,6 +172,19 @@ def test_a_config_that_asks_for_what_lmkit_has_not(capsys, tmp_path, values, say
     edit_config(folder, **values)
     said = refused(capsys, tmp_path, folder)
     assert says in said and str(folder / "config.json") in said
+
+
+def test_a_name_that_cannot_be_printed_is_not_printed(capsys, tmp_path) -> None:
+    folder = copied(tmp_path, "bert_qa")
+    edit_tensors(folder, lambda tensors: tensors.update({"evil\n\x1b[31m": ("F32", (1,), np.zeros(1, np.float32))}))
+    assert r"a tensor is called 'evil\n\x1b[31m'" in refused(capsys, tmp_path, folder)
+
+
+def test_a_pipe_is_not_waited_for(capsys, tmp_path) -> None:
+    folder = copied(tmp_path, "bert_qa")
+    (folder / SINGLE).unlink()
+    os.mkfifo(folder / SINGLE)
+    assert refused(capsys, tmp_path, folder) == f"{folder / SINGLE}: is no regular file"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "5", "\xff"], ids=["empty", "open", "list", "number", "no utf-8"])

@@ -1,5 +1,6 @@
 """Gemma 2 (Google, 2024): norms before and after each part, windows in turn, scores and logits capped."""
 
+import math
 from typing import Any
 
 from lmkit.checkpoints.hub.families.gemma import TANH, UNIT
@@ -31,7 +32,7 @@ def query_scale(default: int = 256) -> Entry:
     """`query_pre_attn_scalar`, whose inverse root multiplies the scores."""
 
     def read(config: Config, flat: Flat) -> None:
-        flat["attention.scale"] = float(value_of(config, ("query_pre_attn_scalar",), default)) ** -0.5
+        flat["attention.scale"] = math.pow(value_of(config, ("query_pre_attn_scalar",), default), -0.5)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         scalar = flat["attention.scale"] ** -2

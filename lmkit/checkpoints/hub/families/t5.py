@@ -1,5 +1,6 @@
 """T5 (Raffel et al., 2020), Flan-T5 and mT5: distances in buckets instead of positions, scores that are not scaled."""
 
+import math
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
@@ -58,14 +59,18 @@ def _depths() -> Entry:
 
 
 def _scale() -> Entry:
-    """T5 divides hidden states by the root of their width before a head, unless the config says that tables are not tied."""
+    """T5 divides hidden states by the root of their width before a head, unless the config says not to, or that tables are not tied.
+
+    transformers 5 writes the two apart, and older ones read the second alone.
+    """
 
     def read(config: Config, flat: Flat) -> None:
-        scaled = config.get("tie_word_embeddings") is not False
-        flat["output.scale"] = float(flat["hidden_size"]) ** -0.5 if scaled else 1.0
+        scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings") is not False)
+        flat["output.scale"] = math.pow(flat["hidden_size"], -0.5) if scaled else 1.0
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
-        config["tie_word_embeddings"] = said(flat, "output.scale") != 1.0
+        scaled = said(flat, "output.scale") != 1.0
+        config |= {"tie_word_embeddings": scaled, "scale_decoder_outputs": scaled}
 
     return Entry(read, write)
 
