@@ -75,7 +75,7 @@ def _family(
 ) -> Family:
     pooled = Head("classification", {"pooling": "eos", "pooler": "tanh"}, config=(field("end_id", "eos_token_id", default=2),))
     classes = {lm: (Head("seq2seq", marker="final_logits_bias"),)}
-    if name in ("Bart", "MBart"):
+    if name == "Bart":  # mBART reads its own text behind the text's last token, which is no constant
         classes[f"{name}ForSequenceClassification"] = (pooled,)
         classes[f"{name}ForQuestionAnswering"] = (Head("question_answering"),)
     return Family(

@@ -25,6 +25,7 @@ norm = decoder.norm norm
 /lm_head = heads.causal_lm.output lin
 /score = heads.classification.classifier lin
 /score = heads.regression.classifier lin
+/score = heads.token_classification.classifier lin
 """
 
 

@@ -57,6 +57,7 @@ CONFIG: tuple[Entry, ...] = (
     _rotations(),
 )
 
+CAUSAL, CLASSIFYING = classes("Gemma3", only=("CausalLM", "SequenceClassification")).values()
 SILENT = {
     "vocab_size": 262_208,
     "hidden_size": 2304,
@@ -72,7 +73,7 @@ FAMILY = Family(
     tied=True,
     silent=SILENT,
     bare="Gemma3TextModel",
-    classes={**classes("Gemma3"), **{name: heads for name, heads in classes("Gemma3Text").items() if "Sequence" in name}},
+    classes={"Gemma3ForCausalLM": CAUSAL, "Gemma3TextForSequenceClassification": CLASSIFYING},
     config=CONFIG,
     weights=WEIGHTS + NORMS,
 )
@@ -86,8 +87,8 @@ WRAPPED = Family(
     output=("lm_head.weight", "language_model.lm_head.weight"),
     bare="Gemma3Model",
     classes={
-        "Gemma3ForConditionalGeneration": FAMILY.classes["Gemma3ForCausalLM"],
-        "Gemma3ForSequenceClassification": FAMILY.classes["Gemma3ForSequenceClassification"],
+        "Gemma3ForConditionalGeneration": CAUSAL,
+        "Gemma3ForSequenceClassification": CLASSIFYING,
     },
     config=CONFIG,
     weights=(WEIGHTS + NORMS).replace("prefix: model. |", "prefix: language_model.model. | model.language_model. | language_model.")

@@ -24,7 +24,7 @@ def _logits() -> Entry:
 FAMILY = Family(
     model_type="granite",
     bare="GraniteModel",
-    classes={name: heads for name, heads in classes("Granite").items() if "Sequence" not in name},
+    classes=classes("Granite", only=("CausalLM",)),
     config=(
         *SIZES,
         *ROOT_MEAN_SQUARE,

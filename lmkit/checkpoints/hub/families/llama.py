@@ -1,5 +1,7 @@
 """Llama 1 to 3 (Touvron et al., 2023) and the many that have its class: SmolLM, Yi, TinyLlama, DeepSeek, ..."""
 
+from collections.abc import Sequence
+
 from lmkit.checkpoints.hub.family import Family, Head
 from lmkit.checkpoints.hub.fields import Entry, activation, attention_bias, dropouts, field, fixed, flag, number, only
 from lmkit.checkpoints.hub.rope import rope
@@ -16,6 +18,7 @@ norm = decoder.norm norm
 /lm_head = heads.causal_lm.output lin
 /score = heads.classification.classifier lin
 /score = heads.regression.classifier lin
+/score = heads.token_classification.classifier lin
 """
 
 SIZES: tuple[Entry, ...] = (
@@ -35,12 +38,16 @@ ROOT_MEAN_SQUARE: tuple[Entry, ...] = (
 )
 
 
-def classes(name: str) -> dict[str, tuple[Head, ...]]:
-    """The classes that every decoder of this style has."""
-    return {
-        f"{name}ForCausalLM": (Head("causal_lm", marker="lm_head.weight"),),
-        f"{name}ForSequenceClassification": (Head("classification", {"pooling": "last", "classifier_bias": False}),),
-    }
+HEADS = {
+    "CausalLM": (Head("causal_lm", marker="lm_head.weight"),),
+    "SequenceClassification": (Head("classification", {"pooling": "last", "classifier_bias": False}),),
+    "TokenClassification": (Head("token_classification"),),
+}
+
+
+def classes(name: str, only: Sequence[str] = tuple(HEADS)) -> dict[str, tuple[Head, ...]]:
+    """The classes that decoders of this style have."""
+    return {f"{name}For{task}": HEADS[task] for task in only}
 
 
 FAMILY = Family(

@@ -14,7 +14,7 @@ layers.{i}.self_attn.(q|k)_norm = decoder.layers.{i}.attention.(query|key)_norm 
 FAMILY = Family(
     model_type="olmo2",
     bare="Olmo2Model",
-    classes=classes("Olmo2"),
+    classes=classes("Olmo2", only=("CausalLM", "SequenceClassification")),
     config=(
         *SIZES,
         fixed(norm__kind="rms_norm", norm__placement="branch_post", attention__qk_norm="full"),

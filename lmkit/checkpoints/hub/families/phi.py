@@ -20,7 +20,7 @@ final_layernorm = decoder.norm norm
 /lm_head.bias = heads.causal_lm.bias raw
 /score = heads.classification.classifier lin
 /score = heads.regression.classifier lin
-/classifier = heads.token_classification.classifier lin
+/score = heads.token_classification.classifier lin or:/classifier
 """
 
 FAMILY = Family(
@@ -29,7 +29,6 @@ FAMILY = Family(
     classes={
         **classes("Phi"),
         "PhiForCausalLM": (Head("causal_lm", marker="lm_head.bias"),),
-        "PhiForTokenClassification": (Head("token_classification"),),
     },
     config=(
         *SIZES,
