@@ -102,7 +102,7 @@ def test_a_row_is_answered_by_the_tasks_that_can(everything: Any) -> None:
 def test_what_no_task_can_answer_is_said_with_the_reason() -> None:
     with pytest.raises(DataError, match=r'"Who jumps.": has one text, and two are needed'):
         answerer(opened("qa"))([Document("Who jumps?")])
-    with pytest.raises(DataError, match=r"part.csv:7: has 0 masks; write \[MASK\] at 1 to 8 places"):
+    with pytest.raises(DataError, match=r"part.csv:7: has 0 masks; write \[MASK\], in just these letters, at 1 to 8 places"):
         answerer(opened("mlm"))([Document("x [MASK]"), Document("Who jumps?", file="part.csv", line=7)])
     with pytest.raises(SpecError, match="lmkit generate"):
         answerer(opened("lm"))
