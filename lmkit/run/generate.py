@@ -65,7 +65,7 @@ def generate(run: Path, *, prompts: Sequence[str], wish: Wish, console: Console,
     generator = generator_of(opened.spec, opened.model, Settings(**({} if habits else own_words(tokenizer)) | words))
     texts = list(prompts) or [""]
     if generator.model.prefix:
-        ids = [row.ids.tolist() for row in tokenizer.rows(texts, max_length=opened.spec.data.max_length, specials=True)]
+        ids = _read_ids(tokenizer, texts, opened.spec.data.max_length, console)
         shown, before = [list[int]() for _ in texts], ["" for _ in texts]
     else:
         ids = [_prompt_ids(tokenizer, text, habits, console) for text in texts]
@@ -138,6 +138,15 @@ def _say_context(generator: "Generator | BeamSearch", longest: int, asked: int, 
         console.err(f"note: the model was trained on {context} tokens at once, where it ends")
     elif longest > context:
         console.err(f"note: the model was trained on {context} tokens at once; it saw the last {context // 2} or more of {longest}")
+
+
+def _read_ids(tokenizer: "Tokenizer", texts: Sequence[str], longest: int, console: Console) -> list[list[int]]:
+    """The rows of texts that an encoder reads, cut where they are too long for it."""
+    rows = tokenizer.rows(texts, max_length=longest, specials=True)
+    for row, whole in zip(rows, tokenizer.rows(texts, specials=True), strict=True):
+        if len(row.ids) < len(whole.ids):
+            console.err(f"note: the model reads {longest} tokens at once; a prompt of {len(whole.ids)} is cut")
+    return [row.ids.tolist() for row in rows]
 
 
 def _prompt_ids(tokenizer: "Tokenizer", text: str, habits: "Habits | None", console: Console) -> list[int]:

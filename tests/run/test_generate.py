@@ -9,6 +9,7 @@ import pytest
 from lmkit.cli import main
 
 DECODER = str(Path(__file__).parents[2] / "model_configs" / "debug-decoder.yaml")
+FOLDERS = Path(__file__).parents[1] / "checkpoints" / "hub" / "folders"
 PROMPT = "The with statement"
 
 
@@ -141,3 +142,19 @@ def test_an_imported_run_keeps_the_habits(folder: Path, tmp_path: Path, capsys: 
     (home / "generation_config.json").write_text(json.dumps({"num_beams": 2, "repetition_penalty": 1.5}))
     assert main(["import", str(home), str(tmp_path / "run")]) == 0
     assert answers(capsys, str(tmp_path / "run"), PROMPT) == answers(capsys, str(home), PROMPT)
+
+
+def test_beside_an_encoder_only_the_answer_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    folder, prompts = str(FOLDERS / "t5"), ["a small text", "another one " * 400]
+    found = answers(capsys, folder, *prompts)
+    assert [one["prompt"] for one in found] == prompts
+    assert main(["generate", folder, *prompts, "--max-tokens", "12"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == found[0]["text"] + "\n\n" + found[1]["text"] + "\n"
+    assert "tokens at once; a prompt of " in captured.err and captured.err.count("is cut\n") == 1
+    (best, second) = answers(capsys, folder, prompts[0], "--beams", "3", "--texts", "2")
+    assert best["score"] >= second["score"]
+    assert main(["generate", folder, prompts[0], "--max-tokens", "12", "--temperature", "1.5", "--seed", "4"]) == 0
+    streamed = capsys.readouterr().out
+    (drawn,) = answers(capsys, folder, prompts[0], "--temperature", "1.5", "--seed", "4")
+    assert streamed == drawn["text"] + "\n"
