@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmkit.checkpoints.header import read_header
+from lmkit.checkpoints.header import header_bytes, read_header
 from lmkit.cli import main
 
 FOLDERS = Path(__file__).parents[1] / "checkpoints" / "hub" / "folders"
@@ -44,6 +44,19 @@ def test_a_folder_that_was_imported_is_exported_file_by_file(capsys, home, name)
             assert same(path, home / "out" / path.name)
         elif path.is_file() and path.name not in ("reference.npz", "tokenizer_cases.json"):
             assert (home / "out" / path.relative_to(FOLDERS / name)).read_bytes() == path.read_bytes()
+
+
+def test_a_tied_head_that_stands_in_the_file_comes_out_again(capsys, home) -> None:
+    shutil.copytree(FOLDERS / "smollm2", home / "folder")
+    path = home / "folder" / "model.safetensors"
+    stored = read_header(path)
+    tensors = {**stored, "lm_head.weight": stored["model.embed_tokens.weight"]}
+    data = [one.read().tobytes() for one in tensors.values()]
+    path.write_bytes(header_bytes([(key, one.dtype, one.shape) for key, one in tensors.items()]) + b"".join(data))
+    assert main(["import", "folder", "run"]) == 0
+    assert main(["export", "run", "out", "--verify"]) == 0
+    assert "lm_head.weight" in read_header(home / "out" / "model.safetensors")
+    assert same(path, home / "out" / "model.safetensors")
 
 
 def test_a_folder_answers_as_the_run_that_was_imported_from_it(capsys, home) -> None:
