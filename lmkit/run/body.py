@@ -13,7 +13,7 @@ from lmkit.run.spec import RunSpec
 def with_body(spec: RunSpec) -> RunSpec:
     """The spec with the body's words in it, and those of new heads, where `model.from` names a run or a foreign folder.
 
-    Raises CheckpointError when that is neither, SpecError when rows are longer than its table of positions.
+    Raises CheckpointError when that is neither, SpecError when rows are longer than its table of positions or a task needs another body.
     """
     model = spec.model
     if not isinstance(model, FromRun) or model.body is not None:
@@ -26,7 +26,11 @@ def with_body(spec: RunSpec) -> RunSpec:
         if isinstance(position, Learned) and (position.max_length or 0) < spec.data.max_length:
             what = f"{spec.data.max_length} is longer than the {position.max_length} learned positions of {model.from_}"
             raise SpecError(Problem(what, "data.max_length"))
-    return with_heads(spec.model_copy(update={"model": model.model_copy(update={"body": body})}), source)
+    filled = with_heads(spec.model_copy(update={"model": model.model_copy(update={"body": body})}), source)
+    unfit = [Problem(what, key) for key, what in filled.rule_tasks_fit_the_model()]
+    if unfit:
+        raise SpecError(*unfit)
+    return filled
 
 
 def body_of(spec: RunSpec) -> Body:

@@ -90,16 +90,17 @@ class RunSpec(Spec):
                 yield f"tasks.{name}.kind", what
 
     def rule_tasks_fit_the_model(self) -> Iterator[tuple[str, str]]:
+        body = self.model.body if isinstance(self.model, FromRun) else self.model
         for name, task in self.tasks.items():
-            if isinstance(task, CausalLm) and isinstance(self.model, Encoder | EncoderDecoder):
+            if isinstance(task, CausalLm) and isinstance(body, Encoder | EncoderDecoder):
                 yield f"tasks.{name}.kind", "causal_lm needs model.kind: decoder"
-            if isinstance(task, MaskedLm | NextSentence | ReplacedToken) and isinstance(self.model, Decoder | EncoderDecoder):
+            if isinstance(task, MaskedLm | NextSentence | ReplacedToken) and isinstance(body, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder"
-            if isinstance(task, Seq2seq) and isinstance(self.model, Encoder | Decoder):
+            if isinstance(task, Seq2seq) and isinstance(body, Encoder | Decoder):
                 yield f"tasks.{name}.kind", "seq2seq needs model.kind: encoder_decoder"
-            if isinstance(task, Pooled | PerToken) and isinstance(self.model, EncoderDecoder) and self.model.start_id is None:
+            if isinstance(task, Pooled | PerToken) and isinstance(body, EncoderDecoder) and body.start_id is None:
                 yield f"tasks.{name}.kind", f"{task.kind} reads the decoder, which must know its first token; add model.start_id"
-            if isinstance(task, Pooled) and task.pools and task.pooling == "first" and isinstance(self.model, Decoder | EncoderDecoder):
+            if isinstance(task, Pooled) and task.pools and task.pooling == "first" and isinstance(body, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.pooling", "the first token of a decoder has seen nothing else; write pooling: last, or mean"
 
     def rule_classification_has_labels(self) -> Iterator[tuple[str, str]]:

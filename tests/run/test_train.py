@@ -254,6 +254,8 @@ training:
     assert "stars/f1 no longer improved after step 13" in capsys.readouterr().out
     assert lmkit("train", str(spec), "--run-dir", str(home / "mistaken"), "model.freeze=[embedings]") == 2
     said = capsys.readouterr().err
+    assert lmkit("train", str(spec), "--run-dir", str(home / "mistaken"), "tasks={lm: causal_lm}") == 2
+    assert "tasks.lm.kind: causal_lm needs model.kind: decoder" in capsys.readouterr().err
     assert "command line argument 1: model.freeze: embedings is no part of this model; did you mean embeddings?" in said
 
 
