@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from lmkit.checkpoints.hub.folder import FORMATS
 from lmkit.checkpoints.hub.generation import Habits, read_habits
 from lmkit.errors import Problem, SpecError
 from lmkit.run.source import is_foreign
 
-FORMATS = ("huggingface", "keras_hub")  # under these names a run keeps what it was imported from
 MOST_NEW = 200  # tokens, where nothing says how many
 ABOVE_ZERO = ("a share above 0 and at most 1", lambda x: 0 < x <= 1)
 RANGES = {

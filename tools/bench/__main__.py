@@ -24,6 +24,7 @@ BEST = {
     "transformers": ("compile_float32", "compile_bfloat16"),
     "keras-hub": ("xla_float32", "graph_bfloat16"),
 }
+WRITING = {"transformers": ("eager_float32", "compile_float32"), "keras-hub": ("xla_float32",)}  # of generation
 
 
 class Side:
@@ -126,7 +127,8 @@ def main() -> None:
     modules = {side: importlib.import_module(SIDES[side]) for side in ("lmkit", "transformers", "keras-hub")}
     names = [("lmkit", c) for c in (modules["lmkit"].CONFIGURATIONS if args.ours is None else args.ours)]
     for side in ("transformers", "keras-hub") if args.peers != "none" else ():
-        names += [(side, c) for c in (BEST[side] if args.peers == "best" else modules[side].CONFIGURATIONS)]
+        best = (WRITING if work.new_tokens else BEST)[side]
+        names += [(side, c) for c in (best if args.peers == "best" else modules[side].CONFIGURATIONS)]
     probes = [probe for probe, _ in start([("probe", "float32"), ("probe", "bfloat16")], args.workload, 20)]
     sides = start(names, args.workload, 1 if work.new_tokens else args.warmup)
     try:
