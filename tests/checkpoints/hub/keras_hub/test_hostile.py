@@ -153,7 +153,7 @@ def changed(file: Path, *path: str, to: Any) -> None:
         ("config.json", ("config", "num_layers"), "two", "config.json"),
         ("config.json", ("config", "num_heads"), 3, "num_heads"),
         ("config.json", ("config", "vocabulary_size"), 2**40, "vocabulary_size: 1099511627776 is larger than any model"),
-        ("config.json", ("config", "vocabulary_size"), 10**7, "a vocabulary of 10000000 tokens"),
+        ("config.json", ("config", "vocabulary_size"), 10**7, "parameters, the files hold 1,736"),
         ("config.json", ("config", "vocabulary_size"), 33, "layers/reversible_embedding/vars/0"),
         ("config.json", ("config",), [], "config.json"),
         ("task.json", ("registered_name",), "keras_hub>GPT2TextClassifier", "GPT2TextClassifier is not supported"),
