@@ -299,7 +299,10 @@ def write(name: str, case: Case, dest: Path) -> None:
     folder = dest / name
     folder.mkdir(parents=True)
     model.to(getattr(torch, case.dtype)).save_pretrained(folder, max_shard_size=case.shards)
+    frozen = {key for key, parameter in model.named_parameters() if not parameter.requires_grad}  # PEGASUS's sinusoids
     model = cls.from_pretrained(folder, dtype=torch.float32).eval()  # what is not in the file, rotations for example, is exact again
+    for key, parameter in model.named_parameters():
+        parameter.requires_grad_(key not in frozen)
     tokenizer = train_tokenizer(Bpe(vocab_size=280), CORPUS)
     for file, data in huggingface_files(tokenizer, max_length=64, token_types=False).items():
         (folder / file).write_bytes(data)
