@@ -182,3 +182,14 @@ def test_buckets_grow_by_at_most_a_half():
     assert sizes[:6] == [16, 24, 32, 48, 64, 96]
     assert sorted({bucket(n, 1) for n in range(1, 9)}) == [1, 2, 3, 4, 6, 8]
     assert all(bucket(n) >= n for n in range(1, 2000)) and max(b / a for a, b in pairwise(sizes)) == 1.5
+
+
+def test_nothing_is_drawn_once_all_rows_have_ended(learned, greedy):
+    first = greedy.generate(PROMPTS[:1], max_tokens=9)[0].ids
+    ended = generator_of(learned, Settings(temperature=0, end=first[2:3]))
+    calls, draw = [], ended._draw
+    ended._draw = lambda *args: calls.append(draw(*args)) or calls[-1]
+    made = ended.generate(PROMPTS[:1], max_tokens=9)[0]
+    assert (made.ids, made.reason, len(calls)) == (first[:2], "end", 1)
+    written = np.flatnonzero(np.asarray(calls[0][0])[0])
+    assert written[-1] - written[0] + 1 == len(PROMPTS[0]) + 3
