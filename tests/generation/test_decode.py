@@ -185,11 +185,12 @@ def test_buckets_grow_by_at_most_a_half():
 
 
 def test_nothing_is_drawn_once_all_rows_have_ended(learned, greedy):
-    first = greedy.generate(PROMPTS[:1], max_tokens=9)[0].ids
-    ended = generator_of(learned, Settings(temperature=0, end=first[2:3]))
+    free = greedy.generate(PROMPTS[:1], max_tokens=9)[0].ids
+    at = free.index(free[4])
+    ended = generator_of(learned, Settings(temperature=0, end=(free[at],)))
     calls, draw = [], ended._draw
     ended._draw = lambda *args: calls.append(draw(*args)) or calls[-1]
     made = ended.generate(PROMPTS[:1], max_tokens=9)[0]
-    assert (made.ids, made.reason, len(calls)) == (first[:2], "end", 1)
-    written = np.flatnonzero(np.asarray(calls[0][0])[0])
-    assert written[-1] - written[0] + 1 == len(PROMPTS[0]) + 3
+    assert (made.ids, made.reason, len(calls)) == (free[:at], "end", 1)
+    behind = np.asarray(calls[0][0])[0, bucket(len(PROMPTS[0])) + at + 1 :]
+    assert len(behind) and not behind.any() and any(free[at + 1 :])
