@@ -10,7 +10,7 @@ from keras import ops
 from lmkit.engine.tensorflow import compiled
 from lmkit.generation.cached import Cached, longer, rows
 from lmkit.generation.layout import MAX_ROWS, Continuation, begun, bucket, left_padded
-from lmkit.generation.rules import Written, constrain, least
+from lmkit.generation.rules import Written, among, constrain, least
 from lmkit.generation.settings import Settings
 
 NONE = -1e9  # the score of a beam that does not exist yet; in float32 it swallows what is added
@@ -65,7 +65,7 @@ def advance(state: dict[str, Any], scores_BKV: Any, at: Any, drawn: Any, ends: S
     score_BC, from_BC, token_BC = candidates(scores_BKV, max(2, 1 + len(ends)) * beams)
     texts_BCS = ops.slice_update(pick(state["open"], from_BC), (0, 0, at), ops.expand_dims(token_BC, 2))
     full_B1 = ops.expand_dims(drawn + 1 >= limits.most_B, 1)
-    hit_BC = ops.logical_or(ops.any(ops.equal(ops.expand_dims(token_BC, 2), np.array([*ends, -1], np.int32)), axis=2), full_B1)
+    hit_BC = ops.logical_or(among(token_BC, ends), full_B1)
     open_score_BK, open_BKS, from_BK = best(ops.where(hit_BC, score_BC + NONE, score_BC), beams, texts_BCS, from_BC)
 
     ended_BC = ops.logical_and(hit_BC, np.arange(hit_BC.shape[1])[None, :] < beams)
@@ -97,7 +97,7 @@ class BeamSearch:
     context is full; a decoder's prompt that fills it is cut to its last half.
     """
 
-    def __init__(self, model: Cached, words: Settings, *, tokens_per_call: int = 16) -> None:
+    def __init__(self, model: Cached, words: Settings, *, tokens_per_call: int = 64) -> None:
         if not 1 <= words.texts <= words.beams:
             raise ValueError(f"{words.texts} texts cannot come from {words.beams} beams")
         self.model, self.words, self.tokens_per_call = model, words, tokens_per_call
@@ -127,7 +127,7 @@ class BeamSearch:
         most_B[len(windows) :] = 1
         least_B = least(self.words, length - start_B)
         steps = int(most_B.max())
-        slots = bucket(length + -(-steps // self.tokens_per_call) * self.tokens_per_call)
+        slots = bucket(length + steps)
         index_R = np.repeat(np.arange(batch, dtype=np.int32), self.words.beams)
         logits_RV, cache, facts = (rows(x, index_R) for x in self.model.read(given_BP, given_B))
         ready = self.model.ready(len(index_R))

@@ -12,7 +12,7 @@ from lmkit.data.order import mix
 from lmkit.engine.tensorflow import compiled
 from lmkit.generation.cached import Cached, longer
 from lmkit.generation.layout import MAX_ROWS, Continuation, Reason, begun, bucket, left_padded
-from lmkit.generation.rules import Written, constrain, least
+from lmkit.generation.rules import Written, among, constrain, least
 from lmkit.generation.sampling import sample
 from lmkit.generation.settings import Settings
 
@@ -39,7 +39,7 @@ class Generator:
     call draws.
     """
 
-    def __init__(self, model: Cached, words: Settings, *, tokens_per_call: int = 16) -> None:
+    def __init__(self, model: Cached, words: Settings, *, tokens_per_call: int = 64) -> None:
         self.model, self.words, self.tokens_per_call = model, words, tokens_per_call
         self._draw = compiled(self._draw_steps, xla=True)
 
@@ -101,13 +101,15 @@ class Generator:
         key_B[: len(rows)] = keys
         least_B[: len(rows)] = least(self.words, [len(self.model.prefix or row.prompt) for row in rows])
         logits_BV, cache, facts = self.model.read(given_BP, given_B)
-        slots = bucket(length + -(-steps // self.tokens_per_call) * self.tokens_per_call)
+        slots = bucket(length + steps)
         tokens_BS, cache, ready = np.pad(tokens_BP, ((0, 0), (0, slots - length))), longer(cache, slots), self.model.ready(batch)
         done, count = 0, 1 if live else self.tokens_per_call
         while done < steps and not all(row.reason for row in rows):
             began, count = time.perf_counter(), min(count, steps - done)
+            alive_B = np.array([*(row.reason is None for row in rows), *(False for _ in range(batch - len(rows)))])
             numbers = (np.int32(n) for n in (length + done, count, drawn + done, max_tokens))
-            tokens_BS, logits_BV, cache = self._draw(tokens_BS, logits_BV, cache, facts, ready, start_B, key_B, least_B, *numbers)
+            of_rows = (start_B, key_B, least_B)
+            tokens_BS, logits_BV, cache = self._draw(alive_B, tokens_BS, logits_BV, cache, facts, ready, of_rows, *numbers)
             for row, ids in zip(rows, np.asarray(tokens_BS)[:, length + done : length + done + count], strict=False):
                 for token in ids:
                     if row.reason is None:
@@ -116,15 +118,19 @@ class Generator:
             if count < self.tokens_per_call and time.perf_counter() - began < SOON:
                 count = min(2 * count, self.tokens_per_call)
 
-    def _draw_steps(self, tokens_BS, logits_BV, cache, facts, ready, start_B, key_B, least_B, slot, count, drawn, most):
-        """Draws `count` ids from the slot `slot` on; `drawn` counts the ids before, of at most `most`."""
+    def _draw_steps(self, alive_B, tokens_BS, logits_BV, cache, facts, ready, of_rows, slot, count, drawn, most):
+        """Draws `count` ids from the slot `slot` on, or until no row lives; `drawn` counts the ids before, of at most `most`."""
+        start_B, key_B, least_B = of_rows
 
-        def draw(step: Any, state: Any) -> Any:
-            tokens_BS, logits_BV, cache = state
+        def more(step: Any, alive_B: Any, *_: Any) -> Any:
+            return ops.logical_and(step < count, ops.any(alive_B))
+
+        def draw(step: Any, alive_B: Any, tokens_BS: Any, logits_BV: Any, cache: Any) -> Any:
             at = slot + step
             written = Written(tokens_BS, start_B, at, drawn + step, least_B, most)
-            token_B1 = ops.expand_dims(sample(constrain(logits_BV, written, self.words), key_B, drawn + step, self.words), 1)
+            token_B = sample(constrain(logits_BV, written, self.words), key_B, drawn + step, self.words)
+            alive_B, token_B1 = ops.logical_and(alive_B, ops.logical_not(among(token_B, self.words.end))), ops.expand_dims(token_B, 1)
             logits_BV, cache = self.model.step(token_B1, cache, facts, ready, at, start_B)
-            return ops.slice_update(tokens_BS, (0, at), token_B1), logits_BV, cache
+            return step + 1, alive_B, ops.slice_update(tokens_BS, (0, at), token_B1), logits_BV, cache
 
-        return ops.fori_loop(0, count, draw, (tokens_BS, logits_BV, cache))
+        return ops.while_loop(more, draw, (np.int32(0), alive_B, tokens_BS, logits_BV, cache))[2:]

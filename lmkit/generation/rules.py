@@ -64,6 +64,11 @@ def least(words: Settings, lengths: Sequence[int]) -> np.ndarray:
     return np.array([max(words.min_tokens, words.min_length - length) for length in lengths], np.int32)
 
 
+def among(tokens: Any, some: Sequence[int]) -> Any:
+    """bool[...]: which of the tokens int[...] are some of these."""
+    return ops.any(ops.equal(ops.expand_dims(tokens, -1), np.array([*some, -1], np.int32)), axis=-1)
+
+
 def penalize(scores_BV: Any, written: Written, penalty: float) -> Any:
     """Positive scores of tokens that were there are divided by `penalty`, negative ones multiplied (Keskar et al., 2019)."""
     slot_1S = ops.expand_dims(ops.arange(written.tokens.shape[1], dtype="int32"), 0)

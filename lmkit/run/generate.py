@@ -106,7 +106,7 @@ def _write(
         return streams[row].stopped
 
     if not isinstance(generator, BeamSearch):
-        made = generator.generate(ids, max_tokens=most, seed=wish.seed, on_token=on_token, live=live)
+        made = generator.generate(ids, max_tokens=most, seed=wish.seed, on_token=on_token, live=live or bool(wish.stop))
         if live:
             console.write(streams[0].finish() + "\n")
         return made

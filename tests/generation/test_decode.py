@@ -182,3 +182,15 @@ def test_buckets_grow_by_at_most_a_half():
     assert sizes[:6] == [16, 24, 32, 48, 64, 96]
     assert sorted({bucket(n, 1) for n in range(1, 9)}) == [1, 2, 3, 4, 6, 8]
     assert all(bucket(n) >= n for n in range(1, 2000)) and max(b / a for a, b in pairwise(sizes)) == 1.5
+
+
+def test_nothing_is_drawn_once_all_rows_have_ended(learned, greedy):
+    free = greedy.generate(PROMPTS[:1], max_tokens=9)[0].ids
+    at = free.index(free[4])
+    ended = generator_of(learned, Settings(temperature=0, end=(free[at],)))
+    calls, draw = [], ended._draw
+    ended._draw = lambda *args: calls.append(draw(*args)) or calls[-1]
+    made = ended.generate(PROMPTS[:1], max_tokens=9)[0]
+    assert (made.ids, made.reason, len(calls)) == (free[:at], "end", 1)
+    behind = np.asarray(calls[0][0])[0, bucket(len(PROMPTS[0])) + at + 1 :]
+    assert len(behind) and not behind.any() and any(free[at + 1 :])
