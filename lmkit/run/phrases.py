@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lmkit.run import words
+from lmkit.spec import Spec
 
 Complaint = dict[str, Any]  # one entry of pydantic's errors()
 
@@ -67,6 +68,27 @@ def wrong_value(complaints: list[Complaint], value: Any, *, quoted: bool, requir
     if "text" in expected and len(expected) > 1 and all(c["type"] != "string_type" for c in complaints):
         expected.remove("text")
     return f"expected {' or '.join(dict.fromkeys(expected))}, got {shown(value)}{_mend(expected, value, quoted)}"
+
+
+def mapping_of(classes: list[type[Spec]], field: Any, value: Any) -> str:
+    """What should stand where a scalar stands: a mapping with all that is required, of the variant that may have been meant."""
+    own = (field.examples or [None])[0] if field is not None else None
+    if isinstance(own, dict) and words.holds_names(field.annotation):
+        return f"a mapping such as {flow(own)}"
+    by_tag = {words.tag(cls).strip("<>"): cls for cls in classes}
+    near = words.nearest(value, by_tag) if isinstance(value, str) else []
+    cls = by_tag[near[0]] if near else classes[0]
+    required = {key: (f.examples or ["..."])[0] for key, f in words.fields(cls).items() if f.is_required()}
+    kind = {"kind": words.tag(cls)} if "kind" in cls.model_fields else {}
+    mapping = f"a mapping such as {flow(kind | required)}" if required else "a mapping of keys"
+    return f"a number such as {own} or {mapping}" if isinstance(own, float) else mapping
+
+
+def flow(value: Any) -> str:
+    """An example value as one writes it in YAML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {flow(entry)}" for key, entry in value.items()) + "}"
+    return str(value)
 
 
 def _expected(complaint: Complaint) -> Iterable[str]:

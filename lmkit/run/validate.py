@@ -14,7 +14,7 @@ from lmkit.errors import Problem
 from lmkit.run import words
 from lmkit.run.custom import complaints, home_of, parts_of
 from lmkit.run.locate import at, locate, objects, step
-from lmkit.run.phrases import NAME, Complaint, choices, one_of, shown, wrong_value
+from lmkit.run.phrases import NAME, Complaint, choices, flow, mapping_of, one_of, shown, wrong_value
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import UNREADABLE, Node, Path, child, dotted, leaves, plain
 from lmkit.spec import Spec, attribute
@@ -129,7 +129,7 @@ class _Examination:
         classes, field = words.walk(complaints[0]["loc"])
         node, _ = self.node(path)
         if classes and value is not None and all(c["type"] in MAPPINGS for c in complaints):
-            self.note(path, f"expected {_mapping(classes, field, value)}, got {shown(value)}")
+            self.note(path, f"expected {mapping_of(classes, field, value)}, got {shown(value)}")
         else:
             self.note(path, wrong_value(complaints, value, quoted=node.quoted, required=field is not None and field.is_required()))
         literal = all(c["type"] == "literal_error" for c in complaints) and isinstance(value, str)
@@ -172,7 +172,7 @@ class _Examination:
             return
         _, field = words.walk(location)
         example = (field.examples or [None])[0] if field is not None else None
-        self.note(path, f"missing; add for example {path[-1]}: {_flow(example)}" if example is not None else "missing", key=True)
+        self.note(path, f"missing; add for example {path[-1]}: {flow(example)}" if example is not None else "missing", key=True)
         if example is not None:
             self.edits.append(lambda: self._break(path, self._long_form(path[:-1]).setdefault(str(path[-1]), copy.deepcopy(example))))
 
@@ -202,7 +202,7 @@ class _Examination:
             self._unknown_kind(path, value, kinds)
         else:
             classes = [cls for cls in words.walk(complaint["loc"])[0] if words.tag(cls).strip("<>") in allowed]
-            self.note(path, f"expected {_mapping(classes, None, value)}, got {shown(value)}")
+            self.note(path, f"expected {mapping_of(classes, None, value)}, got {shown(value)}")
             self._take_out(path)
 
     def _unknown_kind(self, path: Path, value: Any, kinds: list[str]) -> None:
@@ -300,24 +300,3 @@ class _Examination:
                 path = (*path, part)
                 data = None
         return path
-
-
-def _mapping(classes: list[type[Spec]], field: Any, value: Any) -> str:
-    """What should stand where a scalar stands: a mapping with all that is required, of the variant that may have been meant."""
-    own = (field.examples or [None])[0] if field is not None else None
-    if isinstance(own, dict) and words.holds_names(field.annotation):
-        return f"a mapping such as {_flow(own)}"
-    by_tag = {words.tag(cls).strip("<>"): cls for cls in classes}
-    near = words.nearest(value, by_tag) if isinstance(value, str) else []
-    cls = by_tag[near[0]] if near else classes[0]
-    required = {key: (f.examples or ["..."])[0] for key, f in words.fields(cls).items() if f.is_required()}
-    kind = {"kind": words.tag(cls)} if "kind" in cls.model_fields else {}
-    mapping = f"a mapping such as {_flow(kind | required)}" if required else "a mapping of keys"
-    return f"a number such as {own} or {mapping}" if isinstance(own, float) else mapping
-
-
-def _flow(value: Any) -> str:
-    """An example value as one writes it in YAML."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow(entry)}" for key, entry in value.items()) + "}"
-    return str(value)

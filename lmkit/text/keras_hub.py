@@ -20,6 +20,10 @@ Given = dict[str, Any]  # by name: bytes, or what is to be JSON
 Read = Callable[[str], bytes | None]
 
 
+class Unread(Exception):
+    """A tokenizer, in words, that stands in a preset and has no form here."""
+
+
 def preset_files(folder: Path, read: Read, names: Iterable[str]) -> dict[str, bytes] | None:
     """The files of a Hugging Face folder that say what a preset's tokenizer does; None where the folder is no preset.
 
@@ -38,7 +42,7 @@ def preset_files(folder: Path, read: Read, names: Iterable[str]) -> dict[str, by
         given["config.json"] = {"vocab_size": body["config"]["vocabulary_size"], **given.get("config.json", {})}
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{folder / OBJECT}: cannot be read: {type(error).__name__}: {str(error)[:100]}") from None
-    except NotImplementedError as error:
+    except Unread as error:
         what = f"{error}, which lmkit does not read; put the tokenizers library's tokenizer.json of this model into {folder / ASSETS}"
         raise CheckpointError(f"{folder / OBJECT}: {what}") from None
     return {key: value if isinstance(value, bytes) else json.dumps(value).encode() for key, value in given.items()}
@@ -65,7 +69,7 @@ def _given(name: str, config: Mapping[str, Any], packing: Mapping[str, Any], ass
         case "BertTokenizer":
             for key, usual in (("split", True), ("suffix_indicator", "##")):
                 if config.get(key, usual) != usual:
-                    raise NotImplementedError(f"a BertTokenizer with {key} = {config[key]!r}")
+                    raise Unread(f"a BertTokenizer with {key} = {config[key]!r}")
             words = "\n".join(line.rstrip() for line in asset("vocabulary.txt").decode("utf-8").removesuffix("\n").split("\n"))
             flags = {"do_lower_case": bool(config.get("lowercase")), "strip_accents": bool(config.get("strip_accents"))}
             said = {**BERT, "unk_token": config.get("oov_token", "[UNK]"), **flags, "tokenizer_class": "BertTokenizer"}
@@ -80,10 +84,10 @@ def _given(name: str, config: Mapping[str, Any], packing: Mapping[str, Any], ass
             stops = [index for stop in (LLAMA3[1], LLAMA3[4]) if (index := backend.token_to_id(stop)) is not None]
             return {"tokenizer_config.json": said, OBJECT: backend.to_str().encode(), "config.json": {"eos_token_id": stops}}
         case "LlamaTokenizer":
-            raise NotImplementedError("a LlamaTokenizer, whose vocabulary is a SentencePiece model")
+            raise Unread("a LlamaTokenizer, whose vocabulary is a SentencePiece model")
         case "":
-            raise NotImplementedError("no tokenizer of keras-hub")
-    raise NotImplementedError(f"a {name[:60]}")
+            raise Unread("no tokenizer of keras-hub")
+    raise Unread(f"a {name[:60]}")
 
 
 def _llama3(vocab: dict[str, int], merges: str, config: Mapping[str, Any]) -> tokenizers.Tokenizer:

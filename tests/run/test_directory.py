@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lmkit.errors import CheckpointError, MachineError, SpecError
-from lmkit.run.directory import DONE, RunDirectory, existing_run, flat, open_run, require_space
+from lmkit.run.changes import flat
+from lmkit.run.directory import DONE, RunDirectory, existing_run, open_run, require_space
 
 SPEC = {
     "name": "tiny",
