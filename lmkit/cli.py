@@ -297,6 +297,7 @@ def _train(a: Arguments, console: Console) -> int:
 def _declare_evaluate(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory, a Hugging Face folder or a keras-hub preset")
     parser.add_argument("--data", type=Path, metavar="FILE", help="evaluate on this file instead of the run's validation data")
+    _held(parser)
     _code(parser)
     _json(parser)
 
@@ -304,7 +305,7 @@ def _declare_evaluate(parser: Parser) -> None:
 def _evaluate(a: Arguments, console: Console) -> int:
     from lmkit.run.evaluate import evaluate
 
-    return evaluate(a.run, data=a.data, as_json=a.json, console=console, allow_code=a.allow_code)
+    return evaluate(a.run, data=a.data, as_json=a.json, console=console, allow_code=a.allow_code, dtype=a.dtype)
 
 
 def _declare_predict(parser: Parser) -> None:
@@ -317,6 +318,7 @@ def _declare_predict(parser: Parser) -> None:
         help="JSONL, CSV, TSV, Parquet or text, one answer a record or line; - is standard input, texts or JSON objects",
     )
     parser.add_argument("--output", metavar="FILE", help="JSONL; - is standard output")
+    _held(parser)
     _code(parser)
     _json(parser)
 
@@ -325,7 +327,16 @@ def _predict(a: Arguments, console: Console) -> int:
     from lmkit.run.predict import predict
 
     rows = {"texts": a.text, "pairs": a.pair, "input": a.input, "output": a.output}
-    return predict(a.run, **rows, as_json=a.json, console=console, allow_code=a.allow_code)
+    return predict(a.run, **rows, as_json=a.json, console=console, allow_code=a.allow_code, dtype=a.dtype)
+
+
+def _dtype(parser: Parser, line: str) -> None:
+    parser.add_argument("--dtype", choices=("float32", "stored", "bfloat16", "float16"), default="float32", help=line)
+
+
+def _held(parser: Parser) -> None:
+    line = "hold the weights and compute so (default float32); stored: as most of them are. 16 bits halve the memory and change figures"
+    _dtype(parser, f"{line} in the third digit; slower on processors without units for them, and float16 may overflow")
 
 
 def _declare_import(parser: Parser) -> None:
@@ -333,12 +344,13 @@ def _declare_import(parser: Parser) -> None:
         "folder", type=Path, help="a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or a keras-hub preset"
     )
     parser.add_argument("dest", type=Path, help="the run directory to make; it must not be there yet")
+    _dtype(parser, "hold the weights so (default float32); stored: each as in the folder, half the disk where that is 16 bits")
 
 
 def _import(a: Arguments, console: Console) -> int:
     from lmkit.run.import_ import import_
 
-    return import_(a.folder, a.dest, console=console)
+    return import_(a.folder, a.dest, console=console, dtype=a.dtype)
 
 
 def _declare_export(parser: Parser) -> None:
@@ -346,7 +358,9 @@ def _declare_export(parser: Parser) -> None:
     parser.add_argument("dest", type=Path, help="the folder to make; it must not be there yet")
     parser.add_argument("--format", choices=("huggingface", "keras_hub"), default="huggingface", help="default: huggingface")
     parser.add_argument("--verify", action="store_true", help="open what was written and compare logits before it stays")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights; default: as imported, else float32")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights; default: as in their folder, or float32"
+    )
     parser.add_argument("--task", metavar="NAME", help="write the head of this task alone")
 
 
@@ -395,6 +409,7 @@ def _declare_generate(parser: Parser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same text (default 0)")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times")
     parser.add_argument("--no-stream", action="store_true", help="write each text when it is complete")
+    _held(parser)
     _code(parser)
     _json(parser)
 
@@ -406,7 +421,7 @@ def _generate(a: Arguments, console: Console) -> int:
     wish = Wish(
         words, greedy=a.greedy, max_tokens=a.max_tokens, seed=a.seed, stop=a.stop, stream=not a.no_stream, as_json=a.json
     )  # fmt: skip
-    return generate(a.run, prompts=a.prompts, wish=wish, console=console, allow_code=a.allow_code)
+    return generate(a.run, prompts=a.prompts, wish=wish, console=console, allow_code=a.allow_code, dtype=a.dtype)
 
 
 VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Arguments, Console], int]]] = {

@@ -13,18 +13,18 @@ from lmkit.layers.weights import add_weight
 
 def layer_norm(x: Any, scale_D: Any, bias_D: Any, epsilon: float) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias over the last axis (Ba et al., 2016); a bias of None is 0."""
-    wide = ops.cast(x, "float32")
+    wide, scale_D = ops.cast(x, "float32"), ops.cast(scale_D, "float32")
     centred = wide - ops.mean(wide, axis=-1, keepdims=True)
     variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
     normed = centred * (ops.rsqrt(variance + epsilon) * scale_D)
-    return ops.cast(normed if bias_D is None else normed + bias_D, x.dtype)
+    return ops.cast(normed if bias_D is None else normed + ops.cast(bias_D, "float32"), x.dtype)
 
 
 def rms_norm(x: Any, scale_D: Any, epsilon: float) -> Any:
     """x / sqrt(mean(x^2) + epsilon) * scale over the last axis (Zhang and Sennrich, 2019)."""
     wide = ops.cast(x, "float32")
     mean_square = ops.mean(ops.square(wide), axis=-1, keepdims=True)
-    return ops.cast(wide * (ops.rsqrt(mean_square + epsilon) * scale_D), x.dtype)
+    return ops.cast(wide * (ops.rsqrt(mean_square + epsilon) * ops.cast(scale_D, "float32")), x.dtype)
 
 
 class LayerNorm(Layer):
@@ -64,4 +64,4 @@ def _layer_norm(epsilon: float) -> Callable[..., Any]:
 
 @cache
 def _rms_norm(epsilon: float, offset: float) -> Callable[..., Any]:
-    return fused(lambda x, scale: rms_norm(x, scale + offset, epsilon))
+    return fused(lambda x, scale: rms_norm(x, ops.cast(scale, "float32") + offset, epsilon))

@@ -1,10 +1,14 @@
 """From what a user calls a model (a run, a folder of checkpoints, one checkpoint) to the weights in it."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
-from lmkit.checkpoints.manifest import NAME, NewerFormat
+from lmkit.checkpoints.manifest import NAME, Entry, NewerFormat, read_manifest
 from lmkit.checkpoints.own import Checkpoint, Say, name_of, read, silent, steps
 from lmkit.errors import CheckpointError, Problem
+
+T = TypeVar("T")
 
 FOREIGN = {".pt", ".pth", ".bin", ".pkl", ".ckpt", ".h5", ".hdf5", ".keras", ".npz", ".npy"}
 
@@ -34,10 +38,19 @@ def read_model(path: Path, *, say: Say = silent) -> Checkpoint:
     A damaged checkpoint of a run is named through `say` and the next is tried; a checkpoint named directly has no substitute.
     Raises CheckpointError.
     """
+    return _first(path, lambda candidate: read(candidate, model_only=True), say)
+
+
+def read_entries(path: Path) -> Mapping[str, Entry]:
+    """What that model's tensors are, from the manifest alone. Raises CheckpointError."""
+    return _first(path, lambda candidate: read_manifest(candidate).model, silent)
+
+
+def _first(path: Path, read: Callable[[Path], T], say: Say) -> T:
     problems: list[Problem] = []
     for candidate in candidates(path):
         try:
-            return read(candidate, model_only=True)
+            return read(candidate)
         except NewerFormat:
             raise
         except CheckpointError as error:

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from lmkit.errors import CheckpointError, MachineError, Problem
 
 MOST_BYTES = 100_000_000
 MOST_AXES = 16
-NUMPY = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
-    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool", "BF16": "uint16",
+NUMPY: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16), "BOOL": np.dtype("?"),
+    "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1"),
+    "U64": np.dtype("<u8"), "U32": np.dtype("<u4"), "U16": np.dtype("<u2"), "U8": np.dtype("u1"),
 }  # fmt: skip
 FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -33,8 +35,8 @@ class Stored:
     stop: int
 
     def read(self) -> np.ndarray:
-        """The tensor as it is stored, bfloat16 as the uint16 of its bits; read, not mapped, so that memory holds it once."""
-        array = np.empty(self.shape, np.dtype(NUMPY[self.dtype]).newbyteorder("<"))
+        """The tensor as it is stored; read, not mapped, so that memory holds it once."""
+        array = np.empty(self.shape, NUMPY[self.dtype])
         view = array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
         try:
             with open(self.path, "rb", buffering=0) as file:
@@ -49,22 +51,8 @@ class Stored:
         return array
 
     def floats(self) -> np.ndarray:
-        """The tensor in float32; bfloat16 is widened by its bits."""
-        array = self.read()
-        if self.dtype != "BF16":
-            return array.astype(np.float32, copy=False)
-        wide = array.astype(np.uint32)
-        wide <<= 16
-        return wide.view(np.float32)
-
-
-def stored_bytes(values: np.ndarray, dtype: str) -> np.ndarray:
-    """float32 values as they are stored under a code; to bfloat16 they are rounded to the nearest, ties to even."""
-    if dtype != "BF16":
-        return values.astype(np.dtype(NUMPY[dtype]).newbyteorder("<"), copy=False)
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
-    return np.where(np.isnan(values), (bits >> 16) | 0x40, rounded).astype("<u2")
+        """The tensor in float32."""
+        return self.read().astype(np.float32, copy=False)
 
 
 def header_bytes(tensors: Iterable[tuple[str, str, tuple[int, ...]]], metadata: Mapping[str, str] | None = None) -> bytes:
@@ -72,7 +60,7 @@ def header_bytes(tensors: Iterable[tuple[str, str, tuple[int, ...]]], metadata: 
     fields: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     offset = 0
     for name, dtype, shape in tensors:
-        end = offset + math.prod(shape) * np.dtype(NUMPY[dtype]).itemsize
+        end = offset + math.prod(shape) * NUMPY[dtype].itemsize
         fields[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(fields, separators=(",", ":")).encode()
@@ -129,7 +117,7 @@ def _stored(path: Path, name: str, entry: Any, start: int) -> Stored:
         raise _damaged(path, f"the header's entry of tensor {name} is no dtype, shape and data_offsets") from None
     if dtype not in NUMPY:
         raise CheckpointError(Problem(f"tensor {name} has dtype {str(dtype)[:20]}; read are {', '.join(NUMPY)}", where=str(path)))
-    if math.prod(shape) * np.dtype(NUMPY[dtype]).itemsize != last - first:
+    if math.prod(shape) * NUMPY[dtype].itemsize != last - first:
         raise _damaged(path, f"tensor {name} of {dtype} {shape} does not have {last - first} bytes")
     return Stored(path, dtype, tuple(shape), start + first, start + last)
 

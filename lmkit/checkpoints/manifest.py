@@ -112,11 +112,11 @@ class Difference:
                 yield f"{what}: {len(names) - SHOWN} more"
 
 
-def compare(found: Mapping[str, Any], expected: Mapping[str, Any]) -> Difference:
-    """Compares names, shapes and dtypes; both map names to arrays, or to anything else with `.shape` and `.dtype`."""
+def compare(found: Mapping[str, Any], expected: Mapping[str, Any], *, dtypes: bool = True) -> Difference:
+    """Compares names, shapes and, unless told otherwise, `dtypes`; both map names to anything with `.shape` and `.dtype`."""
     misshaped = []
     for name in sorted(found.keys() & expected.keys()):
-        have, want = ((tuple(t.shape), str(t.dtype)) for t in (found[name], expected[name]))
+        have, want = ((tuple(t.shape), str(t.dtype) if dtypes else "") for t in (found[name], expected[name]))
         if have != want:
             same_type = have[1] == want[1]
             file, model = (list(shape) if same_type else f"{list(shape)} {dtype}" for shape, dtype in (have, want))
@@ -124,8 +124,8 @@ def compare(found: Mapping[str, Any], expected: Mapping[str, Any]) -> Difference
     return Difference(tuple(sorted(expected.keys() - found.keys())), tuple(sorted(found.keys() - expected.keys())), tuple(misshaped))
 
 
-def require(found: Mapping[str, Any], expected: Mapping[str, Any], where: Path | str) -> None:
-    """Raises CheckpointError naming the tensors that are missing, too many or of another shape or dtype."""
-    difference = compare(found, expected)
+def require(found: Mapping[str, Any], expected: Mapping[str, Any], where: Path | str, *, dtypes: bool = True) -> None:
+    """Raises CheckpointError naming the tensors that are missing, too many or of another shape or, of `dtypes`, dtype."""
+    difference = compare(found, expected, dtypes=dtypes)
     if difference:
         raise CheckpointError(*(Problem(line, where=str(where)) for line in difference.lines()))

@@ -24,12 +24,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint in memory. `optimizer` and `state` are empty when only the model was asked for."""
+    """A verified checkpoint. When only the model was asked for it is not in memory but read at each look-up, and
+    `optimizer` and `state` are empty.
+    """
 
     path: Path
     step: int
-    model: dict[str, np.ndarray]
-    optimizer: dict[str, np.ndarray]
+    model: Mapping[str, np.ndarray]
+    optimizer: Mapping[str, np.ndarray]
     state: dict[str, Any]
     facts: dict[str, Any]
 
@@ -149,8 +151,9 @@ def verify(checkpoint: Path, *, model_only: bool = False) -> Manifest:
 def read(checkpoint: Path, *, model_only: bool = False) -> Checkpoint:
     """Verifies one checkpoint directory and reads it. Raises CheckpointError when it is damaged or holds NaN."""
     manifest = verify(checkpoint, model_only=model_only)
-    model = read_tensors(checkpoint, manifest.model)
-    optimizer = {} if model_only else read_tensors(checkpoint, manifest.optimizer)
+    model: Mapping[str, np.ndarray] = read_tensors(checkpoint, manifest.model)
+    model = model if model_only else dict(model)
+    optimizer = {} if model_only else dict(read_tensors(checkpoint, manifest.optimizer))
     bad = first_not_finite(model) or first_not_finite(optimizer)
     if bad is not None:
         raise CheckpointError(Problem(f"tensor {bad} is not finite", where=str(checkpoint)))

@@ -1,27 +1,26 @@
 """Tensors in safetensors files: streamed to disk without a copy, hashed on the way, and read back into memory that holds them once."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lmkit.checkpoints.files import Disk, Written
-from lmkit.checkpoints.header import NUMPY, header_bytes, read_header
+from lmkit.checkpoints.header import NUMPY, Stored, header_bytes, read_header
 from lmkit.checkpoints.manifest import Entry, Manifest
 from lmkit.errors import CheckpointError, MachineError, NumericsError, Problem
 
 SHARD = 1 << 30
 CHUNK = 1 << 24
-CODES = {dtype: code for code, dtype in NUMPY.items() if code != "BF16"}
+COMPUTED = ("float32", "bfloat16", "float16")
+CODES = {dtype.name: code for code, dtype in NUMPY.items()}
 
 
 def first_not_finite(tensors: Mapping[str, np.ndarray]) -> str | None:
-    """Name of the first tensor that holds NaN or an infinity (both pass through minimum and maximum)."""
-    for name, tensor in tensors.items():
-        if tensor.size and tensor.dtype.kind == "f" and not (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):
-            return name
-    return None
+    """Name of the first tensor that holds NaN or an infinity."""
+    return next((name for name, tensor in tensors.items() if not np.isfinite(tensor).all()), None)
 
 
 def refuse_not_finite(tensors: Mapping[str, np.ndarray], step: int) -> None:
@@ -29,6 +28,43 @@ def refuse_not_finite(tensors: Mapping[str, np.ndarray], step: int) -> None:
     name = first_not_finite(tensors)
     if name is not None:
         raise NumericsError(Problem(f"{name} is not finite at step {step}; it is not saved and the previous checkpoint is intact"))
+
+
+def in_dtype(values: np.ndarray, dtype: str | np.dtype, name: str) -> np.ndarray:
+    """Real numbers in another dtype, rounded to the nearest, ties to even.
+
+    Raises CheckpointError naming the tensor where one is too large for it.
+    """
+    with np.errstate(over="ignore"):
+        found = values.astype(dtype, copy=False)
+    if not np.can_cast(values.dtype, found.dtype) and not np.isfinite(found).all():
+        wider = "bfloat16 or float32" if found.dtype.name == "float16" else "float32"
+        raise CheckpointError(Problem(f"{name} has values that {found.dtype.name} cannot hold; choose {wider}"))
+    return found
+
+
+def prevailing(tensors: Iterable[tuple[str, Sequence[int]]]) -> str:
+    """Of the dtypes that models are computed in, the one of most numbers in tensors (dtype name, shape); others count as float32."""
+    counts = dict.fromkeys(COMPUTED, 0)
+    for dtype, shape in tensors:
+        counts[dtype if dtype in COMPUTED else "float32"] += math.prod(shape)
+    return max(counts, key=lambda dtype: counts[dtype])
+
+
+class Tensors(Mapping[str, np.ndarray]):
+    """Tensors by name; each look-up reads from the file, so that nothing is held here."""
+
+    def __init__(self, stored: Mapping[str, Stored]) -> None:
+        self.stored = stored
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.stored[name].read()
 
 
 def shards(tensors: Mapping[str, np.ndarray], limit: int = SHARD) -> Iterator[dict[str, np.ndarray]]:
@@ -107,17 +143,16 @@ def _sha256(tensor: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def read_tensors(checkpoint: Path, entries: Mapping[str, Entry]) -> dict[str, np.ndarray]:
-    """Reads tensors from files that `check_file` has passed. Raises CheckpointError when file and manifest do not agree."""
-    tensors: dict[str, np.ndarray] = {}
+def read_tensors(checkpoint: Path, entries: Mapping[str, Entry]) -> Tensors:
+    """Opens tensors in files that `check_file` has passed. Raises CheckpointError when file and manifest do not agree."""
+    found: dict[str, Stored] = {}
     for filename in sorted({entry.file for entry in entries.values()}):
         path = checkpoint / filename
-        wanted = {name: entry for name, entry in entries.items() if entry.file == filename}
         stored = read_header(path)
-        if stored.keys() != wanted.keys():
+        if stored.keys() != {name for name, entry in entries.items() if entry.file == filename}:
             raise CheckpointError(Problem("holds other tensors than the manifest lists", where=str(path)))
-        tensors |= {name: stored[name].read() for name in wanted}
-        for name, entry in wanted.items():
-            if (tensors[name].shape, tensors[name].dtype.name) != (entry.shape, entry.dtype):
+        for name, one in stored.items():
+            if (one.shape, NUMPY[one.dtype].name) != (entries[name].shape, entries[name].dtype):
                 raise CheckpointError(Problem(f"tensor {name} is not as the manifest says", where=str(path)))
-    return tensors
+        found |= stored
+    return Tensors(found)

@@ -89,6 +89,11 @@ def set_precision(precision: Precision) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
 
 
+def hold_in(dtype: str) -> None:
+    """What layers built from now on hold their weights in and compute in; norms, softmax and rotation stay float32."""
+    keras.config.set_dtype_policy(dtype)
+
+
 def product_flops(rows: int, inner: int, columns: int, precision: Precision, *, seconds: float = 0.05, xla: bool = False) -> float:
     """FLOP/s of a matrix product [rows, inner] x [inner, columns], the best of repeated calls for about so many seconds."""
     generator = np.random.default_rng(0)

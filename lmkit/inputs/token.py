@@ -22,7 +22,7 @@ class Embedding(Layer):
         self.embedding = add_weight(self, "embedding", (self.size, self.hidden_size), Normal(self.stddev), (self.axis, "hidden"))
 
     def call(self, ids: Any) -> Any:
-        return ops.take(self.embedding, ids, axis=0)
+        return ops.cast(ops.take(self.embedding, ids, axis=0), "float32")
 
 
 class TokenInput(Layer):

@@ -9,8 +9,8 @@ import keras
 class Layer(keras.layers.Layer):
     """A Keras layer whose constructor keywords are its attributes of the same names.
 
-    Two departures from Keras's defaults. Nothing is cast behind the back of `call`: inputs keep their dtype and weights are
-    float32, cast where they are used. And `build` needs no shapes, so that a layer inside another is always built by its
+    Two departures from Keras's defaults. Nothing is cast behind the back of `call`: inputs keep their dtype and weights,
+    float32 in training, are cast where they are used. And `build` needs no shapes, so that a layer inside another is always built by its
     parent, under the parent's name.
 
     Sums in layers are written `x + y`: `keras.ops.add` on TensorFlow takes any second operand with one long axis for a bias

@@ -25,15 +25,16 @@ class Weight:
 
 
 def add_weight(layer: keras.layers.Layer, name: str, shape: tuple[int, ...], start: Start, axes: tuple[str, ...]) -> Any:
-    """Makes a float32 variable; `axes` names each dimension (`vocab`, `hidden`, `heads`, `feed_forward`, ...).
+    """Makes a variable; `axes` names each dimension (`vocab`, `hidden`, `heads`, `feed_forward`, ...).
 
-    A normal start is only recorded (the variable holds zeros until models/initialize.py fills it), so that the values
-    depend on the seed and the name alone, not on the engine or the order of building.
+    It is held in the dtype that the layer's policy says, float32 in training. A normal start is only recorded (the variable
+    holds zeros until models/initialize.py fills it), so that the values depend on the seed and the name alone, not on the
+    engine or the order of building.
     """
     if len(axes) != len(shape):
         raise ValueError(f"{name} has shape {shape} but axes {axes}")
     initializer = "ones" if start == "ones" else "zeros"
-    variable = layer.add_weight(name=name, shape=shape, initializer=initializer, dtype="float32", autocast=False)
+    variable = layer.add_weight(name=name, shape=shape, initializer=initializer, dtype=layer.variable_dtype, autocast=False)
     variable.described = Weight(start, axes)
     return variable
 

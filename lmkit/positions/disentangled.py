@@ -55,5 +55,5 @@ class DisentangledPosition(Layer):
         distance = ops.expand_dims(query_index, 2) - ops.expand_dims(key_index, 1)
         steps = ops.take(steps_of(self.max_distance, self.buckets), ops.minimum(ops.abs(distance), self.max_distance), axis=0)
         row = ops.clip(self.span + ops.where(distance < 0, -steps, steps), 0, 2 * self.span - 1)
-        vectors = ops.convert_to_tensor(self.embedding)
+        vectors = ops.cast(self.embedding, "float32")
         return (vectors if self.norm is None else self.norm(vectors)), row

@@ -44,4 +44,4 @@ class LearnedPosition(Layer):
         rows = positions + self.offset if self.offset else positions
         if self.padding_id is not None and tokens is not None:
             rows = ops.where(ops.equal(tokens, self.padding_id), self.padding_id, rows)
-        return ops.take(self.embedding, rows, axis=0)
+        return ops.cast(ops.take(self.embedding, rows, axis=0), "float32")

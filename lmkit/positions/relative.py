@@ -61,4 +61,5 @@ class RelativePosition(Layer):
     def call(self, query_index: Any, key_index: Any) -> Any:
         distance = ops.expand_dims(key_index, 1) - ops.expand_dims(query_index, 2)
         sizes = {"num_buckets": self.num_buckets, "max_distance": self.max_distance}
-        return ops.transpose(ops.take(self.embedding, bucket(distance, bidirectional=self.bidirectional, **sizes), axis=0), (0, 3, 1, 2))
+        found = ops.take(self.embedding, bucket(distance, bidirectional=self.bidirectional, **sizes), axis=0)
+        return ops.cast(ops.transpose(found, (0, 3, 1, 2)), "float32")

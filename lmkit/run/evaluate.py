@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from lmkit.run.open import OpenedRun
 
 
-def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console, allow_code: bool = False) -> int:
+def evaluate(
+    run: Path, *, data: Path | None, as_json: bool, console: Console, allow_code: bool = False, dtype: str = "float32"
+) -> int:  # fmt: skip
     """Prints every figure of every task, as a table or as JSON."""
     existing(run)
     with console.quiet():
@@ -30,7 +32,7 @@ def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console, a
         from lmkit.run.evaluator import evaluator
         from lmkit.run.open import open_trained
 
-    opened = open_trained(run, console, allow_code=allow_code)
+    opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
     spec = on_file(opened.spec, data, run) if opened.spec.imported else opened.spec
     with watch(console.err, saves=False) as stop:
         batches = _batches(opened, spec, data, (RUNS if is_foreign(run) else run.parent) / CACHE, console, stop)

@@ -34,7 +34,9 @@ class Wish:
     as_json: bool = False
 
 
-def generate(run: Path, *, prompts: Sequence[str], wish: Wish, console: Console, allow_code: bool = False) -> int:
+def generate(
+    run: Path, *, prompts: Sequence[str], wish: Wish, console: Console, allow_code: bool = False, dtype: str = "float32"
+) -> int:  # fmt: skip
     """Writes each prompt with what comes after it; without prompts, one text from its beginning.
 
     Beside an encoder, which reads the prompt, only what the decoder writes is written. A single text is written as it is
@@ -52,7 +54,7 @@ def generate(run: Path, *, prompts: Sequence[str], wish: Wish, console: Console,
         from lmkit.run.open import open_trained
         from lmkit.run.samples import generator_of, own_words
 
-    opened = open_trained(run, console, allow_code=allow_code)
+    opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
     tokenizer = opened.tokenizer
     if habits:
         habits.require(tokenizer.vocab_size)

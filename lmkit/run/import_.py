@@ -5,6 +5,7 @@ from pathlib import Path
 from lmkit.checkpoints import own
 from lmkit.checkpoints.files import Disk, new_folder, write_file
 from lmkit.checkpoints.hub.facts import facts_of
+from lmkit.checkpoints.tensors import in_dtype
 from lmkit.run.console import Console
 from lmkit.run.directory import RunDirectory, require_space
 from lmkit.run.load import resolved_text
@@ -12,10 +13,11 @@ from lmkit.run.source import foreign_source
 from lmkit.text.export import run_files
 
 
-def import_(folder: Path, dest: Path, *, console: Console) -> int:
+def import_(folder: Path, dest: Path, *, console: Console, dtype: str = "float32") -> int:
     """Reads `folder` and writes the run `dest`, which appears when it is whole and keeps what its words do not say of the folder.
 
-    Raises CheckpointError for anything wrong with the folder, MachineError where `dest` is taken or the disk refuses.
+    The run holds the weights in `dtype`, each as in the folder where that is `stored`. Raises CheckpointError for anything
+    wrong with the folder, MachineError where `dest` is taken or the disk refuses.
     """
     source = foreign_source(folder)
     imported = source.imported
@@ -25,16 +27,17 @@ def import_(folder: Path, dest: Path, *, console: Console) -> int:
         from lmkit.run.model import shapes_of
 
     shapes = shapes_of(source.spec, vocab_size=imported.vocab_size, labels=source.labels)
-    tensors = imported.tensors(shapes)
+    stored = imported.tensors(shapes).items()
+    tensors = {name: value if dtype == "stored" else in_dtype(value, dtype, name) for name, value in stored}
     with new_folder(dest, "the model is not imported") as temporary:
-        require_space(temporary, 4 * sum(map(_size, shapes.values())), "the weights")
+        require_space(temporary, sum(value.nbytes for value in tensors.values()), "the weights")
         run = RunDirectory(temporary)
         facts_of(imported, shapes).write(run.path / imported.folder.format)
         _write(run, run_files(tokenizer), resolved_text(source.spec))
         run.note(labels={name: list(names) for name, names in source.labels.items()} or None)
-        own.save(run.checkpoints, 0, model=dict(tensors), optimizer={}, state={}, facts={"imported": str(folder.absolute())})
+        own.save(run.checkpoints, 0, model=tensors, optimizer={}, state={}, facts={"imported": str(folder.absolute())})
         Disk().sync(temporary)
-    count = sum(map(_size, shapes.values()))
+    count = sum(value.size for value in tensors.values())
     kinds = ", ".join(f"{name} ({task.kind})" for name, task in source.spec.tasks.items())
     console.out(f"{dest}: {imported.family.model_type} with {count:,} parameters; tasks: {kinds}")
     return 0
@@ -46,10 +49,3 @@ def _write(run: RunDirectory, files: dict[str, bytes], words: str) -> None:
         write_file(run.path / name, data)
     write_file(run.spec, words)
     write_file(run.resolved, words)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size

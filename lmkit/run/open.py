@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmkit.checkpoints.manifest import require
+from lmkit.checkpoints.tensors import Tensors, in_dtype
 from lmkit.engine import devices
 from lmkit.heads.model import Model
 from lmkit.run.console import Console
@@ -27,23 +28,25 @@ class OpenedRun:
     step: int
 
 
-def open_trained(path: Path, console: Console, *, allow_code: bool = False) -> OpenedRun:
+def open_trained(path: Path, console: Console, *, allow_code: bool = False, dtype: str = "float32") -> OpenedRun:
     """Reads a run directory without taking its lock, so that a run in training can be looked at, or a foreign folder.
 
-    Computes in float32. Raises CheckpointError where there is no run, no checkpoint, or none that fits the run's own words,
-    SpecError where the run has code of the user's and `allow_code` is False.
+    The weights are held, once, and computed in `dtype`; `stored` is that of most of them. Raises CheckpointError where there
+    is no run, no checkpoint, or none that fits the run's own words or `dtype`, SpecError where the run has code of the user's
+    and `allow_code` is False.
     """
     source = source_of(path)
     require_permission(source.spec, allowed=allow_code, where=str(path))
     tokenizer = source.tokenizer()
     devices.configure()
-    devices.set_precision("float32")
+    held = source.stored_in() if dtype == "stored" else dtype
+    devices.hold_in(held)
     run_code(source.spec)
     model = build_model(source.spec, vocab_size=tokenizer.vocab_size, labels=source.labels, drawn=False)
     variables = variables_of(model)
     tensors, step = source.weights(lambda: {name: tuple(variable.shape) for name, variable in variables.items()}, console.err)
-    if source.imported is None:
-        require(tensors, variables, path)
+    if isinstance(tensors, Tensors):
+        require(tensors.stored, variables, path, dtypes=False)
     for name, variable in variables.items():
-        variable.assign(tensors[name])
+        variable.assign(in_dtype(tensors[name], held, name))
     return OpenedRun(RunDirectory(path), source.spec, tokenizer, model, source.labels, step)

@@ -30,6 +30,7 @@ def predict(
     as_json: bool,
     console: Console,
     allow_code: bool = False,
+    dtype: str = "float32",
 ) -> int:
     """Answers `texts`, or every row of `input` (`-`: standard input, one text a line), one JSON object a line.
 
@@ -47,7 +48,7 @@ def predict(
         from lmkit.run.answers import answerer
         from lmkit.run.open import open_trained
 
-    opened = open_trained(run, console, allow_code=allow_code)
+    opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
     answer = answerer(opened)
     given = [Document(text, pair) for text, pair in zip_longest(texts, pairs)]
     documents: Iterable[Document] = given or _documents(opened.spec, str(input), console)

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from lmkit.checkpoints.find import read_model
+from lmkit.checkpoints.find import read_entries, read_model
+from lmkit.checkpoints.header import FLOATS, NUMPY
 from lmkit.checkpoints.hub.folder import CONFIG, is_folder, refuse_code
 from lmkit.checkpoints.hub.read import Imported, read_folder
+from lmkit.checkpoints.tensors import prevailing
 from lmkit.errors import CheckpointError, Problem
 from lmkit.models.count import count
 from lmkit.models.spec import FromRun
@@ -48,12 +50,19 @@ class Source:
     def weights(self, shapes: Callable[[], Shapes], say: Say) -> tuple[Mapping[str, np.ndarray], int]:
         """The variables by name, and the step that they are from; `shapes()` are those of this source's own model.
 
-        Those of a folder are read one by one, each time they are asked for. Raises CheckpointError.
+        They are as they are stored, and read one by one, each time they are asked for. Raises CheckpointError.
         """
         if self.imported is None:
             found = read_model(self.path, say=say)
             return found.model, found.step
         return self.imported.tensors(shapes()), 0
+
+    def stored_in(self) -> str:
+        """The dtype of most of the weights. Raises CheckpointError."""
+        if self.imported is None:
+            return prevailing((entry.dtype, entry.shape) for entry in read_entries(self.path).values())
+        stored = self.imported.folder.tensors.values()
+        return prevailing((NUMPY[one.dtype].name, one.shape) for one in stored if one.dtype in FLOATS)
 
 
 def source_of(path: Path) -> Source:

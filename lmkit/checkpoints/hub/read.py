@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lmkit.checkpoints.header import FLOATS, Stored
+from lmkit.checkpoints.header import FLOATS, NUMPY, Stored
 from lmkit.checkpoints.hub.family import Family
 from lmkit.checkpoints.hub.fields import value_of
 from lmkit.checkpoints.hub.folder import CONFIG, Folder, open_folder
@@ -138,7 +138,7 @@ def _tied(family: Family, folder: Folder, config: Mapping[str, Any], flat: Flat)
 
 
 class Tensors(Mapping[str, np.ndarray]):
-    """A model's variables by name, float32; each look-up reads from the files, so that nothing is held here."""
+    """A model's variables by name, as they are stored; each look-up reads from the files, so that nothing is held here."""
 
     def __init__(self, folder: Folder, plan: Plan, names: Mapping[str, str], shapes: Mapping[str, Shape]) -> None:
         self._folder, self._shapes = folder, shapes
@@ -158,13 +158,14 @@ class Tensors(Mapping[str, np.ndarray]):
         if moves[0][0].index is None:
             move, piece = moves[0]
             return np.ascontiguousarray(self._values(move)[piece])
-        whole = np.empty(self._shapes[name], np.float32)
+        dtypes = {self._folder.tensors[move.key].dtype for move, _ in moves}
+        whole = np.empty(self._shapes[name], NUMPY[dtypes.pop()] if len(dtypes) == 1 else np.float32)
         for move, piece in moves:
             whole[move.index] = self._values(move)[piece]
         return whole
 
     def _values(self, move: Move) -> list[np.ndarray]:
-        values = self._folder.tensors[move.key].floats()
+        values = self._folder.tensors[move.key].read()
         if first_not_finite({move.key: values}):
             raise CheckpointError(Problem(f"tensor {move.key} is not finite", where=str(self._folder.path)))
         return move.ours(values)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lmkit.checkpoints.files import Disk, new_folder, write_file
-from lmkit.checkpoints.header import NUMPY, header_bytes, stored_bytes
+from lmkit.checkpoints.header import NUMPY, header_bytes
 from lmkit.checkpoints.hub.facts import Facts
 from lmkit.checkpoints.hub.fit import Fit, differing, fit
 from lmkit.checkpoints.hub.folder import CONFIG, INDEX, SINGLE
@@ -18,6 +18,7 @@ from lmkit.checkpoints.hub.heads import LABELLED, in_table, pooling_files
 from lmkit.checkpoints.hub.known import family_of
 from lmkit.checkpoints.hub.plan import Move, Plan, make_plan
 from lmkit.checkpoints.hub.words import flatten, nested
+from lmkit.checkpoints.tensors import in_dtype
 from lmkit.errors import CheckpointError, Problem
 from lmkit.models.spec import Body
 from lmkit.tasks.spec import SentenceEmbedding, Task
@@ -155,7 +156,7 @@ class _Writing:
         shards: list[list[str]] = [[]]
         size = 0
         for key in sorted(known):
-            count = int(np.prod(self.shape(key))) * np.dtype(NUMPY[self.dtype(key)]).itemsize
+            count = int(np.prod(self.shape(key))) * NUMPY[self.dtype(key)].itemsize
             if shards[-1] and size + count > SHARD:
                 shards.append([])
                 size = 0
@@ -175,16 +176,13 @@ class _Writing:
 
     def _stored(self, key: str) -> np.ndarray:
         if key in self.computed:
-            return stored_bytes(self.computed[key], self.dtype(key))
+            return in_dtype(self.computed[key], NUMPY[self.dtype(key)], key)
         if key in self.kept and key not in self.moves:
             return self.kept[key].read()
         move = self.moves[self.plan.aliases.get(key, key)]
-        ours = [self.tensors[self.names[name]] for name in move.names]
-        values = move.foreign(ours if move.index is None else [one[move.index] for one in ours])
-        stored = stored_bytes(values, self.dtype(key))
-        if self.dtype(key) == "F16" and not np.isfinite(stored).all():
-            raise CheckpointError(Problem(f"{key} has values that float16 cannot hold; choose bfloat16 or float32"))
-        return stored
+        held = [self.tensors[self.names[name]] for name in move.names]
+        ours = held if move.index is None else [one[move.index] for one in held]
+        return move.foreign([in_dtype(one, NUMPY[self.dtype(key)], key) for one in ours])
 
     def small_files(self) -> dict[str, bytes]:
         """config.json and what stands beside it."""
@@ -200,7 +198,7 @@ class _Writing:
         if len(self.files) > 1:
             weight_map = {key: name for name, keys in self.files.items() for key in keys}
             counts = {key: int(np.prod(self.shape(key))) for key in weight_map}
-            size = sum(count * np.dtype(NUMPY[self.dtype(key)]).itemsize for key, count in counts.items())
+            size = sum(count * NUMPY[self.dtype(key)].itemsize for key, count in counts.items())
             totals = {"total_parameters": sum(counts.values()), "total_size": size}
             files[INDEX] = _json({"metadata": totals, "weight_map": dict(sorted(weight_map.items()))})
         return files | {CONFIG: made}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lmkit.checkpoints.files import Disk, new_folder, write_file
-from lmkit.checkpoints.header import stored_bytes
+from lmkit.checkpoints.header import NUMPY
 from lmkit.checkpoints.hub.fit import Fit, fit
 from lmkit.checkpoints.hub.folder import CONFIG
 from lmkit.checkpoints.hub.heads import in_table
@@ -21,6 +21,7 @@ from lmkit.checkpoints.hub.keras_hub.preset import METADATA, PREPROCESSOR, TASK
 from lmkit.checkpoints.hub.plan import Move, make_plan
 from lmkit.checkpoints.hub.words import head_width
 from lmkit.checkpoints.hub.write import DTYPES, Outgoing
+from lmkit.checkpoints.tensors import in_dtype
 from lmkit.errors import CheckpointError, Problem
 
 TOKENIZER = "tokenizer.json"
@@ -78,15 +79,14 @@ class _Writing:
     def stored(self, name: str, keys: list[str]) -> Iterator[tuple[str, np.ndarray, str]]:
         """(path in the file, values as stored, dtype code) of each tensor of a file."""
         for key in keys:
-            values = stored_bytes(np.ascontiguousarray(self._values(key)), self.code)
-            if self.code == "F16" and not np.isfinite(values).all():
-                raise CheckpointError(Problem(f"{key} has values that float16 cannot hold; choose bfloat16 or float32"))
+            values = in_dtype(np.ascontiguousarray(self._values(key)), NUMPY[self.code], key)
             yield key.removeprefix(f"{name}/"), values, self.code
 
     def _values(self, key: str) -> np.ndarray:
         """A tensor of the model; one that keras-hub has and our model has not is as the source had it, or drawn as keras-hub would."""
         if key in self.moves:
-            return self.moves[key].foreign([self.tensors[self.names[name]] for name in self.moves[key].names])
+            ours = (self.tensors[self.names[name]] for name in self.moves[key].names)
+            return self.moves[key].foreign([in_dtype(one, NUMPY[self.code], key) for one in ours])
         shape, facts = self.spare[key], self.model.facts
         if facts is not None and key in facts.kept and facts.kept[key].shape == shape:
             return facts.kept[key].floats()
