@@ -10,7 +10,7 @@ from lmkit.layers.linear import Linear
 
 
 class LanguageModelHead(VocabularyHead):
-    """Scores of the hidden states, which a `projection` [D, E] first takes to the width of the token table where that is another.
+    """Scores of the hidden states, which a `projection` [D, E] first takes to the token table where `embedding_size` is given.
 
     `label_smoothing` acts in training alone, so that evaluation reports nats of the labels.
     """
@@ -33,9 +33,8 @@ class LanguageModelHead(VocabularyHead):
         output: dict[str, Any] = {"tied": tied, "embedding_size": embedding_size, "bias": bias, "scale": scale, "softcap": softcap}
         super().__init__(hidden_size, vocab_size, **output, **options)
         self.label_smoothing = label_smoothing
-        narrow = self.embedding_size != hidden_size
         shared = {"bias": False, "dtype": self.dtype_policy}
-        self.projection = Linear(hidden_size, self.embedding_size, name="projection", **shared) if narrow else None
+        self.projection = Linear(hidden_size, embedding_size, name="projection", **shared) if embedding_size else None
 
     def build(self, input_shape: Any = None) -> None:
         if self.projection is not None:

@@ -22,7 +22,7 @@ def softcapped(logits: Any, cap: float) -> Any:
 class VocabularyHead(Head):
     """logits = softcap(scale * x W + bias); W is the table's transpose when tied, else the kernel `output` [E, V].
 
-    E is `embedding_size`, the width of the token table: D unless the body projects it.
+    E is the width of the token table: `embedding_size` where the body projects it, else D.
     """
 
     def __init__(

@@ -29,8 +29,8 @@ class TokenInput(Layer):
     """norm(token + position + token type), then dropout, in the compute dtype; each part but the token may be None or 0.
 
     Without a table of its own (`vocab_size` 0) it is given vectors. `scale` multiplies the token vectors. Where
-    `embedding_size` is not `hidden_size`, a projection stands at the end, with a bias, if there is a norm (ALBERT), and else
-    on the token vectors alone, without (OPT).
+    `embedding_size` is given, a projection stands at the end, with a bias, if there is a norm (ALBERT), and else on the token
+    vectors alone, without (OPT).
     """
 
     def __init__(
@@ -53,8 +53,7 @@ class TokenInput(Layer):
         self.token: Any = Embedding(vocab_size, self.embedding_size, name="token", dtype=self.dtype_policy) if vocab_size else None
         self.token_type = Embedding(token_types, summed, axis="token_types", name="token_type") if token_types else None
         shared = {"axes": ("embedding", "hidden"), "name": "projection", "dtype": self.dtype_policy}
-        projects = self.embedding_size != hidden_size
-        self.projection = Linear(self.embedding_size, hidden_size, bias=norm is not None, **shared) if projects else None
+        self.projection = Linear(embedding_size, hidden_size, bias=norm is not None, **shared) if embedding_size else None
 
     def build(self, input_shape: Any = None) -> None:
         for part in (self.token, self.position, self.token_type, self.norm, self.projection):

@@ -107,7 +107,7 @@ def build_embeddings(spec: Stack, *, vocab_size: int, position: Layer | None) ->
     return TokenInput(
         vocab_size,
         spec.hidden_size,
-        embedding_size=width,
+        embedding_size=spec.embedding_size,
         scale=scale,
         token_types=spec.token_types or 0,
         position=position,

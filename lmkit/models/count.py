@@ -101,13 +101,12 @@ def embeddings_size(spec: Stack, vocab_size: int) -> int:
     rows = spec.token_types or 0
     rows += sum((position.max_length or 0) + position.offset for position in spec.position if isinstance(position, Learned))
     norm = norm_size(spec.norm, width) if spec.embedding_norm else 0
-    bias = hidden if spec.embedding_norm and width != hidden else 0
+    bias = hidden if spec.embedding_norm and spec.embedding_size else 0
     return vocab_size * width + rows * summed + norm + _embedding_projection(spec) + bias
 
 
 def _embedding_projection(spec: Stack) -> int:
-    width = spec.embedding_size or spec.hidden_size
-    return 0 if width == spec.hidden_size else width * spec.hidden_size
+    return (spec.embedding_size or 0) * spec.hidden_size
 
 
 def block_size(spec: Stack, i: int, memory_size: int | None = None) -> int:

@@ -59,7 +59,9 @@ class Stack(Spec):
     token_types: Annotated[int, Field(ge=0)] | None = Field(
         None, description="Rows of the token-type table; default: 2 if a task sends pairs, else 0."
     )
-    embedding_size: Count | None = Field(None, description="Width of the embeddings, projected to hidden_size; default: hidden_size.")
+    embedding_size: Count | None = Field(
+        None, description="Width of the embeddings, which a projection takes to hidden_size; default: hidden_size, without a projection."
+    )
     embedding_scale: Annotated[float, Field(gt=0)] | Literal["sqrt_hidden"] | None = Field(
         None, description="Multiplies token embeddings: a number, or the square root of hidden_size; default: off."
     )

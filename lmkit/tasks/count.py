@@ -31,7 +31,7 @@ def count_head(task: AnyTask, body: Body, *, vocab_size: int, num_labels: int = 
     hidden, width = model.hidden_size, model.embedding_size or model.hidden_size
     match task:
         case CausalLm() | Seq2seq():
-            projection = {"projection": hidden * width} if width != hidden else {}
+            projection = {"projection": hidden * width} if model.embedding_size else {}
             return projection | _output(model, vocab_size, bias=False)
         case MaskedLm():
             transform = {"transform": _linear(hidden, width, model.output.transform_bias), "transform_norm": norm_size(model.norm, width)}
@@ -64,7 +64,7 @@ def head_flops_per_token(task: AnyTask, body: Body, *, vocab_size: int, length: 
     hidden, width = model.hidden_size, model.embedding_size or model.hidden_size
     match task:
         case CausalLm() | Seq2seq():
-            forward = 2.0 * width * (vocab_size + (hidden if width != hidden else 0))
+            forward = 2.0 * width * (vocab_size + (hidden if model.embedding_size else 0))
         case MaskedLm():
             forward = 2.0 * width * (hidden + vocab_size) * -(-task.mask_rate * length // 1) / length
         case NextSentence():

@@ -49,7 +49,7 @@ def normed(x: np.ndarray, names: dict[str, np.ndarray], name: str) -> np.ndarray
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("width", [None, 4])
+@pytest.mark.parametrize("width", [None, 4, 8])
 @pytest.mark.parametrize("output", [Output(), Output(bias=True), Output(scale=0.25, softcap=2.0), Output(bias=True, softcap=1.0)])
 def test_a_causal_head_projects_scales_biases_and_caps(tied: bool, width: int | None, output: Output) -> None:
     spec = Decoder(**SIZES, embedding_size=width, tie_embeddings=tied, output=output)
@@ -63,7 +63,7 @@ def test_a_causal_head_projects_scales_biases_and_caps(tied: bool, width: int | 
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("width", [None, 4])
+@pytest.mark.parametrize("width", [None, 4, 8])
 @pytest.mark.parametrize("output", [Output(), Output(bias=False, transform_bias=False, transform_activation="relu")])
 def test_a_masked_head_transforms_to_the_width_of_the_table(tied: bool, width: int | None, output: Output) -> None:
     spec = Encoder(**SIZES, norm=LayerNorm(placement="post"), embedding_size=width, tie_embeddings=tied, output=output)

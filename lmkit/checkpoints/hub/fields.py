@@ -53,6 +53,19 @@ def field(word: str, *keys: str, default: Any = REQUIRED, least: int | None = No
     return Entry(read, write)
 
 
+def projected(key: str, *, default: int | None = None) -> Entry:
+    """The width of embeddings in a family that projects them where it is not that of the stream."""
+
+    def read(config: Config, flat: Flat) -> None:
+        size = value_of(config, (key,), default)
+        flat["embedding_size"] = None if size == flat["hidden_size"] else size
+
+    def write(flat: Flat, config: dict[str, Any]) -> None:
+        config[key] = said(flat, "embedding_size") or said(flat, "hidden_size")
+
+    return Entry(read, write)
+
+
 def number(word: str, *keys: str, default: Any = REQUIRED, silent: Any = None) -> Entry:
     """A `field` that is a real number, though JSON may hold it without its point; `silent` is what an absent key means, unlike null."""
     plain = field(word, *keys, default=default)

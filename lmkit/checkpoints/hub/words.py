@@ -46,10 +46,9 @@ def _flat(spec: Encoder | Decoder, max_length: int) -> Flat:
     flat.pop("bias")  # it only decides the biases of the parts
     flat["attention.scale"] = flat["attention.scale"] or flat["head_dim"] ** -0.5
     flat["embedding_scale"] = flat["hidden_size"] ** 0.5 if flat["embedding_scale"] == "sqrt_hidden" else flat["embedding_scale"] or 1.0
-    flat["embedding_size"] = flat["embedding_size"] or flat["hidden_size"]
     flat["output.bias"] = flat["kind"] == "encoder" if flat["output.bias"] is None else flat["output.bias"]
     flat["output.transform_activation"] = flat["output.transform_activation"] or transform_activation(spec)
-    flat["output.transform_epsilon"] = flat["output.transform_epsilon"] or flat["norm.epsilon"]
+    flat["output.transform_epsilon"] = flat["output.transform_epsilon"] or flat.get("norm.epsilon")
     return flat
 
 

@@ -41,6 +41,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("DistilBert", "ForSequenceClassification", {**DISTIL, "activation": "relu"}),
     ("Albert", "ForPreTraining", {**BASE, "embedding_size": 8}),
     ("Albert", "ForMaskedLM", {**BASE, "embedding_size": 8, "num_hidden_layers": 6, "num_hidden_groups": 2, "inner_group_num": 2}),
+    ("Albert", "ForMaskedLM", {**BASE, "embedding_size": 24}),
     ("Electra", "ForPreTraining", {**BASE, "embedding_size": 8}),
     ("Electra", "ForMaskedLM", {**BASE, "embedding_size": 8, "hidden_act": "relu"}),
     ("Electra", "ForSequenceClassification", {**BASE, "embedding_size": 24}),

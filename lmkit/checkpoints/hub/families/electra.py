@@ -1,11 +1,9 @@
 """ELECTRA (Clark et al., 2020): BERT's body behind narrow embeddings; generators fill masks, discriminators find replaced tokens."""
 
-from typing import Any
-
 from lmkit.checkpoints.hub.families.bert import BODY, EMBEDDINGS, LAYERS, PER_TOKEN
 from lmkit.checkpoints.hub.families.roberta import DENSE_CLASSIFIER
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, projected
 from lmkit.checkpoints.hub.words import Flat
 
 WEIGHTS = rf"""
@@ -23,19 +21,17 @@ embeddings_project = embeddings.projection lin
 """
 
 
-def _width() -> Entry:
-    """A projection stands where embeddings are narrower than the stream; a generator's head has gelu whatever the layers have."""
+GENERATOR = "ElectraForMaskedLM"
+
+
+def _generator() -> Entry:
+    """A generator's head has gelu whatever the layers have."""
 
     def read(config: Config, flat: Flat) -> None:
-        size = int(value_of(config, ("embedding_size",), 128))
-        flat["embedding_size"] = size if size != flat["hidden_size"] else None
-        if flat["feed_forward.activation"] != "gelu" and "ElectraForMaskedLM" in (config.get("architectures") or ()):
+        if flat["feed_forward.activation"] != "gelu" and GENERATOR in (config.get("architectures") or ()):
             flat["output.transform_activation"] = "gelu"
 
-    def write(flat: Flat, config: dict[str, Any]) -> None:
-        config["embedding_size"] = flat.get("embedding_size") or flat.get("hidden_size")
-
-    return Entry(read, write)
+    return Entry(read, lambda flat, config: None)
 
 
 FAMILY = Family(
@@ -46,11 +42,11 @@ FAMILY = Family(
     bare="ElectraModel",
     classes={
         "ElectraForPreTraining": (Head("replaced_token", marker="discriminator_predictions.dense.weight"),),
-        "ElectraForMaskedLM": (Head("masked_lm", marker="generator_lm_head.bias"),),
+        GENERATOR: (Head("masked_lm", marker="generator_lm_head.bias"),),
         "ElectraForSequenceClassification": (Head("classification", {"pooler": "gelu"}),),
         "ElectraForTokenClassification": (Head("token_classification"),),
         "ElectraForQuestionAnswering": (Head("question_answering"),),
     },
-    config=(*LAYERS, *EMBEDDINGS, _width()),
+    config=(*LAYERS, *EMBEDDINGS, projected("embedding_size", default=128), _generator()),
     weights=WEIGHTS,
 )

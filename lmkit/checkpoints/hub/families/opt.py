@@ -3,7 +3,7 @@
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, attention_bias, dropouts, field, fixed, flag, only, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, attention_bias, dropouts, field, fixed, flag, only, projected, value_of
 from lmkit.checkpoints.hub.words import Flat
 
 WEIGHTS = r"""
@@ -54,7 +54,7 @@ FAMILY = Family(
         field("hidden_size", "hidden_size"),
         field("num_heads", "num_attention_heads"),
         field("feed_forward.intermediate_size", "ffn_dim"),
-        field("embedding_size", "word_embed_proj_dim", default=None),
+        projected("word_embed_proj_dim"),
         activation("feed_forward.activation", "activation_function", default="relu"),
         field("position.embedding.max_length", "max_position_embeddings", default=2048),
         attention_bias("enable_bias", default=True),
