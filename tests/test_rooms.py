@@ -73,6 +73,8 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "residual_scale": {"residual_scale": 0.3, "embedding_scale": 3.0},
     "narrow_embeddings": {"embedding_size": 6, "norm": LayerNorm(placement="post"), "token_types": 2},
     "projected_tokens": {"embedding_size": 6, "token_types": 2},
+    "equal_embeddings": {"embedding_size": 16, "norm": LayerNorm(placement="post"), "token_types": 2},
+    "equal_tokens": {"embedding_size": 16, "token_types": 2},
     "mixture": {"feed_forward": (Dense(bias=False), Mixture(num_experts=3, experts_per_token=2, intermediate_size=12))},
     "dense_experts": {"feed_forward": Mixture(num_experts=4, experts_per_token=2, gated=False, renormalize=False)},
     "disentangled": {"position": (Disentangled(max_distance=9, buckets=4),), "num_kv_heads": 2},
@@ -197,16 +199,17 @@ def test_graph_and_xla_give_the_eager_loss(member: str, tasks: tuple[str, ...], 
     np.testing.assert_allclose(np.asarray(run(data)), np.asarray(total(built, data, data["row_key"])), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("policy", "weights"), [("mixed_bfloat16", "float32"), ("bfloat16", "bfloat16")])
 @pytest.mark.parametrize("member", MEMBERS)
-def test_mixed_bfloat16_runs_near_float32_with_float32_weights_and_losses(member: str) -> None:
+def test_bfloat16_runs_near_float32_with_float32_losses_and_weights_as_held(member: str, policy: str, weights: str) -> None:
     data, exact = batch(), model(member)
-    keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.config.set_dtype_policy(policy)
     try:
         mixed = model(member)
     finally:
         keras.config.set_dtype_policy("float32")
     assert mixed.hidden(data).dtype.name == "bfloat16"
-    assert {weight.dtype for weight in mixed.weights} == {"float32"}
+    assert {weight.dtype for weight in mixed.weights} == {weights}
     for task, out in mixed(data).items():
         assert {out[name].dtype.name for name in ("loss", "weight", "correct")} == {"float32"}
         np.testing.assert_allclose(np.asarray(out["loss"]), np.asarray(exact(data)[task]["loss"]), rtol=0.05)

@@ -94,6 +94,11 @@ def hold_in(dtype: str) -> None:
     keras.config.set_dtype_policy(dtype)
 
 
+def xla_reads(dtype: str) -> bool:
+    """Whether an XLA program reads weights of this dtype where they are: one for CPUs copies 16 bits to float32, all at once."""
+    return dtype == "float32" or bool(tf.config.list_physical_devices("GPU"))
+
+
 def product_flops(rows: int, inner: int, columns: int, precision: Precision, *, seconds: float = 0.05, xla: bool = False) -> float:
     """FLOP/s of a matrix product [rows, inner] x [inner, columns], the best of repeated calls for about so many seconds."""
     generator = np.random.default_rng(0)

@@ -101,7 +101,7 @@ class BeamSearch:
         if not 1 <= words.texts <= words.beams:
             raise ValueError(f"{words.texts} texts cannot come from {words.beams} beams")
         self.model, self.words, self.tokens_per_call = model, words, tokens_per_call
-        self._search = compiled(self._search_steps, xla=True)
+        self._search = compiled(self._search_steps, xla=model.xla)
 
     @property
     def compilations(self) -> int:

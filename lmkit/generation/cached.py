@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from keras import ops
 
+from lmkit.engine.devices import xla_reads
 from lmkit.engine.tensorflow import compiled
 
 Cache = Any
@@ -16,9 +17,10 @@ class Cached(Protocol):
     A decoder goes on after the prompt. One beside an encoder, which reads the prompt, goes on after `prefix` instead, and its
     slots hold only that and what comes. What is remembered of the rows has two parts: a cache of slots [B, K, S, H], which
     grows and is reordered, and facts [B, ...], which are the same for all beams of a prompt. `context` is the most slots.
-    Weights may change between two readings of prompts.
+    Weights may change between two readings of prompts. `xla` says how what reads and steps is best compiled.
     """
 
+    xla: bool
     context: int
     prefix: tuple[int, ...]
 
@@ -40,6 +42,7 @@ class Output:
 
     def __init__(self, backbone: Any, head: Any) -> None:
         self.backbone, self.head = backbone, head
+        self.xla = xla_reads(backbone.variable_dtype)
 
     def ready(self, rows: int) -> Any:
         """The table by columns, which products of several rows read twice as fast; one row reads it as it is."""
@@ -59,7 +62,7 @@ class CachedDecoder(Output):
     def __init__(self, backbone: Any, head: Any, *, context: int) -> None:
         super().__init__(backbone, head)
         self.context = context
-        self.read = compiled(self._read, xla=True)
+        self.read = compiled(self._read, xla=self.xla)
 
     def _read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
         batch, length = tokens_BP.shape
@@ -101,7 +104,7 @@ class CachedEncoderDecoder(Output):
         super().__init__(backbone, head)
         self.context = context
         self.prefix: tuple[int, ...] = (start,)
-        self.read = compiled(self._read, xla=True)
+        self.read = compiled(self._read, xla=self.xla)
 
     def _read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
         batch, length = tokens_BP.shape

@@ -41,7 +41,7 @@ class Generator:
 
     def __init__(self, model: Cached, words: Settings, *, tokens_per_call: int = 64) -> None:
         self.model, self.words, self.tokens_per_call = model, words, tokens_per_call
-        self._draw = compiled(self._draw_steps, xla=True)
+        self._draw = compiled(self._draw_steps, xla=model.xla)
 
     @property
     def compilations(self) -> int:

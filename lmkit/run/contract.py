@@ -94,7 +94,15 @@ def blocks_computed_again_have_the_same_gradient(trial: Trial) -> Iterator[str]:
 
 
 def bfloat16_keeps_weights_and_losses_in_float32(trial: Trial) -> Iterator[str]:
-    devices.set_precision("bfloat16")
+    yield from _in_bfloat16(trial, lambda: devices.set_precision("bfloat16"), weights="float32")
+
+
+def weights_of_another_dtype_are_cast_where_they_are_used(trial: Trial) -> Iterator[str]:
+    yield from _in_bfloat16(trial, lambda: devices.hold_in("bfloat16"), weights="bfloat16")
+
+
+def _in_bfloat16(trial: Trial, begin: Callable[[], None], *, weights: str) -> Iterator[str]:
+    begin()
     try:
         mixed = trial.made()
         found = trial.outputs(mixed, trial.batch)
@@ -102,7 +110,7 @@ def bfloat16_keeps_weights_and_losses_in_float32(trial: Trial) -> Iterator[str]:
         devices.set_precision("float32")
     if found["hidden"].dtype.name != "bfloat16":
         yield f"hidden states are {found['hidden'].dtype.name}; compute in the dtype of what comes in"
-    yield from (f"{canonical(weight)} is {weight.dtype}" for weight in mixed.weights if weight.dtype != "float32")
+    yield from (f"{canonical(weight)} is {weight.dtype}" for weight in mixed.weights if weight.dtype != weights)
     for name, value in found.items():
         if name.endswith((".loss", ".weight", ".correct")) and value.dtype.name != "float32":
             yield f"{name} is {value.dtype.name}"
@@ -143,6 +151,7 @@ CHECKS: tuple[Callable[[Trial], Iterator[str]], ...] = (
     a_graph_gives_what_python_gives,
     blocks_computed_again_have_the_same_gradient,
     bfloat16_keeps_weights_and_losses_in_float32,
+    weights_of_another_dtype_are_cast_where_they_are_used,
     a_decoder_sees_no_later_token,
     decoding_with_a_cache_is_the_full_pass,
 )

@@ -21,7 +21,7 @@ def wide(ids_BS):
 class Pairs:
     """A model whose logits depend on the last two tokens of a row, read back from what it remembers."""
 
-    context, prefix = CONTEXT, ()
+    context, prefix, xla = CONTEXT, (), True
 
     def read(self, tokens_BP, start_B):
         tokens_BP = ops.where(ops.expand_dims(ops.arange(tokens_BP.shape[1]), 0) < ops.expand_dims(start_B, 1), 0, tokens_BP)

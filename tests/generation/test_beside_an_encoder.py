@@ -15,7 +15,7 @@ PROMPTS = [[1, 2, 3], [4], [5, 1], [2, 4, 4, 1]]
 class Reader:
     """Logits depend on the sum of the prompt, a fact, and on the newest token, which is read back from the cache."""
 
-    context, prefix = 12, (START,)
+    context, prefix, xla = 12, (START,), True
 
     def read(self, tokens_BP, start_B):
         real_BP = ops.expand_dims(ops.arange(tokens_BP.shape[1]), 0) >= ops.expand_dims(start_B, 1)

@@ -68,6 +68,11 @@ def test_a_part_that_keeps_the_contract_is_named(home: Path, capsys: pytest.Capt
         ),
         (BUILD, CALL.replace("x_BTD)\n", "x_BTD + ops.roll(x_BTD, -1, axis=1))\n"), "not so: a decoder sees no later token: hidden"),
         (BUILD, CALL.replace("self.up(x_BTD)", 'ops.cast(self.up(x_BTD), "float32")'), "not so: bfloat16 keeps"),
+        (
+            BUILD,
+            CALL.replace("self.scale", "ops.cast(1 + ops.convert_to_tensor(self.up.bias_weight) + ops.ones((16,)), x_BTD.dtype)"),
+            "not so: weights of another dtype are cast where they are used: InvalidArgumentError",
+        ),
         (BUILD, CALL.replace("self.scale", "keras.random.uniform(())"), "not so: one draw is repeated by its row key: hidden"),
         (BUILD.replace("self.up.build()", "pass"), CALL, "parts.py: Part does not build its layer up; call up.build() in build"),
         (BUILD + '        self.add_weight(name="own", shape=(3,))\n', CALL, "Part makes own without lmkit.layers.weights.add_weight"),
