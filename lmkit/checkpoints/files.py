@@ -140,6 +140,12 @@ def write_file(path: Path, data: bytes | str) -> None:
             raise
 
 
+def require_outside(dest: Path, source: Path) -> None:
+    """Raises MachineError where a folder to make would lie in the one that it is made from."""
+    if source.resolve() in dest.resolve().parents:
+        raise MachineError(Problem(f"is inside {source}; name another folder; nothing was touched", where=str(dest)))
+
+
 @contextlib.contextmanager
 def new_folder(dest: Path, doing: str) -> Iterator[Path]:
     """A folder to fill, which becomes `dest` at the end of the block; after an error nothing is left of it.

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lmkit.errors import MachineError, Problem
+from lmkit.errors import MachineError, NumericsError, Problem
 
 Tensor = Any
 _tracing = threading.local()  # .mode: what the Python code of this thread is being compiled for
@@ -223,6 +223,14 @@ def replicas(kind: str, count: int | None = None) -> Replicas:
         return Replicas(tf.distribute.get_strategy())
     names = [device.name for device in found[:count]]
     return Replicas(tf.distribute.MirroredStrategy(names)) if len(names) > 1 else Replicas(tf.distribute.get_strategy())
+
+
+def finite(scores: Tensor) -> np.ndarray:
+    """What a model computed, on the host. Raises NumericsError where real numbers are not finite: float16 ends at 65504."""
+    found = np.asarray(scores)
+    if found.dtype.kind in "fV" and not np.isfinite(found).all():
+        raise NumericsError(Problem("what the model computes is not finite in this dtype; choose bfloat16 or float32", "--dtype"))
+    return found
 
 
 def as_numpy(variable: keras.Variable) -> np.ndarray:

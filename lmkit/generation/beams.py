@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from lmkit.engine.tensorflow import compiled
+from lmkit.engine.tensorflow import compiled, finite
 from lmkit.generation.cached import Cached, longer, rows
 from lmkit.generation.layout import MAX_ROWS, Continuation, begun, bucket, left_padded
 from lmkit.generation.rules import Written, among, constrain, least
@@ -134,6 +134,7 @@ class BeamSearch:
         cache, state = longer(cache, slots), self._start(tokens_BP, slots, np.arange(batch) < len(windows))
         done = 0
         while done < steps and np.asarray(state["searching"]).any():
+            finite(logits_RV)
             count = min(self.tokens_per_call, steps - done)
             numbers = (np.int32(n) for n in (length + done, count, done))
             state, logits_RV, cache = self._search(state, logits_RV, cache, facts, ready, start_B, least_B, most_B, *numbers)

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from lmkit.data.order import mix
-from lmkit.engine.tensorflow import compiled
+from lmkit.engine.tensorflow import compiled, finite
 from lmkit.generation.cached import Cached, longer
 from lmkit.generation.layout import MAX_ROWS, Continuation, Reason, begun, bucket, left_padded
 from lmkit.generation.rules import Written, among, constrain, least
@@ -105,6 +105,7 @@ class Generator:
         tokens_BS, cache, ready = np.pad(tokens_BP, ((0, 0), (0, slots - length))), longer(cache, slots), self.model.ready(batch)
         done, count = 0, 1 if live else self.tokens_per_call
         while done < steps and not all(row.reason for row in rows):
+            finite(logits_BV)
             began, count = time.perf_counter(), min(count, steps - done)
             alive_B = np.array([*(row.reason is None for row in rows), *(False for _ in range(batch - len(rows)))])
             numbers = (np.int32(n) for n in (length + done, count, drawn + done, max_tokens))

@@ -39,6 +39,7 @@ def evaluate(
         if not len(batches):
             raise DataError(Problem("the run has no data.validation; name a file with --data", where=str(run)))
         figures = evaluator(spec, opened.model, batches, opened.tokenizer, opened.labels, engine.replicas("one_device"), xla=False)(stop)
+    engine.finite(figures.get("loss", 0.0))
     if as_json:
         console.out(json.dumps({"run": str(run), "step": opened.step, "figures": figures}, ensure_ascii=False))
         return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lmkit.checkpoints.files import require_outside
 from lmkit.checkpoints.header import header_bytes
 from lmkit.checkpoints.hub.facts import Facts, facts_of, read_facts
 from lmkit.checkpoints.hub.folder import FORMATS, is_folder, read_config
@@ -45,6 +46,7 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     if options.format not in FORMATS:
         raise SpecError(Problem(f"{options.format} is not written; lmkit writes {' and '.join(FORMATS)}", "--format", "command line"))
     source, heads = without_code(source_of(run))
+    require_outside(dest, run)
     with console.quiet():
         from lmkit.run.model import shapes_of
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lmkit.checkpoints import own
-from lmkit.checkpoints.files import Disk, new_folder, write_file
+from lmkit.checkpoints.files import Disk, new_folder, require_outside, write_file
 from lmkit.checkpoints.hub.facts import facts_of
 from lmkit.checkpoints.tensors import in_dtype
 from lmkit.run.console import Console
@@ -20,6 +20,7 @@ def import_(folder: Path, dest: Path, *, console: Console, dtype: str = "float32
     wrong with the folder, MachineError where `dest` is taken or the disk refuses.
     """
     source = foreign_source(folder)
+    require_outside(dest, folder)
     imported = source.imported
     assert imported is not None
     tokenizer = source.tokenizer()

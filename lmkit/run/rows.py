@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lmkit.engine.tensorflow import compiled
+from lmkit.engine.tensorflow import compiled, finite
 from lmkit.generation.layout import bucket
 from lmkit.run.open import OpenedRun
 from lmkit.text.template import Row
@@ -57,7 +57,7 @@ def compiled_reader(opened: OpenedRun, name: str, forward: Forward) -> Callable[
         found: list[tuple[np.ndarray, ...]] = [()] * len(rows)
         for chosen, batch in batches(rows, pad, longest):
             made = call(batch | more(chosen, len(batch["tokens"])))
-            arrays = [np.asarray(one) for one in (made if isinstance(made, tuple | list) else (made,))]
+            arrays = [finite(one) for one in (made if isinstance(made, tuple | list) else (made,))]
             for place, i in enumerate(chosen):
                 found[i] = tuple(array[place] for array in arrays)
         return found

@@ -170,6 +170,58 @@ def test_weights_are_rounded_where_that_is_asked_for(capsys, home) -> None:
     assert json.loads((home / "out" / "config.json").read_text())["dtype"] == "bfloat16"
 
 
+@pytest.mark.parametrize(("dtype", "code"), [("stored", "BF16"), ("bfloat16", "BF16"), ("float16", "F16"), ("float32", "F32")])
+def test_a_run_holds_its_weights_in_the_dtype_that_was_chosen(capsys, home, dtype, code) -> None:
+    assert main(["import", str(FOLDERS / "mistral_swa"), "run", "--dtype", dtype]) == 0
+    held = [stored for path in (home / "run" / "checkpoints").glob("*/model-*") for stored in read_header(path).values()]
+    assert {stored.dtype for stored in held} == {code}
+    assert main(["export", "run", "out", "--verify"]) == 0
+    for path in (FOLDERS / "mistral_swa").glob("*.safetensors"):
+        assert dtype == "float16" or same(path, home / "out" / path.name)
+    assert main(["generate", "run", "The quick", "--max-tokens", "3", "--greedy", "--dtype", "stored"]) == 0
+
+
+@pytest.mark.parametrize("name", ["bert_gammabeta", "gpt2_hub_layout", "t5"])
+def test_what_is_held_as_it_was_stored_is_exported_as_it_was_stored(capsys, home, name) -> None:
+    assert main(["import", str(FOLDERS / name), "run", "--dtype", "stored"]) == 0
+    assert main(["export", "run", "out"]) == 0
+    assert all(same(path, home / "out" / path.name) for path in (FOLDERS / name).glob("*.safetensors"))
+
+
+def test_a_run_that_float16_cannot_hold_is_not_made(capsys, home) -> None:
+    shutil.copytree(FOLDERS / "bert_qa", home / "folder")
+    path = home / "folder" / "model.safetensors"
+    stored = read_header(path)
+    data = [(one.read() * (1e6 if key.endswith("word_embeddings.weight") else 1)).tobytes() for key, one in stored.items()]
+    path.write_bytes(header_bytes([(key, one.dtype, one.shape) for key, one in stored.items()]) + b"".join(data))
+    assert main(["import", "folder", "run", "--dtype", "float16"]) == 4
+    assert capsys.readouterr().err == "embeddings.token.embedding has values that float16 cannot hold; choose bfloat16 or float32\n"
+    assert sorted(path.name for path in home.iterdir()) == ["folder"]
+
+
+def test_training_goes_on_in_float32_from_weights_that_are_held_in_16_bits(capsys, home) -> None:
+    (home / "texts.csv").write_text(TEXTS)
+    tasks = SPEC.replace("mood: classification", "lm: causal_lm").replace(", label: label", "")
+    for dtype in ("stored", "float32"):
+        assert main(["import", str(FOLDERS / "mistral_swa"), dtype, "--dtype", dtype]) == 0
+        (home / "spec.yaml").write_text(tasks % dtype)
+        assert main(["train", "spec.yaml", "--run-dir", f"from-{dtype}"]) == 0
+    one, other = (next((home / f"from-{dtype}" / "checkpoints").glob("*/model-*")) for dtype in ("stored", "float32"))
+    assert {stored.dtype for stored in read_header(one).values()} == {"F32"}
+    assert same(one, other)
+
+
+def test_nothing_is_written_into_what_is_read(capsys, home) -> None:
+    shutil.copytree(FOLDERS / "bert_qa", home / "folder")
+    assert main(["import", "folder", "run"]) == 0
+    capsys.readouterr()
+    before = sorted((home / "run").rglob("*"))
+    for verb, source in (("export", "run"), ("export", "folder"), ("import", "folder")):
+        assert main([verb, source, f"{source}/deep/sub"]) == 5
+        assert capsys.readouterr().err == f"{source}/deep/sub: is inside {source}; name another folder; nothing was touched\n"
+    assert sorted((home / "run").rglob("*")) == before and not (home / "folder" / "deep").exists()
+
+
 def test_an_export_that_does_not_give_the_logits_does_not_stay(capsys, home, monkeypatch) -> None:
     from lmkit.run import verify
 
