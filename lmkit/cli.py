@@ -218,7 +218,7 @@ def _declare_init(parser: Parser) -> None:
 def _init(a: Arguments, console: Console) -> int:
     from lmkit.run.init import init
 
-    return init(a.start, output=a.output, listing=a.list, console=console)
+    return init(a.start, output=a.output, listing=a.list, as_json=a.json, console=console)
 
 
 def _declare_check(parser: Parser) -> None:
@@ -340,6 +340,11 @@ def _held(parser: Parser) -> None:
 
 
 def _declare_import(parser: Parser) -> None:
+    from lmkit.checkpoints.hub.keras_hub.known import PRESETS
+    from lmkit.checkpoints.hub.known import FAMILIES
+
+    hub, presets = (", ".join(family.model_type for family in known) for known in (FAMILIES, PRESETS))
+    parser.epilog = f"Read are folders of the model_type {hub}, and presets with a {presets}."
     parser.add_argument(
         "folder", type=Path, help="a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or a keras-hub preset"
     )

@@ -28,7 +28,7 @@ from lmkit.checkpoints.hub.folder import SINGLE
 from lmkit.checkpoints.hub.write import write_folder
 from lmkit.engine import devices
 from lmkit.engine.tensorflow import value_and_grad
-from lmkit.errors import CheckpointError, LmkitError
+from lmkit.errors import CheckpointError, LmkitError, Problem
 from lmkit.generation.settings import Settings
 from lmkit.heads.cross_entropy import cross_entropy
 from lmkit.heads.replaced_token import binary_cross_entropy
@@ -73,6 +73,18 @@ class Checked:
         self.model = filled(self.source, self.tensors, self.imported.vocab_size)
         with np.load(path / "reference.npz") as file:
             self.reference = dict(file)
+        if not any(f"{prefix}input_ids" in self.reference for prefix in SETS):
+            raise self._lacks(" or ".join(f"{prefix}input_ids" for prefix in SETS))
+
+    def _lacks(self, name: str) -> CheckpointError:
+        return CheckpointError(Problem(f"has no array {name}", where=str(self.path / "reference.npz")))
+
+    def inputs(self, prefix: str) -> dict[str, Any]:
+        """As `batch`. Raises CheckpointError where the reference has no such set."""
+        found = self.batch(prefix)
+        if found is None:
+            raise self._lacks(f"{prefix}input_ids")
+        return found
 
     def batch(self, prefix: str) -> dict[str, Any] | None:
         """The inputs of one set of arrays; None where the reference has no such set."""
@@ -169,8 +181,7 @@ def loss_and_gradient(checked: Checked) -> tuple[float, float]:
     """The reference's loss, and the norm of its gradient over all trained weights."""
     whole = checked.source.spec.model.kind == "decoder" and "logits" in checked.reference  # type: ignore[union-attr]
     prefix = "" if whole else "padded_"
-    batch = checked.batch(prefix)
-    assert batch is not None
+    batch = checked.inputs(prefix)
     labels = checked.reference["loss_labels"]
     name, task = next(iter(checked.source.spec.tasks.items()))
     if task.kind == "seq2seq":
@@ -321,8 +332,7 @@ def transformers_error(checked: Checked) -> float | None:
         name = write_folder(out, outgoing_of(checked.source, None, Options(), checked.path), checked.tensors)
         transformers.logging.set_verbosity_error()
         model = getattr(transformers, name).from_pretrained(out).eval()
-    batch = checked.batch("padded_")
-    assert batch is not None
+    batch = checked.inputs("padded_")
     inputs = {"input_ids": batch["tokens"], "attention_mask": batch["segments"]}
     if "token_types" in batch:
         inputs["token_type_ids"] = batch["token_types"]

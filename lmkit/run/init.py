@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run.console import Console
+from lmkit.run.load import plain_words
 from lmkit.run.plain_yaml import text_of
 from lmkit.run.recipes import headline, recipe, recipes
 
@@ -20,8 +21,11 @@ LABEL = ("label", "labels", "class", "category", "stars", "rating", "sentiment",
 LONGEST_LINE = 2**20  # bytes looked at to learn the fields
 
 
-def init(start: str | None, *, output: Path | None, listing: bool, console: Console) -> int:
-    """Writes the spec to standard output, or to a file that must not be there yet."""
+def init(start: str | None, *, output: Path | None, listing: bool, as_json: bool, console: Console) -> int:
+    """Writes the spec to standard output, or to a file that must not be there yet; as JSON, which specs may be, without comments."""
+    if listing and as_json:
+        console.out(json.dumps({name: headline(path) for name, path in recipes().items()}, ensure_ascii=False, indent=2))
+        return 0
     if listing:
         known = recipes()
         width = max(map(len, known), default=0)
@@ -29,6 +33,7 @@ def init(start: str | None, *, output: Path | None, listing: bool, console: Cons
             console.out(f"{name:<{width}}  {headline(path)}")
         return 0
     text = spec_text(start or "quickstart")
+    text = json.dumps(plain_words(text), ensure_ascii=False, indent=2) + "\n" if as_json else text
     if output is None:
         console.write(text)
         return 0

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from lmkit import cli
+from lmkit.checkpoints.hub.keras_hub.known import PRESETS
+from lmkit.checkpoints.hub.known import FAMILIES
+from lmkit.run.load import plain_words
 from lmkit.run.recipes import recipes
 
 SPEC = str(recipes()["debug-decoder"])
@@ -199,6 +202,23 @@ def test_init_reads_the_columns_of_a_data_file(
     shown = json.loads(run(capsys, "show", "--json", str(tmp_path / "spec.yaml"))[1])["spec"]
     assert shown["data"]["train"]["train"].get("columns") == columns
     assert ("classification" in json.dumps(shown["tasks"])) == ("label" in (columns or {}))
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_init_as_json_is_the_same_spec_without_comments(capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str) -> None:
+    text = run(capsys, "init", name, "--json")[1]
+    assert json.loads(text) == plain_words(run(capsys, "init", name)[1]) == plain_words(text)
+
+
+def test_init_lists_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(run(capsys, "init", "--list", "--json")[1]).keys() == recipes().keys()
+
+
+def test_import_says_every_model_that_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["import", "--help"])
+    said = capsys.readouterr().out
+    assert all(family.model_type in said for family in (*FAMILIES, *PRESETS))
 
 
 def test_init_of_an_unknown_name_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

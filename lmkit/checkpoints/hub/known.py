@@ -1,6 +1,7 @@
 """The families that lmkit knows; the order is that in which a model of our own words looks for one that fits."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from lmkit.checkpoints.hub.families import (
@@ -84,7 +85,7 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def family_of(config: Mapping[str, Any], families: Sequence[Family] = FAMILIES) -> tuple[Family, Mapping[str, Any]]:
-    """The family that a config names, and the part of the config that is the model's. Raises CheckpointError naming those known."""
+    """The family that a config names, and the part of the config that is the model's. Raises CheckpointError naming those like it."""
     name = config.get("model_type")
     for family in families:
         if name == family.model_type:
@@ -93,5 +94,6 @@ def family_of(config: Mapping[str, Any], families: Sequence[Family] = FAMILIES) 
                 raise refuse(f"{family.inside} is missing")
             outer = {key: config[key] for key in ("architectures", "tie_word_embeddings") if key in config}
             return family, {**family.silent, **inner, **(outer if family.inside else {})}
-    known = ", ".join(family.model_type for family in families)
-    raise refuse(f"model_type: {str(name)[:60]!r} is not known; lmkit reads {known}")
+    near = get_close_matches(str(name), [family.model_type for family in families], 3, 0.7)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    raise refuse(f"model_type: {str(name)[:60]!r} is not known; {meant}lmkit import --help lists all that are")

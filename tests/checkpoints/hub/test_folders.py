@@ -1,8 +1,10 @@
 """Real layouts of Hugging Face folders: every point that a family must show, on checkpoints that lie beside this file."""
 
+import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "tools"))
@@ -15,3 +17,18 @@ FOLDERS = sorted(path for path in (Path(__file__).parent / "folders").iterdir())
 @pytest.mark.parametrize("path", FOLDERS, ids=lambda path: path.name)
 def test_a_folder_gives_its_reference_and_is_written_again_byte_for_byte(path: Path) -> None:
     assert check(path).failures == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "says"),
+    [
+        (("loss",), "has no array input_ids or padded_input_ids or left_input_ids"),
+        (("input_ids", "attention_mask", "logits"), "has no array padded_input_ids"),
+    ],
+)
+def test_an_array_that_a_reference_lacks_is_named(tmp_path: Path, kept: tuple[str, ...], says: str) -> None:
+    folder = Path(shutil.copytree(FOLDERS[0].parent / "gpt2_hub_layout", tmp_path / "folder"))
+    with np.load(folder / "reference.npz") as file:
+        arrays = {name: file[name] for name in file.files if name in kept}
+    np.savez(folder / "reference.npz", **arrays)
+    assert any(says in failure for failure in check(folder).failures)

@@ -148,7 +148,8 @@ def test_an_index_without_a_map(capsys, tmp_path, index) -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"model_type": "mamba"}, "'mamba' is not known; lmkit reads bert"),
+        ({"model_type": "mamba"}, "'mamba' is not known; lmkit import --help lists all that are"),
+        ({"model_type": "Qwen2"}, "'Qwen2' is not known; did you mean qwen2"),
         ({"model_type": None}, "is not known"),
         ({"architectures": ["BertForMultipleChoice"]}, "BertForMultipleChoice is not supported; of bert lmkit reads BertModel"),
         ({"architectures": "BertModel"}, "architectures is no list"),
