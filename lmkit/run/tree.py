@@ -1,7 +1,7 @@
 """The spec as a tree of values that each know where they were written; merging for `extends` and command-line overrides."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -14,12 +14,16 @@ CHOOSERS = ("kind", "from", "text", "jsonl", "csv", "tsv", "parquet", "huggingfa
 
 @dataclass(slots=True)
 class Node:
-    """A mapping, a list or a scalar; `at` is where it stands, `key_at` where its key does (`file:line:column` or a phrase)."""
+    """A mapping, a list or a scalar; `at` is where it stands, `key_at` where its key does (`file:line:column` or a phrase).
+
+    `nulls` says of each key that a null took out of a mapping where that stands.
+    """
 
     value: Any  # dict[str, Node] | list[Node] | None | bool | int | float | str
     at: str
     key_at: str = ""
     quoted: bool = False
+    nulls: dict[str, str] = field(default_factory=dict)
 
     @property
     def section_at(self) -> str:
@@ -74,13 +78,13 @@ def merge(base: Node, over: Node) -> Node:
         return _into_list(base, over)
     if not isinstance(base.value, dict) or not isinstance(over.value, dict) or _another_variant(base, over):
         return without_nulls(over)
-    merged = dict(base.value)
+    merged, nulls = dict(base.value), {**base.nulls, **_nulls(over)}
     for key, entry in over.value.items():
         if entry.value is None:
             merged.pop(key, None)
         else:
             merged[key] = merge(merged[key], entry) if key in merged else without_nulls(entry)
-    return Node(merged, over.at, over.key_at)
+    return Node(merged, over.at, over.key_at, nulls={key: at for key, at in nulls.items() if key not in merged})
 
 
 def without_nulls(node: Node) -> Node:
@@ -88,7 +92,11 @@ def without_nulls(node: Node) -> Node:
     if not isinstance(node.value, dict):
         return node
     kept = {key: without_nulls(entry) for key, entry in node.value.items() if entry.value is not None}
-    return Node(kept, node.at, node.key_at)
+    return Node(kept, node.at, node.key_at, nulls=_nulls(node))
+
+
+def _nulls(node: Node) -> dict[str, str]:
+    return {**node.nulls, **{key: entry.at for key, entry in node.value.items() if entry.value is None}}
 
 
 def _another_variant(base: Node, over: Node) -> bool:

@@ -73,11 +73,13 @@ class _Examination:
         return node, path
 
     def note(self, path: Path, what: str, *, key: bool = False) -> None:
-        """A problem at the value of a path, or at its key; at the section where nothing is written there."""
+        """A problem at the value of a path, or at its key; where nothing is written there, at the null that took it out or the section."""
         if self.is_broken(path):
             return
         node, reached = self.node(path)
         where = node.section_at if key or reached != path else node.at
+        if reached != path:
+            where = node.nulls.get(str(path[len(reached)]), where)
         self.problems.append(Problem(what, dotted(path), where))
 
     def is_broken(self, path: Path) -> bool:

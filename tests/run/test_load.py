@@ -49,6 +49,27 @@ def test_null_in_an_extending_file_goes_back_to_the_default(tmp_path: Path) -> N
     assert extended(tmp_path, "seed: null\n").spec.seed == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "overrides", "line"),
+    [
+        ("model:\n  hidden_size: null\n", [], "spec.yaml:4:16: model.hidden_size: missing"),
+        ("data: null\n", [], "spec.yaml:3:7: data: missing"),
+        ("seed: 3\n", ["training.batch_size=null"], "command line argument 1: training.batch_size: missing"),
+    ],
+)
+def test_a_null_that_takes_away_what_is_needed_is_where_that_is_said(tmp_path: Path, text: str, overrides: list[str], line: str) -> None:
+    with pytest.raises(SpecError) as error:
+        extended(tmp_path, text, *overrides)
+    assert len(error.value.problems) == 1 and line in str(error.value)
+
+
+def test_what_a_null_took_away_can_be_given_again(tmp_path: Path) -> None:
+    written(tmp_path, base=BASE, between="extends: base.yaml\nmodel: {hidden_size: null}\n")
+    assert load(written(tmp_path, spec="extends: between.yaml\nmodel: {hidden_size: 32}\n")).spec.model.hidden_size == 32
+    with pytest.raises(SpecError, match=r"between.yaml:2:22: model.hidden_size: missing"):
+        load(written(tmp_path, spec="extends: between.yaml\n"))
+
+
 def test_off_and_a_plain_null_turn_clipping_off(tmp_path: Path) -> None:
     assert extended(tmp_path, "training: {optimizer: {clip_norm: off}}\n").spec.training.optimizer.clip_norm is None
     assert load(written(tmp_path, spec=BASE.replace("clip_norm: 0.5", "clip_norm: null"))).spec.training.optimizer.clip_norm is None
