@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
@@ -35,35 +36,53 @@ def fit(spec: Body, tasks: Mapping[str, Task], *, max_length: int, prefer: str =
     """
     flat = flatten(spec, max_length=max_length)
     nearest: list[str] = []
-    for family in sorted(families, key=lambda one: one.model_type != prefer):
-        if family.inside:
-            continue
-        config, problems = _tried(family, flat, spec, max_length, unread(tasks))
-        name = ""
-        if not problems:
-            name, problems = _class_for(family, tasks, config)
-        if not problems:
-            return Fit(family, name, flat, config)
-        if not nearest or len(problems) < len(nearest):
-            nearest = problems
+    for family in sorted((one for one in families if not one.inside), key=lambda one: one.model_type != prefer):
+        names, lacking = _classes_for(family, tasks)
+        for name in names:
+            config, problems = _tried(family, name, flat, spec, max_length, unread(tasks))
+            heads = family.classes.get(name, ())
+            problems = problems or lacking or [what for head in heads for what in _head_differences(head, tasks, name, config)]
+            if not problems:
+                return Fit(family, name, flat, config)
+            if not nearest or len(problems) < len(nearest):
+                nearest = problems
     raise CheckpointError(Problem(nearest[0], "model"))
 
 
-def _tried(family: Family, flat: Flat, spec: Body, max_length: int, free: Collection[str]) -> tuple[dict[str, Any], list[str]]:
-    """The family's config for the words, and what it does not say of them."""
+def _tried(family: Family, name: str, flat: Flat, spec: Body, max_length: int, free: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """The family's config for the words of a model of that class, and what it does not say of them."""
+    all_words = [f"{key}: cannot be read back" for key in flat]
     try:
-        config = family.write(flat, max_length)
+        config = family.write(flat, max_length) | {"architectures": [name]}
         again = family.read(config)
         again.setdefault("tie_embeddings", flat["tie_embeddings"])
         if again["kind"] != flat["kind"]:
-            raise ValueError(f"kind: {flat['kind']} cannot be said by {family.model_type}, which is {again['kind']}")
+            return {}, [_unsaid("kind", flat["kind"], again["kind"], family.model_type), *all_words]
         said = flatten(type(spec).model_validate(nested(again)), max_length=max_length)
-    except (CheckpointError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        line = str(error).splitlines()[0][:120]
-        what = line if line.startswith("kind: ") else f"{family.model_type} cannot say it: {line}"
-        return {}, [what, *(f"{key}: cannot be read back" for key in flat)]
-    other = [(key, _shown(flat.get(key)), _shown(said.get(key))) for key in differing(flat, said, free)]
-    return config, [f"{key}: {ours} cannot be said by {family.model_type}, which has {theirs}" for key, ours, theirs in other]
+    except CheckpointError as error:
+        return {}, [f"{family.model_type} cannot say it: {error.problems[0].what}", *all_words]
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        return {}, [f"it cannot be said by {family.model_type}", *all_words]
+    return config, [_unsaid(key, flat.get(key), said.get(key), family.model_type) for key in differing(flat, said, free)]
+
+
+def _unsaid(key: str, ours: Any, theirs: Any, name: str) -> str:
+    """The first place inside a word that is not as a family or a class has it; layers count from 0: `attention.rotary.1.base`."""
+    for part, one, other in _parts(ours, theirs):
+        if one != other:
+            return _unsaid(f"{key}.{part}", one, other, name)
+    return f"{key}: {_shown(ours)} cannot be said by {name}, the nearest, which has {_shown(theirs)}"
+
+
+def _parts(ours: Any, theirs: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """What two words have inside, side by side; a single value is that of all layers."""
+    if isinstance(ours, tuple) or isinstance(theirs, tuple):
+        length = max(len(value) for value in (ours, theirs) if isinstance(value, tuple))
+        each = (value if isinstance(value, tuple) else (value,) * length for value in (ours, theirs))
+        yield from ((i, *pair) for i, pair in enumerate(zip_longest(*each)))
+    elif isinstance(ours, Mapping) or isinstance(theirs, Mapping):
+        one, other = (value if isinstance(value, Mapping) else dict[str, Any]() for value in (ours, theirs))
+        yield from ((part, one.get(part), other.get(part)) for part in dict.fromkeys((*one, *other)))
 
 
 def unread(tasks: Mapping[str, Task]) -> tuple[str, ...]:
@@ -83,33 +102,28 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _class_for(family: Family, tasks: Mapping[str, Task], config: dict[str, Any]) -> tuple[str, list[str]]:
-    """The class with exactly the heads of the tasks, whose words go into the config, or what stands in its way."""
+def _classes_for(family: Family, tasks: Mapping[str, Task]) -> tuple[list[str], list[str]]:
+    """The classes with exactly the heads of the tasks; else the one without heads, and what is lacking."""
     said_by_classes = {head.kind for heads in family.classes.values() for head in heads}
     silent = {"sentence_embedding"} - said_by_classes
     kinds = sorted(task.kind for task in tasks.values() if task.kind not in silent)  # type: ignore[attr-defined]
-    if not kinds:
-        return family.bare, []
-    wrong: list[str] = []
-    for name, heads in family.classes.items():
-        if sorted(_kind(head, kinds) for head in heads) != kinds:
-            continue
-        tried = dict(config)
-        wrong = [what for head in heads for what in _head_differences(head, _kind(head, kinds), tasks, name, tried)]
-        if not wrong:
-            config.update(tried)
-            return name, []
+    names = [name for name, heads in family.classes.items() if kinds and sorted(_kind(head, kinds) for head in heads) == kinds]
+    if names or not kinds:
+        return names or [family.bare], []
     said = ", ".join(f"{name} ({', '.join(head.kind for head in heads)})" for name, heads in family.classes.items())
-    return "", wrong or [f"tasks: no class of {family.model_type} does {' and '.join(kinds)}; it has {said}"]
+    return [family.bare], [f"tasks: no class of {family.model_type} does {' and '.join(kinds)}; it has {said}"]
 
 
-def _kind(head: Head, kinds: list[str]) -> str:
+def _kind(head: Head, kinds: Collection[str]) -> str:
     """The kind of a head; one that classifies may give a number instead."""
     return "regression" if head.kind == "classification" and "regression" in kinds else head.kind
 
 
-def _head_differences(head: Head, kind: str, tasks: Mapping[str, Task], name: str, config: dict[str, Any]) -> Iterator[str]:
-    task = next(task for task in tasks.values() if task.kind == kind)  # type: ignore[attr-defined]
+def _head_differences(head: Head, tasks: Mapping[str, Task], name: str, config: dict[str, Any]) -> Iterator[str]:
+    """What a head of the class does not say of its task, whose words go into the config."""
+    by_kind = {task.kind: task for task in tasks.values()}  # type: ignore[attr-defined]
+    kind = _kind(head, by_kind)
+    task = by_kind[kind]
     head.write(task.model_dump() | ({"pooler": task.pooler_activation or "none"} if isinstance(task, Pooled) else {}), config)
     try:
         words = head.read(config)
@@ -120,8 +134,8 @@ def _head_differences(head: Head, kind: str, tasks: Mapping[str, Task], name: st
     for key in type(task).model_fields:
         ours, theirs = (getattr(one, "pooler_activation" if key == "pooler" else key) for one in (task, said))
         if key not in UNSAID and ours != theirs:
-            yield f"tasks.{key}: {_shown(ours)} cannot be said by {name}, which has {_shown(theirs)}"
+            yield _unsaid(f"tasks.{key}", ours, theirs, name)
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)[:80]
+    return "nothing" if value is None or value == {} else str(value).lower() if isinstance(value, bool) else str(value)[:80]

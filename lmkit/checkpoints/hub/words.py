@@ -9,6 +9,7 @@ from typing import Any
 
 from lmkit.models.derive import resolved, transform_activation
 from lmkit.models.spec import SIDES, Body, Decoder, Encoder, EncoderDecoder
+from lmkit.positions.spec import CustomPosition, DefaultRotation, NoPosition
 
 Flat = dict[str, Any]
 PATTERNS = ("attention.window", "attention.rotary", "feed_forward")
@@ -42,7 +43,7 @@ def said(flat: Mapping[str, Any], word: str) -> Any:
 
 
 def _flat(spec: Encoder | Decoder, max_length: int) -> Flat:
-    flat = laid_flat(resolved(spec, max_length=max_length).model_dump())
+    flat = laid_flat(_turned(resolved(spec, max_length=max_length)).model_dump())
     flat.pop("bias")  # it only decides the biases of the parts
     flat["attention.scale"] = flat["attention.scale"] or flat["head_dim"] ** -0.5
     flat["embedding_scale"] = flat["hidden_size"] ** 0.5 if flat["embedding_scale"] == "sqrt_hidden" else flat["embedding_scale"] or 1.0
@@ -50,6 +51,20 @@ def _flat(spec: Encoder | Decoder, max_length: int) -> Flat:
     flat["output.transform_activation"] = flat["output.transform_activation"] or transform_activation(spec)
     flat["output.transform_epsilon"] = flat["output.transform_epsilon"] or flat.get("norm.epsilon")
     return flat
+
+
+def _turned(spec: Encoder | Decoder) -> Encoder | Decoder:
+    """The same rotations in one wording: the model has that of the first layer which turns, before others of one that sees all."""
+    found = [spec.rotation_of(i) for i in range(spec.num_layers)]
+    if any(isinstance(one, CustomPosition) for one in found):
+        return spec
+    seeing_all_first = sorted(range(spec.num_layers), key=lambda i: spec.attention.window_of(i) is not None)
+    usual = next((found[i] for i in seeing_all_first if found[i] is not None), None)
+    own = tuple(DefaultRotation() if one == usual else one or NoPosition() for one in found)
+    others = tuple(one for one in spec.position if one.slot != "rotation")
+    position = others + (() if usual is None else (usual,))
+    attention = spec.attention.model_copy(update={"rotary": own})
+    return spec.model_copy(update={"position": position or (NoPosition(),), "attention": attention})
 
 
 def head_width(flat: Flat) -> int:
