@@ -102,6 +102,17 @@ class Mixture(Spec):
             yield "experts_per_token", f"{self.experts_per_token} is more than num_experts = {self.num_experts}"
 
 
+class Convolution(Spec):
+    """Neighbouring tokens of the embeddings, seen by the first block beside what attention shows (DeBERTa 2, He et al. 2021)."""
+
+    kernel_size: Count = Field(description="Tokens that it reads, an odd number with the token itself in the middle.", examples=[3])
+    activation: Activation | Literal["tanh"] = Field("tanh", description="Before it is added to the block's output, and the sum normed.")
+
+    def rule_kernel_has_a_middle(self) -> Iterator[tuple[str, str]]:
+        if self.kernel_size % 2 == 0:
+            yield "kernel_size", f"{self.kernel_size} has no middle; write {self.kernel_size - 1} or {self.kernel_size + 1}"
+
+
 class CustomFeedForward(Custom):
     """A feed-forward part of your own, [B, T, D] to [B, T, D]."""
 

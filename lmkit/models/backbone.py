@@ -21,8 +21,9 @@ class Backbone(Layer):
 
     Executed layer i runs `blocks[order[i]]`, by default each block once, and turns queries and keys by
     `rotaries[turns[i]]`, by default the only one; -1 is no rotation. `bias` is added to the scores of all layers, `distance`
-    scored by them. Rotation tables, bias and one mask per distinct window are made once. `rematerialize` keeps only the blocks' inputs for
-    the backward pass and computes the rest again.
+    scored by them, and `convolution` adds to what comes out of the first block a look at what goes in. Rotation tables, bias
+    and one mask per distinct window are made once. `rematerialize` keeps only the blocks' inputs for the backward pass and
+    computes the rest again.
 
     A backbone that is named after its kind is one side of an encoder-decoder: its embeddings stand under that name too, and
     the blocks of its decoder look at a memory.
@@ -40,6 +41,7 @@ class Backbone(Layer):
         turns: Sequence[int] | None = None,
         bias: Layer | None = None,
         distance: Layer | None = None,
+        convolution: Layer | None = None,
         rematerialize: bool = False,
         **options: Any,
     ) -> None:
@@ -47,6 +49,7 @@ class Backbone(Layer):
         self.kind, self.embeddings, self.blocks, self.norm = kind, embeddings, list(blocks), norm
         self.order = list(range(len(blocks)) if order is None else order)
         self.rotaries, self.bias, self.distance, self.rematerialize = list(rotaries), bias, distance, rematerialize
+        self.convolution = convolution
         self.turns = list([len(self.rotaries) - 1] * len(self.order) if turns is None else turns)
         self.causal = kind == "decoder"
 
@@ -60,7 +63,7 @@ class Backbone(Layer):
             with keras.name_scope("layers"):
                 for block in self.blocks:
                     block.build()
-            for part in (self.norm, self.bias, self.distance):
+            for part in (self.norm, self.bias, self.distance, self.convolution):
                 if part is not None:
                     part.build()
 
@@ -152,6 +155,7 @@ class Backbone(Layer):
         return x if cache is None else (x, new_cache)
 
     def _stack(self, x: Any, mask: Mask, rotations: Any, row_key: Any, cache: Any, cache_index: Any, memory: Any, collect: Any) -> Any:
+        embedded = x
         windows = {block.attention.window for block in self.blocks}
         masks = {window: replace(mask, window=window).materialized() for window in windows}
         entries: list[Any] = []
@@ -176,6 +180,10 @@ class Backbone(Layer):
             if block.has_experts and isinstance(x, tuple):
                 x, usage = x
                 usages.append((block.feed_forward, usage))
+            if i == 0 and self.convolution is not None:
+                if mask.causal:
+                    raise ValueError("a convolution reads tokens that follow, which a causal mask hides")
+                x = self.convolution(embedded, x, segments=mask.query_segments, row_key=row_key)
             if collect is not None:
                 collect(f"layers.{i}", x)
         if usages and collect is not None:

@@ -6,6 +6,7 @@ from typing import Any, overload
 from lmkit.attention.build import build_attention
 from lmkit.attention.spec import Attention
 from lmkit.blocks.build import build_feed_forward, build_norm
+from lmkit.blocks.convolution import TokenConvolution
 from lmkit.blocks.transformer import TransformerBlock
 from lmkit.inputs.token import Embedding, TokenInput
 from lmkit.layers.layer import Layer
@@ -74,6 +75,7 @@ def build_stack(
         turns=[-1 if rotation is None else distinct.index(rotation) for rotation in rotations],
         bias=slots.get("bias"),
         distance=slots.get("distance"),
+        convolution=_convolution(spec),
         rematerialize=rematerialize,
         name=name,
     )
@@ -90,6 +92,16 @@ def build_slots(spec: Stack, *, max_length: int, causal: bool) -> dict[str, Laye
         if layer is not None:
             found[position.slot if isinstance(position, CustomPosition) else layer.slot] = layer
     return found
+
+
+def _convolution(spec: Encoder | Decoder) -> TokenConvolution | None:
+    words = spec.convolution
+    if words is None:
+        return None
+    norm = build_norm(spec.norm, spec.hidden_size, name="norm")
+    return TokenConvolution(
+        spec.hidden_size, words.kernel_size, norm=norm, activation=words.activation, dropout=spec.dropout, name="convolution"
+    )
 
 
 def build_rotary(spec: Encoder | Decoder, rotation: Rotary | CustomPosition, max_length: int) -> Layer:

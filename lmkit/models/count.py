@@ -30,6 +30,8 @@ def _stack(spec: Encoder | Decoder, vocab_size: int, max_length: int, memory_siz
     parts |= {f"layers.{i}": block_size(spec, i, memory_size) for i in range(spec.distinct_layers)}
     if spec.final_norm:
         parts["norm"] = norm_size(spec.norm, spec.hidden_size)
+    if spec.convolution is not None:
+        parts["convolution"] = _convolution_kernel(spec) + spec.hidden_size + norm_size(spec.norm, spec.hidden_size)
     for position in spec.position:
         if isinstance(position, Relative):
             parts["relative"] = position.num_buckets * spec.num_heads
@@ -60,7 +62,11 @@ def _forward(spec: Encoder | Decoder, length: int, causal: bool, memory_size: in
     width = spec.num_heads * (spec.head_dim or 0)
     reach = () if isinstance(spec.attention, CustomAttention) else range(spec.num_layers)
     keys = sum(visible_keys(length, spec.attention.window_of(i), causal) for i in reach)
-    kernels = sum(used_kernels(spec, spec.weights_of(i)) for i in range(spec.num_layers)) + _embedding_projection(spec)
+    kernels = (
+        sum(used_kernels(spec, spec.weights_of(i)) for i in range(spec.num_layers))
+        + _embedding_projection(spec)
+        + _convolution_kernel(spec)
+    )
     if memory_size is not None:
         kernels, keys = kernels + spec.num_layers * _attention_kernels(spec, memory_size), keys + spec.num_layers * length
     return 2.0 * kernels + 4.0 * width * keys + _distance_products(spec, length)
@@ -107,6 +113,10 @@ def embeddings_size(spec: Stack, vocab_size: int) -> int:
 
 def _embedding_projection(spec: Stack) -> int:
     return (spec.embedding_size or 0) * spec.hidden_size
+
+
+def _convolution_kernel(spec: Stack) -> int:
+    return 0 if spec.convolution is None else spec.convolution.kernel_size * spec.hidden_size**2
 
 
 def block_size(spec: Stack, i: int, memory_size: int | None = None) -> int:

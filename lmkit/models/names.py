@@ -24,8 +24,8 @@ def matches(pattern: str, name: str) -> bool:
 def depths(names: Sequence[str]) -> tuple[dict[str, int], int]:
     """How many layers stand below each weight, and below a head.
 
-    0 for embeddings and tables of distances, i + 1 for layer i, and one more than the last layer for a stack's final norm. A
-    decoder beside an encoder stands on top of it.
+    0 for embeddings and tables of distances, i + 1 for layer i, 1 for the convolution beside the first, and one more than the
+    last layer for a stack's final norm. A decoder beside an encoder stands on top of it.
     """
     layers = {"encoder": 0, "decoder": 0}
     for stack, layer in (found.groups() for found in map(LAYER.match, names) if found):
@@ -37,6 +37,8 @@ def depths(names: Sequence[str]) -> tuple[dict[str, int], int]:
         layer, stack = LAYER.match(name), name.split(".")[0]
         if layer:
             return below[stack] + int(layer.group(2)) + 1
+        if name.startswith(f"{stack}.convolution."):
+            return below[stack] + 1
         if name.startswith(("embeddings.", *(f"{stack}.{part}." for stack in below for part in ("embeddings", "relative", "distance")))):
             return 0
         return below[stack] + layers[stack] + 1 if stack in below else top

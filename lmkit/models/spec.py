@@ -7,7 +7,7 @@ from annotated_types import BaseMetadata, GroupedMetadata
 from pydantic import Discriminator, Field, Tag, create_model
 
 from lmkit.attention.spec import AnyAttention, Attention
-from lmkit.blocks.spec import Activation, Dense, FeedForward, LayerNorm, Norm, Parallel
+from lmkit.blocks.spec import Activation, Convolution, Dense, FeedForward, LayerNorm, Norm, Parallel
 from lmkit.positions.spec import CustomPosition, DefaultRotation, Learned, LongRopeScaling, NoPosition, Position, Rotary
 from lmkit.spec import LISTED, ONE_OR_MORE, Count, PathText, Rate, Spec
 
@@ -64,6 +64,9 @@ class Stack(Spec):
     )
     embedding_scale: Annotated[float, Field(gt=0)] | Literal["sqrt_hidden"] | None = Field(
         None, description="Multiplies token embeddings: a number, or the square root of hidden_size; default: off."
+    )
+    convolution: Convolution | None = Field(
+        None, description="A convolution of the embeddings beside the first block, whose output with it is normed; default: none."
     )
     layer_groups: Count | None = Field(None, description="Groups of neighbouring layers that share their weights; default: none share.")
     blocks_per_group: Count = Field(1, description="Blocks with weights of their own in a group, run one after another each time.")
@@ -179,6 +182,10 @@ class Decoder(Stack):
     """Every token sees itself and what came before (GPT)."""
 
     kind: Literal["decoder"] = "decoder"
+
+    def rule_convolution_is_for_encoders(self) -> Iterator[tuple[str, str]]:
+        if self.convolution is not None:
+            yield "convolution", "reads tokens that follow, which a decoder does not see; remove it, or write it under encoder"
 
 
 SIDES: tuple[Literal["encoder", "decoder"], ...] = ("encoder", "decoder")

@@ -74,8 +74,13 @@ def test_depth_grows_from_embeddings_to_heads() -> None:
 
 
 def test_a_decoder_stands_on_top_of_the_encoder_beside_it() -> None:
-    encoder = ["encoder.embeddings.norm.scale", "encoder.relative.embedding", "encoder.layers.1.attention.key.kernel", "encoder.norm.scale"]
+    encoder = [
+        "encoder.embeddings.norm.scale",
+        "encoder.relative.embedding",
+        "encoder.convolution.kernel",
+        "encoder.layers.1.attention.key.kernel",
+    ]
     decoder = ["decoder.relative.embedding", "decoder.layers.0.cross_attention.key.kernel", "decoder.layers.1.feed_forward_norm.scale"]
-    names = ["embeddings.token.embedding", *encoder, *decoder, "decoder.norm.scale", "heads.answer.bias"]
+    names = ["embeddings.token.embedding", *encoder, "encoder.norm.scale", *decoder, "decoder.norm.scale", "heads.answer.bias"]
     found, top = depths(names)
-    assert ([found[name] for name in names], top) == ([0, 0, 0, 2, 3, 0, 3, 4, 5, 5], 5)
+    assert ([found[name] for name in names], top) == ([0, 0, 0, 1, 2, 3, 0, 3, 4, 5, 5], 5)

@@ -9,7 +9,7 @@ say where the parts of a module lie:
     norm     scale <- weight or gamma, bias <- bias or beta       emb      embedding <- weight
     raw      one variable <- one tensor, by their full names      row      one variable [n] <- one tensor [1, n]
 
-and for Keras, which numbers the variables of a layer:
+A kernel of more than two axes has them all backwards in `lin`. And for Keras, which numbers the variables of a layer:
 
     dense    kernel <- 0 as it is, bias <- 1                      affine   scale <- 0, bias <- 1
     split    as dense, the outputs apart as [heads, width]        merged   as dense, the inputs apart as [heads, width]

@@ -54,6 +54,8 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("DebertaV2", "ForMaskedLM", DEBERTA),
     ("DebertaV2", "ForSequenceClassification", {**DEBERTA, **OTHER, "norm_rel_ebd": "none", "type_vocab_size": 2}),
     ("DebertaV2", "ForMaskedLM", {**DEBERTA, "legacy": False}),
+    ("DebertaV2", "ForMaskedLM", {**DEBERTA, "conv_kernel_size": 3, "conv_act": "gelu"}),
+    ("DebertaV2", "ForTokenClassification", {**DEBERTA, "conv_kernel_size": 5, "position_biased_input": True}),
 ]
 
 

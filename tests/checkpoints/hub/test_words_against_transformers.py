@@ -60,6 +60,11 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "masked_lm",
         "ElectraForMaskedLM",
     ),
+    "convolution": (
+        {**POST, "position": {"kind": "disentangled", "max_distance": 12}, "convolution": {"kernel_size": 3, "activation": "silu"}},
+        "masked_lm",
+        "DebertaV2ForMaskedLM",
+    ),
     "discriminator": ({**POST, "embedding_size": 12, "feed_forward": RELU}, "replaced_token", "ElectraForPreTraining"),
 }
 

@@ -17,6 +17,8 @@ embeddings.token_type_embeddings = embeddings.token_type emb
 embeddings.LayerNorm = embeddings.norm norm
 encoder.rel_embeddings = encoder.distance emb
 encoder.LayerNorm = encoder.distance.norm norm
+encoder.conv.conv = encoder.convolution lin
+encoder.conv.LayerNorm = encoder.convolution.norm norm
 encoder.layer.{i}.attention.self.(query|key|value)_proj = encoder.layers.{i}.attention.(query|key|value) lin
 encoder.layer.{i}.attention.self.pos_(query|key)_proj = encoder.layers.{i}.attention.distance.(query|key) lin
 encoder.layer.{i}.attention.output.dense = encoder.layers.{i}.attention.output lin
@@ -80,6 +82,24 @@ def _distances() -> Entry:
     return Entry(read, write)
 
 
+def _convolution() -> Entry:
+    """The convolution beside the first layer, of the largest models."""
+    act = activation("convolution.activation", "conv_act", default="tanh")
+
+    def read(config: Config, flat: Flat) -> None:
+        size = int(value_of(config, ("conv_kernel_size",), 0))
+        if size > 0:
+            flat["convolution.kernel_size"] = size
+            act.read(config, flat)
+
+    def write(flat: Flat, config: dict[str, Any]) -> None:
+        if "convolution.kernel_size" in flat:
+            config["conv_kernel_size"] = flat["convolution.kernel_size"]
+            act.write(flat, config)
+
+    return Entry(read, write)
+
+
 FAMILY = Family(
     model_type="deberta-v2",
     tied=True,
@@ -99,7 +119,8 @@ FAMILY = Family(
         field("token_types", "type_vocab_size", default=0),
         number("norm.epsilon", "layer_norm_eps", default=1e-7),
         _distances(),
-        only("conv_kernel_size", 0),
+        _convolution(),
+        only("conv_groups", 1),
         only("attention_head_size", None),
     ),
     weights=weights,
