@@ -44,7 +44,7 @@ class MaskedLanguageModelHead(VocabularyHead):
         super().__init__(hidden_size, vocab_size, **output, **options)
         self.activation, self.transform_bias, self.transform_norm = activation, transform_bias, transform_norm
         shared = {"bias": transform_bias, "dtype": self.dtype_policy}
-        self.transform = Linear(hidden_size, self.embedding_size, name="transform", **shared)
+        self.transform = Linear(hidden_size, embedding_size or hidden_size, name="transform", **shared)
 
     def build(self, input_shape: Any = None) -> None:
         build_parts(self.transform, self.transform_norm)

@@ -39,9 +39,9 @@ class VocabularyHead(Head):
     ) -> None:
         super().__init__(**options)
         self.hidden_size, self.vocab_size, self.tied, self.bias = hidden_size, vocab_size, tied, bias
-        self.embedding_size, self.scale, self.softcap = embedding_size or hidden_size, scale, softcap
+        self.embedding_size, self.scale, self.softcap = embedding_size, scale, softcap
         shared = {"bias": False, "axes": ("hidden", "vocab"), "dtype": self.dtype_policy}
-        self.out = None if tied else Linear(self.embedding_size, vocab_size, name="output", **shared)
+        self.out = None if tied else Linear(embedding_size or hidden_size, vocab_size, name="output", **shared)
 
     def build_output(self) -> None:
         """Makes the kernel and the bias, where there are such."""

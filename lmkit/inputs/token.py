@@ -48,9 +48,10 @@ class TokenInput(Layer):
     ) -> None:
         super().__init__(**options)
         self.vocab_size, self.hidden_size, self.token_types, self.dropout = vocab_size, hidden_size, token_types, dropout
-        self.embedding_size, self.scale, self.position, self.norm = embedding_size or hidden_size, scale, position, norm
-        summed = self.embedding_size if norm is not None else hidden_size
-        self.token: Any = Embedding(vocab_size, self.embedding_size, name="token", dtype=self.dtype_policy) if vocab_size else None
+        self.embedding_size, self.scale, self.position, self.norm = embedding_size, scale, position, norm
+        width = embedding_size or hidden_size
+        summed = width if norm is not None else hidden_size
+        self.token: Any = Embedding(vocab_size, width, name="token", dtype=self.dtype_policy) if vocab_size else None
         self.token_type = Embedding(token_types, summed, axis="token_types", name="token_type") if token_types else None
         shared = {"axes": ("embedding", "hidden"), "name": "projection", "dtype": self.dtype_policy}
         self.projection = Linear(embedding_size, hidden_size, bias=norm is not None, **shared) if embedding_size else None
@@ -73,7 +74,7 @@ class TokenInput(Layer):
         if self.projection is not None and self.norm is None:
             x = ops.cast(self.projection(ops.cast(x, self.compute_dtype)), "float32")
         if self.position is not None:
-            x = x + self.position(positions, tokens)
+            x = x + ops.cast(self.position(positions, tokens), "float32")
         if self.token_type is not None:
             x = x + self.token_type(ops.zeros(ops.shape(x)[:2], "int32") if token_types is None else token_types)
         if self.norm is not None:

@@ -142,7 +142,8 @@ class Backbone(Layer):
         )
         if self.bias is not None:
             skips = getattr(self.bias, "skips_padding", False)
-            mask = replace(mask, bias=self.bias(*(mask.places() if skips else (query_index, key_index))))
+            bias = self.bias(*(mask.places() if skips else (query_index, key_index)))
+            mask = replace(mask, bias=ops.cast(bias, "float32"))
         if self.distance is not None:
             mask = replace(mask, distances=self.distance(query_index, key_index))
         x = self.embeddings(tokens, positions=positions, token_types=token_types, vectors=vectors, row_key=row_key)

@@ -15,7 +15,7 @@ def places(tokens_BT: Any, padding_id: int) -> Any:
 
 
 class LearnedPosition(Layer):
-    """positions int[B, T] below `max_length` -> vectors float32 [B, T, D].
+    """positions int[B, T] below `max_length` -> vectors [B, T, D].
 
     Position p reads row p + `offset`; tokens equal to `padding_id` read that row instead.
     """
@@ -44,4 +44,4 @@ class LearnedPosition(Layer):
         rows = positions + self.offset if self.offset else positions
         if self.padding_id is not None and tokens is not None:
             rows = ops.where(ops.equal(tokens, self.padding_id), self.padding_id, rows)
-        return ops.cast(ops.take(self.embedding, rows, axis=0), "float32")
+        return ops.take(self.embedding, rows, axis=0)

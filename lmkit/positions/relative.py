@@ -36,7 +36,7 @@ def bucket(distance: Any, *, num_buckets: int, max_distance: int, bidirectional:
 
 
 class RelativePosition(Layer):
-    """Slot numbers of queries and keys -> additive bias of the scores, float32 [B or 1, N, T, S]."""
+    """Slot numbers of queries and keys -> additive bias of the scores, [B or 1, N, T, S]."""
 
     slot = "bias"
     skips_padding = False
@@ -61,5 +61,4 @@ class RelativePosition(Layer):
     def call(self, query_index: Any, key_index: Any) -> Any:
         distance = ops.expand_dims(key_index, 1) - ops.expand_dims(query_index, 2)
         sizes = {"num_buckets": self.num_buckets, "max_distance": self.max_distance}
-        found = ops.take(self.embedding, bucket(distance, bidirectional=self.bidirectional, **sizes), axis=0)
-        return ops.cast(ops.transpose(found, (0, 3, 1, 2)), "float32")
+        return ops.transpose(ops.take(self.embedding, bucket(distance, bidirectional=self.bidirectional, **sizes), axis=0), (0, 3, 1, 2))
