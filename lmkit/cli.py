@@ -343,7 +343,7 @@ def _declare_import(parser: Parser) -> None:
     from lmkit.checkpoints.hub.keras_hub.known import PRESETS
     from lmkit.checkpoints.hub.known import FAMILIES
 
-    hub, presets = (", ".join(family.model_type for family in known) for known in (FAMILIES, PRESETS))
+    hub, presets = (", ".join(dict.fromkeys(family.model_type for family in known)) for known in (FAMILIES, PRESETS))
     parser.epilog = f"Read are folders of the model_type {hub}, and presets with a {presets}."
     parser.add_argument(
         "folder", type=Path, help="a Hugging Face folder (config.json, *.safetensors, tokenizer.json), or a keras-hub preset"

@@ -77,6 +77,8 @@ FAMILIES: tuple[Family, ...] = (
     stablelm.FAMILY,
     t5.FAMILY,
     t5.MT5,
+    t5.ENCODER,
+    t5.MT5_ENCODER,
     bart.BART,
     bart.MBART,
     bart.PEGASUS,
@@ -85,15 +87,19 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def family_of(config: Mapping[str, Any], families: Sequence[Family] = FAMILIES) -> tuple[Family, Mapping[str, Any]]:
-    """The family that a config names, and the part of the config that is the model's. Raises CheckpointError naming those like it."""
-    name = config.get("model_type")
-    for family in families:
-        if name == family.model_type:
-            inner = config.get(family.inside) if family.inside else config
-            if not isinstance(inner, Mapping):
-                raise refuse(f"{family.inside} is missing")
-            outer = {key: config[key] for key in ("architectures", "tie_word_embeddings") if key in config}
-            return family, {**family.silent, **inner, **(outer if family.inside else {})}
-    near = get_close_matches(str(name), [family.model_type for family in families], 3, 0.7)
-    meant = f"did you mean {' or '.join(near)}? " if near else ""
-    raise refuse(f"model_type: {str(name)[:60]!r} is not known; {meant}lmkit import --help lists all that are")
+    """The family that a config names, and the part of the config that is the model's. Raises CheckpointError naming those like it.
+
+    Of several of one `model_type` it is that which has the class, else the first.
+    """
+    name, named = config.get("model_type"), config.get("architectures")
+    found = [family for family in families if family.model_type == name]
+    if not found:
+        near = get_close_matches(str(name), [family.model_type for family in families], 3, 0.7)
+        meant = f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
+        raise refuse(f"model_type: {str(name)[:60]!r} is not known; {meant}lmkit import --help lists all that are")
+    family = next((one for one in found if isinstance(named, list) and named and named[0] in (one.bare, *one.classes)), found[0])
+    inner = config.get(family.inside) if family.inside else config
+    if not isinstance(inner, Mapping):
+        raise refuse(f"{family.inside} is missing")
+    outer = {key: config[key] for key in ("architectures", "tie_word_embeddings") if key in config}
+    return family, {**family.silent, **inner, **(outer if family.inside else {})}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy as safetensors
 
 from lmkit.cli import main
 from lmkit.run.console import Console
@@ -29,6 +30,7 @@ SLIDING, FULL = "sliding_attention", "full_attention"
 DEBERTA = {**BASE, "relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False}
 DEBERTA |= {"share_att_key": True, "norm_rel_ebd": "layer_norm"}
 OTHER = {"position_buckets": -1, "max_relative_positions": 9, "pos_att_type": "c2p", "position_biased_input": True, "share_att_key": False}
+T5 = {"d_model": 24, "d_kv": 5, "d_ff": 40, "num_layers": 2, "num_heads": 4, "feed_forward_proj": "gated-gelu"}
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("Bert", "ForPreTraining", BASE),
     ("Bert", "ForMaskedLM", {**BASE, "tie_word_embeddings": False, "hidden_act": "relu"}),
@@ -51,6 +53,8 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("ModernBert", "ForMaskedLM", {**MODERN, **UNUSUAL, "layer_types": [SLIDING, FULL, FULL, SLIDING, FULL]}),
     ("ModernBert", "ForSequenceClassification", {**MODERN, "classifier_pooling": "mean", "classifier_activation": "relu"}),
     ("ModernBert", "ForQuestionAnswering", {**MODERN, "rope_parameters": {SLIDING: {"rope_theta": 50.0, "rope_type": "default"}}}),
+    ("T5", "EncoderModel", T5),
+    ("MT5", "EncoderModel", {**T5, "feed_forward_proj": "relu"}),
     ("DebertaV2", "ForMaskedLM", DEBERTA),
     ("DebertaV2", "ForSequenceClassification", {**DEBERTA, **OTHER, "norm_rel_ebd": "none", "type_vocab_size": 2}),
     ("DebertaV2", "ForMaskedLM", {**DEBERTA, "legacy": False}),
@@ -87,7 +91,7 @@ def expected(output: Any, kind: str) -> list[np.ndarray]:
             found = [output.prediction_logits, output[1]]
         case "ForQuestionAnswering":
             found = [torch.stack([output.start_logits, output.end_logits], 1)]
-        case "Model":
+        case "Model" | "EncoderModel":
             found = [output.last_hidden_state]
         case _:
             found = [output.logits]
@@ -103,7 +107,7 @@ def test_a_folder_is_read_and_written_again(name: str, kind: str, config: dict[s
     opened = open_trained(tmp_path / "in", QUIET)
     others = {"token_types": given["token_type_ids"].astype(np.int32)} if "token_type_ids" in given else {}
     found = logits_of(opened.model, opened.spec, batch_of(given["input_ids"], given["attention_mask"], **others))
-    ours = [np.asarray(value) for key, value in found.items() if (key == "hidden") == (kind == "Model") and key != "embedding"]
+    ours = [np.asarray(value) for key, value in found.items() if (key == "hidden") == kind.endswith("Model") and key != "embedding"]
     for one, other in zip(ours, theirs, strict=True):
         real = given["attention_mask"] > 0
         places = next((at for at in range(1, other.ndim) if other.shape[at] == LENGTH), None)
@@ -126,3 +130,17 @@ def stored(folder: Path) -> dict[str, tuple[str, bytes]]:
     begin = 8 + size
     spans = {key: tuple(begin + at for at in one["data_offsets"]) for key, one in header.items()}
     return {key: (f"{one['dtype']} {one['shape']}", data[slice(*spans[key])]) for key, one in header.items()}
+
+
+def test_an_encoder_whose_table_is_under_its_own_name_alone_is_read(tmp_path: Path) -> None:
+    made("T5", "EncoderModel", T5, tmp_path / "in")
+    file = tmp_path / "in" / "model.safetensors"
+    other = tmp_path / "other.safetensors"
+    tensors = {key.replace("shared", "encoder.embed_tokens"): value for key, value in safetensors.load_file(file).items()}
+    safetensors.save_file(tensors, other, {"format": "pt"})
+    both = [open_trained(tmp_path / "in", QUIET)]
+    other.replace(file)
+    both.append(open_trained(tmp_path / "in", QUIET))
+    rows = batch_of(np.arange(5, 5 + LENGTH)[None])
+    one, two = (np.asarray(logits_of(opened.model, opened.spec, rows)["embedding"]) for opened in both)
+    np.testing.assert_array_equal(one, two)

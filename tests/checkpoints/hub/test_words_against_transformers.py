@@ -65,6 +65,12 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "masked_lm",
         "DebertaV2ForMaskedLM",
     ),
+    "encoder_of_distances": (
+        {**SIZES, "norm": {"kind": "rms_norm"}, "attention": {"scale": 1.0}, "position": {"kind": "relative"}}
+        | {"feed_forward": {"kind": "gated", "activation": "gelu_tanh"}},
+        "sentence_embedding",
+        "T5EncoderModel",
+    ),
     "discriminator": ({**POST, "embedding_size": 12, "feed_forward": RELU}, "replaced_token", "ElectraForPreTraining"),
 }
 

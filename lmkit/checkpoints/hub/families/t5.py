@@ -28,6 +28,11 @@ def _weights(flat: Flat) -> str:
     return WEIGHTS.replace("WI", "wi_1" if flat["feed_forward.kind"] == "gated" else "wi")
 
 
+def _encoder_weights(flat: Flat) -> str:
+    """Some files hold the table as the encoder's alone."""
+    return _weights(flat).replace("token emb ", "token emb or:encoder.embed_tokens ")
+
+
 def _feed_forward(default: str) -> Entry:
     """`feed_forward_proj`: an activation, or `gated-` and one; a gated gelu is its approximation."""
 
@@ -75,6 +80,22 @@ def _scale() -> Entry:
     return Entry(read, write)
 
 
+def _stack(feed_forward: str) -> tuple[Entry, ...]:
+    return (
+        fixed(norm__kind="rms_norm", norm__placement="pre", attention__scale=1.0, position__bias__kind="relative"),
+        written(is_encoder_decoder=True),
+        field("hidden_size", "d_model"),
+        field("num_heads", "num_heads"),
+        field("head_dim", "d_kv"),
+        field("feed_forward.intermediate_size", "d_ff"),
+        _feed_forward(feed_forward),
+        field("position.bias.num_buckets", "relative_attention_num_buckets", default=32),
+        field("position.bias.max_distance", "relative_attention_max_distance", default=128),
+        number("norm.epsilon", "layer_norm_epsilon", default=1e-6),
+        dropouts("dropout_rate", ""),
+    )
+
+
 def _family(model_type: str, name: str, feed_forward: str, *more: Entry) -> Family:
     return Family(
         model_type=model_type,
@@ -83,25 +104,30 @@ def _family(model_type: str, name: str, feed_forward: str, *more: Entry) -> Fami
         bare=f"{name}Model",
         classes={f"{name}ForConditionalGeneration": (Head("seq2seq", marker="lm_head.weight"),)},
         config=(
-            fixed(kind="encoder_decoder", norm__kind="rms_norm", norm__placement="pre", attention__scale=1.0),
-            fixed(position__bias__kind="relative"),
-            written(is_encoder_decoder=True),
+            fixed(kind="encoder_decoder"),
+            *_stack(feed_forward),
             _depths(),
-            field("hidden_size", "d_model"),
-            field("num_heads", "num_heads"),
-            field("head_dim", "d_kv"),
-            field("feed_forward.intermediate_size", "d_ff"),
-            _feed_forward(feed_forward),
-            field("position.bias.num_buckets", "relative_attention_num_buckets", default=32),
-            field("position.bias.max_distance", "relative_attention_max_distance", default=128),
-            number("norm.epsilon", "layer_norm_epsilon", default=1e-6),
             field("start_id", "decoder_start_token_id", default=0),
-            dropouts("dropout_rate", ""),
             *more,
         ),
         weights=_weights,
     )
 
 
+def _encoder(model_type: str, name: str, feed_forward: str) -> Family:
+    """The encoder alone, as sentence encoders and the text side of image models have it."""
+    return Family(
+        model_type=model_type,
+        tie_key="",
+        max_length=("n_positions",),
+        bare=f"{name}EncoderModel",
+        classes={},
+        config=(fixed(kind="encoder", token_types=0), *_stack(feed_forward), field("num_layers", "num_layers")),
+        weights=_encoder_weights,
+    )
+
+
 FAMILY = _family("t5", "T5", "relu", _scale())
 MT5 = _family("mt5", "MT5", "gated-gelu")
+ENCODER = _encoder("t5", "T5", "relu")
+MT5_ENCODER = _encoder("mt5", "MT5", "gated-gelu")
