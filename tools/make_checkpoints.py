@@ -279,6 +279,8 @@ CASES: dict[str, Case] = {
     "mbart": Case("MBartForConditionalGeneration", {**BART, "scale_embedding": True, "num_hidden_layers": 2}),
     "pegasus": Case("PegasusForConditionalGeneration", {**BART, "scale_embedding": True, "activation_function": "relu"}),
     "marian_relu": Case("MarianMTModel", {**BART, "scale_embedding": True, "activation_function": "relu", "decoder_start_token_id": PAD}),
+    "marian_apart": Case("MarianMTModel", {**BART, "share_encoder_decoder_embeddings": False}),
+    "marian_untied": Case("MarianMTModel", {**BART, "share_encoder_decoder_embeddings": False, "tie_word_embeddings": False}),
 }
 
 

@@ -111,7 +111,8 @@ def read_folder(path: Path) -> Imported:
         family, config = family_of(folder.config, PRESETS if preset else FAMILIES)
         flat = family.read(config)
         tied = _tied(family, folder, config, flat)
-        flat["tie_embeddings"] = tied if flat["kind"] != "encoder_decoder" else "all" if tied else "inputs"
+        sides = ("output", "none") if "tie_embeddings" in flat else ("all", "inputs")  # a family says it where each has its table
+        flat["tie_embeddings"] = tied if flat["kind"] != "encoder_decoder" else sides[not tied]
         tasks, labels = tasks_of(family, folder, config)
         length = flat.get("position.embedding.max_length") or value_of(config, family.max_length, 512)
         length *= flat.get("position.rotation.scaling.factor", 1) if flat.get("position.rotation.scaling.kind") == "dynamic" else 1

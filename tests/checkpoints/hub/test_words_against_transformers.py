@@ -46,6 +46,8 @@ FAR, NEAR = ({"kind": "rotary", "base": base} for base in (160_000.0, 10_000.0))
 DEFAULT = {"kind": "default"}
 NEAR_FIRST = {"position": NEAR, "attention": {"window": ["full", 3, 3], "rotary": [FAR, DEFAULT, DEFAULT]}}
 FAR_FIRST = {"position": FAR, "attention": {"window": ["full", 3, 3], "rotary": [DEFAULT, NEAR, NEAR]}}
+SIDES = {**POST, "kind": "encoder_decoder", "token_types": 0, "embedding_norm": False, "start_id": 2, "output": {"bias": True}}
+SIDES |= {"norm": {"kind": "layer_norm", "placement": "post"}, "position": {"kind": "sinusoidal", "layout": "half"}}
 CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "near_first": ({**MODERN, **NEAR_FIRST}, "masked_lm", "ModernBertForMaskedLM"),
     "far_first": ({**MODERN, **FAR_FIRST}, "masked_lm", "ModernBertForMaskedLM"),
@@ -71,6 +73,8 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "sentence_embedding",
         "T5EncoderModel",
     ),
+    "tables_apart": ({**SIDES, "tie_embeddings": "none"}, "seq2seq", "MarianMTModel"),
+    "table_of_the_decoder": ({**SIDES, "tie_embeddings": "output"}, "seq2seq", "MarianMTModel"),
     "discriminator": ({**POST, "embedding_size": 12, "feed_forward": RELU}, "replaced_token", "ElectraForPreTraining"),
 }
 

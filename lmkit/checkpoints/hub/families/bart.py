@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lmkit.checkpoints.hub.family import Computed, Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, dropouts, field, fixed, only, value_of, written
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, dropouts, field, fixed, refuse, value_of, written
 from lmkit.checkpoints.hub.words import Flat, said
 
 FRAME = r"""
@@ -30,6 +30,7 @@ decoder.layers.{i}.encoder_attn_layer_norm = decoder.layers.{i}.cross_attention_
 """
 LEARNED = "(encoder|decoder).embed_positions = (encoder|decoder).embeddings.position emb\n"
 EMBEDDING_NORM = "(encoder|decoder).layernorm_embedding = (encoder|decoder).embeddings.norm norm\n"
+APART = "(encoder|decoder).embed_tokens = (encoder|decoder).embeddings.token emb alias:/lm_head.weight\n"
 SINES = r"keep: (encoder|decoder)\.embed_positions\.weight" + "\n"
 FINAL_NORM = "(encoder|decoder).layer_norm = (encoder|decoder).norm norm\n"
 
@@ -58,6 +59,22 @@ def _scale() -> Entry:
     def write(flat: Flat, config: dict[str, Any]) -> None:
         scale, width = said(flat, "embedding_scale") or 1.0, said(flat, "hidden_size") or 1
         config["scale_embedding"] = math.isclose(scale, width**0.5)
+
+    return Entry(read, write)
+
+
+def _tables_apart() -> Entry:
+    """Whether both sides read one table of tokens; two have the same tokens here, as the model has one vocabulary."""
+    shared, tied = "share_encoder_decoder_embeddings", "tie_word_embeddings"
+
+    def read(config: Config, flat: Flat) -> None:
+        if value_of(config, ("decoder_vocab_size",), None) not in (None, config.get("vocab_size")):
+            raise refuse("decoder_vocab_size: a vocabulary for each side is not supported; lmkit has one for both")
+        if not value_of(config, (shared,), True):
+            flat["tie_embeddings"] = "output" if value_of(config, (tied,), True) else "none"
+
+    def write(flat: Flat, config: dict[str, Any]) -> None:
+        config |= {shared: flat["tie_embeddings"] in ("all", "inputs"), tied: flat["tie_embeddings"] in ("all", "output")}
 
     return Entry(read, write)
 
@@ -136,10 +153,10 @@ MARIAN = _family(
     "marian",
     "Marian",
     "MarianMTModel",
-    SINES,
+    APART + SINES,
     fixed(norm__placement="post", embedding_norm=False),
     SINUSOIDS,
-    only("share_encoder_decoder_embeddings", True, write=True),
+    _tables_apart(),
     start=58100,
     computed=Computed(_tables, written=False),
 )
