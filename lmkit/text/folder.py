@@ -13,13 +13,14 @@ from tokenizers import AddedToken
 from lmkit.errors import CheckpointError
 from lmkit.text.keras_hub import preset_files
 from lmkit.text.roles import by_name, content, from_files, named, numbered
+from lmkit.text.sentencepiece import NAMES
 from lmkit.text.template import Template, repeated, template_of, wrapped
-from lmkit.text.vocabularies import SENTENCEPIECE, build
+from lmkit.text.vocabularies import build
 
 TOKENIZER = "tokenizer.json"
 FACTS = "tokenizer_facts.json"  # in a run's folder: what other files of the folder it came from said
 CONFIG, TOKENS = "tokenizer_config.json", "special_tokens_map.json"
-KEPT = (CONFIG, TOKENS, "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja", *SENTENCEPIECE)
+KEPT = (CONFIG, TOKENS, "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja", "target.spm", *NAMES)
 TEMPLATES = "additional_chat_templates"
 LARGEST_FILE = 64 * 2**20
 MOST_TOKENS = 5_000_000

@@ -1,4 +1,4 @@
-"""Tokenizers of folders that have no tokenizer.json: BERT's words from vocab.txt, GPT-2's bytes from vocab.json and merges.txt."""
+"""Tokenizers of folders without tokenizer.json: BERT's words (vocab.txt), GPT-2's bytes (vocab.json, merges.txt), SentencePiece's."""
 
 import json
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
 from lmkit.errors import CheckpointError
+from lmkit.text import sentencepiece
 from lmkit.text.roles import content
 
-SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "spm.model")
 # Folders of these makes cut text as GPT-2 does; others with the same two files do not.
 BYTES = ("gpt2", "gpt_neo", "gptj", "opt", "phi", "codegen", "starcoder2", "granite", "roberta", "bart", "longformer", "led", "gptbigcode")
 ROBERTA = ("roberta", "bart", "longformer", "led")
@@ -27,11 +27,10 @@ def build(files: Mapping[str, bytes], config: Mapping[str, Any], model_type: str
         return _bytes(files, config, model_type, where)
     if "vocab.txt" in files:
         return _words(files["vocab.txt"].decode("utf-8"), config)
-    found = next((name for name in SENTENCEPIECE if name in files), None)
-    if found is None:
-        raise CheckpointError(f"{where}: has no tokenizer.json; a tokenizer is read from it, from vocab.txt, or vocab.json with merges.txt")
-    how = "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) in transformers writes a tokenizer.json"
-    raise CheckpointError(f"{where}: has only a SentencePiece model ({found}), which lmkit does not read; {how}")
+    if any(name in files for name in sentencepiece.NAMES):
+        return sentencepiece.build(files, config, model_type, where)
+    what = "a tokenizer is read from it, from vocab.txt, vocab.json with merges.txt, or a SentencePiece model"
+    raise CheckpointError(f"{where}: has no tokenizer.json; {what}")
 
 
 def _words(text: str, config: Mapping[str, Any]) -> tokenizers.Tokenizer:

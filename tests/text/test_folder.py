@@ -107,7 +107,7 @@ def test_files_come_out_as_they_went_in_and_a_run_keeps_what_others_said(tmp_pat
     [
         ({}, "No such file"),
         ({"tokenizer_config.json": b"{}"}, "has no tokenizer.json"),
-        ({"spiece.model": b"\x0a"}, "SentencePiece model .spiece.model.*save_pretrained"),
+        ({"spiece.model": b"\x0a"}, "spiece.model: is no SentencePiece model"),
         ({"vocab.json": b"{}", "merges.txt": b"", "config.json": b'{"model_type": "ctrl"}'}, "ctrl are not known"),
         ({"vocab.json": b"[", "merges.txt": b"", "config.json": b'{"model_type": "gpt2"}'}, "is no tokenizer.json"),
         ({"vocab.txt": b"a\nb\n"}, "is no tokenizer.json"),
