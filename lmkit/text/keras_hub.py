@@ -84,7 +84,8 @@ def _given(name: str, config: Mapping[str, Any], packing: Mapping[str, Any], ass
             stops = [index for stop in (LLAMA3[1], LLAMA3[4]) if (index := backend.token_to_id(stop)) is not None]
             return {"tokenizer_config.json": said, OBJECT: backend.to_str().encode(), "config.json": {"eos_token_id": stops}}
         case "LlamaTokenizer":
-            raise Unread("a LlamaTokenizer, whose vocabulary is a SentencePiece model")
+            said = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", **ends, "tokenizer_class": name}
+            return {"tokenizer_config.json": said, "tokenizer.model": asset("vocabulary.spm")}
         case "":
             raise Unread("no tokenizer of keras-hub")
     raise Unread(f"a {name[:60]}")

@@ -90,6 +90,18 @@ def test_a_make_is_known_by_its_model_where_no_class_is_named(tmp_path: Path) ->
         load_tokenizer(tmp_path)
 
 
+def test_a_preset_of_keras_hub_holds_one_too(tmp_path: Path) -> None:
+    (tmp_path / "assets" / "tokenizer").mkdir(parents=True)
+    (tmp_path / "assets" / "tokenizer" / "vocabulary.spm").write_bytes(MODELS["bytes"])
+    body = {"registered_name": "keras_hub>LlamaBackbone", "config": {"vocabulary_size": 1000}}
+    made = {"registered_name": "keras_hub>LlamaTokenizer", "config": {}}
+    packing = {"config": {"add_start_token": True, "add_end_token": False}}
+    for name, value in (("config", body), ("tokenizer", made), ("preprocessor", packing)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(value))
+    loaded = load_tokenizer(tmp_path)
+    assert [one.ids.tolist() for one in loaded.rows(CASES["texts"])] == [[1, *ids] for ids in CASES["bytes"]["ids"]]
+
+
 def test_the_space_before_a_text_stands_behind_special_tokens_too_unless_that_is_legacy(tmp_path: Path) -> None:
     old, new = (load_tokenizer(folder(tmp_path, "Llama", "tokenizer.model", "bytes", legacy=legacy)) for legacy in (True, False))
     assert [[made.piece(i) for i in made.encode(["a</s>a"])[0]] for made in (old, new)] == [["▁a", "</s>", "▁a"], ["▁a", "</s>", "a"]]

@@ -158,7 +158,7 @@ def changed(file: Path, *path: str, to: Any) -> None:
         ("config.json", ("config",), [], "config.json"),
         ("task.json", ("registered_name",), "keras_hub>GPT2TextClassifier", "GPT2TextClassifier is not supported"),
         ("task.json", ("config", "backbone", "config", "num_heads"), 4, "backbone.num_heads"),
-        ("tokenizer.json", ("registered_name",), "keras_hub>LlamaTokenizer", "put the tokenizers library's tokenizer.json"),
+        ("tokenizer.json", ("registered_name",), "keras_hub>GemmaTokenizer", "put the tokenizers library's tokenizer.json"),
         ("tokenizer.json", ("registered_name",), "mine>Tokenizer", "put the tokenizers library's tokenizer.json"),
     ],
 )
