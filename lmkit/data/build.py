@@ -8,15 +8,16 @@ from lmkit.data.batches import Batches, Evaluation, Stream
 from lmkit.data.buckets import plan_buckets
 from lmkit.data.cache import Cache
 from lmkit.data.documents import Documents, all_documents, hold_out
+from lmkit.data.examples import COLUMNS, examples
 from lmkit.data.groups import Group, group_tasks
 from lmkit.data.layout import Layout, widths
 from lmkit.data.order import mix
 from lmkit.data.plans import Epochs, fixed_plan, row_source, span_table
 from lmkit.data.spec import Data, Holdout
 from lmkit.errors import DataError, Problem, SpecError
-from lmkit.tasks.classification import label_names, label_table
+from lmkit.tasks.classification import label_names
 from lmkit.tasks.features import Features, features
-from lmkit.tasks.spec import AnyTask, Classification
+from lmkit.tasks.spec import AnyTask, Labelled
 from lmkit.text.template import Template
 from lmkit.text.tokenizer import Tokenizer
 
@@ -24,7 +25,7 @@ from lmkit.text.tokenizer import Tokenizer
 def shortest(layout: Layout, template: Template) -> int:
     """Cells that a row needs at least."""
     single, pair = (frame.extra for frame in template.frames)
-    return {"causal": 1, "masked": single + 1, "records": pair + 1, "pairs": pair + 5}[layout]
+    return {"causal": 1, "masked": single + 1, "records": pair + 1, "tokens": single + 1, "pairs": pair + 5}[layout]
 
 
 def build_batches(
@@ -51,9 +52,9 @@ def build_batches(
     elif validation is not None:
         held = {"validation": all_documents("validation", validation)}
     labels = {
-        name: label_names(task.labels, [n for s in _read(pool, task.data) for n in s.cache.label_names or ()], f"tasks.{name}.labels")
+        name: label_names(task.labels, _names(_read(pool, task.data), task.roles), f"tasks.{name}.labels")
         for name, task in tasks.items()
-        if isinstance(task, Classification)
+        if isinstance(task, Labelled)
     }
     groups = group_tasks(tasks)
     streams = [_stream(group, data, tasks, tokenizer, pool, labels, batch_size) for group in groups]
@@ -149,21 +150,18 @@ def _stream(
         least = shortest(group.layout, template)
         raise SpecError(Problem(f"{data.max_length} is too short for {group.tasks[0]}; write {least} or more", "data.max_length"))
     documents = _read(pool, group.source)
-    corpus, firsts = span_table(documents, group.layout)
-    names: dict[str, str] = {}
-    numbers: Sequence[np.ndarray | None] = [None] * len(documents)
-    if group.layout == "records":
-        names, numbers = _labels(documents, group)
-    made: dict[str, Features] = {}
-    for name in group.tasks:
-        table = None
-        if isinstance(tasks[name], Classification):
-            table = label_table(labels[name], list(names), key=f"tasks.{name}.labels", where=list(names.values()))
-        made[name] = features(tasks[name], tokenizer, table=table)
+    roles = list(dict.fromkeys(role for name in group.tasks for role in tasks[name].roles))
+    said, columns = examples(documents, roles, f"tasks.{group.tasks[0]}")
+    corpus, firsts = span_table(documents, group.layout, columns)
+    made: dict[str, Features] = {
+        name: features(tasks[name], tokenizer, examples=said, labels=labels.get(name, ()), key=f"tasks.{name}.labels")
+        for name in group.tasks
+    }
     packing = _packed(group, data)
+    records = np.cumsum([0, *map(len, documents)])
     sources = {
-        each.name: row_source(each, group.layout, template, packing=packing, max_length=data.max_length, first=first, labels=number)
-        for each, first, number in zip(documents, firsts, numbers, strict=True)
+        each.name: row_source(each, group.layout, template, packing=packing, max_length=data.max_length, first=first, record=int(record))
+        for each, first, record in zip(documents, firsts, records, strict=False)
     }
     empty = [name for name, source in sources.items() if not source.count]
     if empty:
@@ -171,19 +169,7 @@ def _stream(
     return Stream(group, corpus, sources, made, tokenizer, batch_size)
 
 
-def _labels(documents: Sequence[Documents], group: Group) -> tuple[dict[str, str], list[np.ndarray]]:
-    """Label names in use, each with the place where it stands first, and for each source its documents' places in that list."""
-    names: dict[str, str] = {}
-    numbers = []
-    for source in documents:
-        task = f"tasks.{group.tasks[0]}"
-        if source.cache.labels is None:
-            raise DataError(Problem(f"source {source.name} has no labels; name its field in columns: {{label: ...}}", task))
-        labels = np.asarray(source.cache.labels, np.int64)[source.number]
-        table = np.zeros(len(source.cache.label_names), np.int64)
-        for label, first in zip(*np.unique(labels, return_index=True), strict=True):
-            name = source.cache.label_names[label]
-            names.setdefault(name, source.cache.where(int(source.number[first])))
-            table[label] = list(names).index(name)
-        numbers.append(table[labels])
-    return names, numbers
+def _names(documents: Sequence[Documents], roles: Sequence[str]) -> list[str]:
+    """All labels that the sources have for the roles."""
+    columns = [column for role in roles for column in COLUMNS[role]]
+    return [name for source in documents for column in columns for name in source.cache.names.get(column, ())]

@@ -1,12 +1,15 @@
-"""One document as a source gives it."""
+"""One document as a source gives it: a text, and what its record says of it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Text with its place; `pair` and `label` where the source names fields for them.
+    """Text with its place; all else only where the source names fields for it.
 
+    `pair` is a second text, `label` one label and `labels` any number of them, `value` a number. `words` are the characters
+    [from, to) of the words of `text` and `tags` a label for each. `answers` are (first character, text) of answers that stand in
+    `pair`; empty, there is none. `target` are texts that say the same, of which the first is learned.
     `more` means that the next Document goes on with the same text: files of any size pass through in parts.
     """
 
@@ -16,6 +19,12 @@ class Document:
     file: str = ""
     line: int = 1
     more: bool = False
+    labels: tuple[str, ...] | None = None
+    value: float | None = None
+    words: tuple[tuple[int, int], ...] = ()
+    tags: tuple[str, ...] | None = None
+    answers: tuple[tuple[int, str], ...] | None = None
+    target: tuple[str, ...] | None = None
 
     @property
     def where(self) -> str:

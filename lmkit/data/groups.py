@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lmkit.data.layout import Layout
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
+from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Regression, TokenClassification
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,27 @@ def group_tasks(tasks: Mapping[str, AnyTask]) -> list[Group]:
     masked: dict[tuple[Layout, str | None], int] = {}
     paired = {task.data for task in tasks.values() if isinstance(task, NextSentence)}
     for name, task in tasks.items():
-        layout: Layout
+        layout = layout_of(task)
         number = 0
-        if isinstance(task, CausalLm):
-            layout = "causal"
-        elif isinstance(task, Classification):
-            layout = "records"
-        elif isinstance(task, NextSentence):
-            layout = "pairs"
-        else:
-            assert isinstance(task, MaskedLm)
-            layout = "pairs" if task.data in paired else "masked"
+        if isinstance(task, MaskedLm):
+            layout = "pairs" if task.data in paired else layout
             number = masked[layout, task.data] = masked.get((layout, task.data), -1) + 1
         members.setdefault((layout, task.data, number), []).append(name)
     return [Group(tuple(names), layout, source) for (layout, source, _), names in members.items()]
+
+
+def layout_of(task: AnyTask) -> Layout:
+    """How a task wants its rows. Raises ValueError for a task that no data can train."""
+    match task:
+        case CausalLm():
+            return "causal"
+        case MaskedLm():
+            return "masked"
+        case NextSentence():
+            return "pairs"
+        case Classification() | Regression():
+            return "records"
+        case TokenClassification():
+            return "tokens"
+        case _:
+            raise ValueError(f"no data format makes rows for {task.kind}")

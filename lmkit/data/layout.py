@@ -1,11 +1,12 @@
 """From rows of pieces to arrays of tokens: where special tokens, segments, positions and token types go."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
+from lmkit.data.packing import cut
 from lmkit.data.rows import Rows
 from lmkit.errors import DataError, Problem
 from lmkit.tasks.rows import TokenRows
@@ -13,17 +14,20 @@ from lmkit.text.template import Special, Template, longest_first
 from lmkit.text.tokenizer import Tokenizer
 
 # causal: text text ...   masked: the tokenizer's row of one text, again and again   pairs, records: its row of one or two, one segment
-Layout = Literal["causal", "masked", "pairs", "records"]
+# tokens: its row of one text, which is cut where it is long
+Layout = Literal["causal", "masked", "pairs", "records", "tokens"]
+JOINED = ("pairs", "records", "tokens")  # all pieces of a row are one segment
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Spans of token arrays: span i is stores[store[i]][begin[i]:end[i]]."""
+    """Spans of token arrays: span i is stores[store[i]][begin[i]:end[i]]; `columns` hold more numbers for the tokens of each store."""
 
     stores: Sequence[np.ndarray]
     store: np.ndarray
     begin: np.ndarray
     end: np.ndarray
+    columns: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
 
 
 def piece_extra(layout: Layout, template: Template) -> int:
@@ -33,7 +37,7 @@ def piece_extra(layout: Layout, template: Template) -> int:
 
 def widths(rows: Rows, layout: Layout, template: Template) -> np.ndarray:
     """Cells that each row needs [R], special tokens included."""
-    if layout in ("pairs", "records"):
+    if layout in JOINED:
         return rows.tokens() + np.array([0, *(frame.extra for frame in template.frames)])[rows.pieces]
     return rows.tokens() + rows.pieces * piece_extra(layout, template)
 
@@ -43,7 +47,7 @@ def lay(rows: Rows, corpus: Corpus, tokenizer: Tokenizer, layout: Layout, *, bat
 
     Raises DataError for a token id outside the vocabulary.
     """
-    count, wrapped, joined = len(rows), layout != "causal", layout in ("pairs", "records")
+    count, wrapped, joined = len(rows), layout != "causal", layout in JOINED
     pieces = rows.pieces
     row = np.repeat(np.arange(count), pieces)
     rank = np.arange(len(row)) - rows.offsets[row]
@@ -58,7 +62,7 @@ def lay(rows: Rows, corpus: Corpus, tokenizer: Tokenizer, layout: Layout, *, bat
     inner = np.arange(int(rows.length.sum()))
     target = np.repeat(cell - done, rows.length) + inner
     source = np.repeat(corpus.begin[rows.document] + rows.start - done, rows.length) + inner
-    text = _gather(corpus, rows, source)
+    text = _gather(corpus.stores, corpus, rows, source)
     if len(text) and int(text.max()) >= tokenizer.vocab_size:
         raise DataError(Problem(f"token id {int(text.max())} is not below the vocabulary of {tokenizer.vocab_size}", "data"))
 
@@ -70,17 +74,20 @@ def lay(rows: Rows, corpus: Corpus, tokenizer: Tokenizer, layout: Layout, *, bat
         token_types=np.zeros(shape, np.int32),
         row_key=row_key,
         real=(np.arange(batch_size) < count).astype(np.float32),
-        label=np.full(batch_size, -1, np.int32),
+        mark=np.full(batch_size, -1, np.int64),
         text=np.zeros(shape, bool),
         first=np.zeros(shape, bool),
+        columns={name: np.full(shape, -1, np.int32) for name in corpus.columns},
     )
-    out.label[:count] = rows.label
+    out.mark[:count] = rows.mark
     segment = np.ones(len(row), np.int64) if joined else rank + 1
     position = lead + (column if joined else 0)
     out.tokens.ravel()[target] = text
     out.segments.ravel()[target] = np.repeat(segment, rows.length)
     out.positions.ravel()[target] = np.repeat(position - done, rows.length) + inner
     out.text.ravel()[target] = True
+    for name, stores in corpus.columns.items():
+        out.columns[name].ravel()[target] = _gather(stores, corpus, rows, source)
     out.first.ravel()[cell[rows.length > 0]] = True
     if wrapped:
         kinds = np.array([(*frame.types, 0)[:2] for frame in tokenizer.template.frames])[texts - 1, place]
@@ -124,35 +131,41 @@ def _wrap(
                 out.token_types.ravel()[at] = kind
 
 
-def _gather(corpus: Corpus, rows: Rows, source: np.ndarray, ahead: int = 0) -> np.ndarray:
-    """The tokens at addresses source + ahead of each piece's store; an address past the store's end gives its last token."""
-    if len(corpus.stores) == 1:
-        return corpus.stores[0].take(source + ahead if ahead else source, mode="clip")
+def _gather(stores: Sequence[np.ndarray], corpus: Corpus, rows: Rows, source: np.ndarray, ahead: int = 0) -> np.ndarray:
+    """What stands at addresses source + ahead of each piece's store; an address past the store's end gives its last entry."""
+    if len(stores) == 1:
+        return stores[0].take(source + ahead if ahead else source, mode="clip")
     store = np.repeat(corpus.store[rows.document], rows.length)
-    tokens = np.empty(len(source), np.int64)
+    found = np.empty(len(source), np.int64)
     for number in np.unique(store):
         here = store == number
-        tokens[here] = corpus.stores[number].take(source[here] + ahead, mode="clip")
-    return tokens
+        found[here] = stores[number].take(source[here] + ahead, mode="clip")
+    return found
 
 
 def _following(
     corpus: Corpus, rows: Rows, source: np.ndarray, target: np.ndarray, cell: np.ndarray, shape: tuple[int, int], eos: int
 ) -> np.ndarray:
     following = np.zeros(shape, np.int32)
-    following.ravel()[target] = _gather(corpus, rows, source, ahead=1)
+    following.ravel()[target] = _gather(corpus.stores, corpus, rows, source, ahead=1)
     ended = rows.start + rows.length == (corpus.end - corpus.begin)[rows.document]
     following.ravel()[(cell + rows.length - 1)[ended]] = eos
     return following
 
 
-def record_rows(lengths: np.ndarray, count: int, paired: bool, width: int, template: Template) -> Rows:
-    """One row a record: span i, and span count + i for its pair; the longer of the two is cut first."""
-    budget = width - template.frames[int(paired)].extra
-    a = np.minimum(lengths[:count], budget)
+def record_rows(first: np.ndarray, second: np.ndarray | None, width: int, template: Template) -> Rows:
+    """One row a record: span i, and span count + i for its second text, of these lengths; the longer of the two is cut first."""
+    count = len(first)
     document = np.arange(count)
-    if paired:
-        kept = longest_first(lengths[:count], lengths[count : 2 * count], budget)
-        a, document = np.stack(kept, 1).ravel(), np.stack([document, document + count], 1).ravel()
-    each = 2 if paired else 1
-    return Rows(np.arange(count + 1) * each, document, np.zeros(len(a), np.int64), a.astype(np.int64), np.full(count, -1, np.int64))
+    if second is None:
+        length, each = np.minimum(first, width - template.single.extra), 1
+    else:
+        kept = longest_first(first, second, width - template.pair.extra)
+        length, document, each = np.stack(kept, 1).ravel(), np.stack([document, document + count], 1).ravel(), 2
+    return Rows(np.arange(count + 1) * each, document, np.zeros(len(length), np.int64), length.astype(np.int64), np.arange(count))
+
+
+def token_rows(lengths: np.ndarray, width: int, template: Template) -> Rows:
+    """One piece of a record a row: every token of every record once."""
+    document, start, length = cut(lengths, width - template.single.extra)
+    return Rows(np.arange(len(document) + 1), document, start, length, document)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from lmkit.data.roles import ROLES, near
 from lmkit.spec import ONE_OR_MORE, Also, Count, Fraction, Name, PathText, Spec
 
 Paths = Annotated[tuple[PathText, ...], ONE_OR_MORE]
@@ -37,13 +38,15 @@ class TextFiles(Source):
 class Records(Source):
     """What sources with named fields share."""
 
-    columns: dict[str, str] = Field({"text": "text"}, description="Which of the file's fields hold `text`, `text_pair` and `label`.")
+    columns: dict[str, str] = Field(
+        {"text": "text"}, description=f"Which of the file's fields hold what: `{'`, `'.join(ROLES)}`, each named by its field."
+    )
     document: Literal["field"] = Field("field", description="The text field of each record is one document.")
 
     def rule_columns(self) -> Iterator[tuple[str, str]]:
         for name in self.columns:
-            if name not in ("text", "text_pair", "label"):
-                yield f"columns.{name}", f"unknown role {name}; the roles are text, text_pair, label"
+            if name not in ROLES:
+                yield f"columns.{name}", f"unknown role {name}{near(name, ROLES)}; the roles are {', '.join(ROLES)}"
         if "text" not in self.columns:
             yield "columns", "no field is named for text; write for example columns: {text: body}"
 

@@ -10,19 +10,23 @@ from typing import Any
 
 import numpy as np
 
+from lmkit.data.annotations import ALIGNED, annotations
 from lmkit.data.columns import ColumnWriter
 from lmkit.data.document import Document
 from lmkit.data.files import Stop
 from lmkit.data.sources import read
 from lmkit.data.spec import AnySource
 from lmkit.errors import DataError, Interrupted, Problem
-from lmkit.tasks.classification import label_order
 from lmkit.text.sentences import split_sentences
 from lmkit.text.tokenizer import Tokenizer
 
 META = "cache.json"
 BATCH = 2**21  # characters
 Progress = Callable[[int, int], object]
+
+
+UNKNOWN = np.zeros((0, 2), np.int32)  # where tokens stand, when nobody asks
+OTHERS = {"text_pair": "pair", "target": "target"}  # roles of texts beside the first, and what their columns are called
 
 
 def nothing(documents: int, tokens: int) -> None:
@@ -42,13 +46,7 @@ def tokenize(
 ) -> None:
     """Writes all columns and `cache.json` into `folder`, which is whole only when this returns."""
     roles = getattr(source, "columns", {})
-    writer = _Writer(
-        folder,
-        tokenizer,
-        sentence=source.sentence if needs_sentences else None,
-        paired="text_pair" in roles,
-        labelled="label" in roles,
-    )
+    writer = _Writer(folder, tokenizer, sentence=source.sentence if needs_sentences else None, roles=tuple(roles))
     try:
         for batch in _batches(read(source, base=base, stop=stop)):
             if stop():
@@ -68,7 +66,7 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
     size = 0
     for document in documents:
         held.append(document)
-        size += len(document.text) + len(document.pair or "") + 64
+        size += len(document.text) + len(document.pair or "") + len((document.target or ("",))[0]) + 64
         if size >= BATCH:
             yield held
             held, size = [], 0
@@ -79,19 +77,21 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
 class _Writer:
     """The columns while they grow."""
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, *, sentence: Any, paired: bool, labelled: bool) -> None:
-        self.folder, self.tokenizer, self.sentence, self.labelled = folder, tokenizer, sentence, labelled
+    def __init__(self, folder: Path, tokenizer: Tokenizer, *, sentence: Any, roles: Sequence[str]) -> None:
+        self.folder, self.tokenizer, self.sentence = folder, tokenizer, sentence
         ids = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
         types: dict[str, Any] = {"tokens": ids, "documents": np.int64, "file": np.int32, "line": np.int64}
         types |= {"sentences": np.int64} if sentence else {}
-        types |= {"pair_tokens": ids, "pair_documents": np.int64} if paired else {}
+        self.others = {role: column for role, column in OTHERS.items() if role in roles}
+        for column in self.others.values():
+            types |= {f"{column}_tokens": ids, f"{column}_documents": np.int64}
         self.columns = {name: ColumnWriter(folder / f"{name}.npy", dtype) for name, dtype in types.items()}
         self.tokens = self.columns["tokens"]
-        for name in ("documents", "sentences", "pair_documents"):
-            if name in self.columns:
+        for name in self.columns:
+            if name == "sentences" or name.endswith("documents"):
                 self.columns[name].append(np.zeros(1, np.int64))
-        self.labels: list[int] = []
-        self.names: dict[str, int] = {}
+        self.annotations = annotations(roles, folder, self.columns)
+        self.aligned = any(role in roles for role in ALIGNED)
         self.seen: dict[str, int] = {}  # files in the order of reading
         self.skipped: Counter[str] = Counter()
         self.bytes = self.count = self.open = 0
@@ -99,11 +99,12 @@ class _Writer:
 
     def add(self, batch: Sequence[Document]) -> None:
         """Appends a batch; a document whose last part is yet to come is closed by a later batch."""
-        pairs = self._encode([[d.pair or ""] for d in batch]) if "pair_tokens" in self.columns else None
+        texts = {role: [_other(d, role) for d in batch] for role in self.others}
+        others = {role: self._spans(given) for role, given in texts.items()}
         parts = [split_sentences(d.text, self.sentence) if self.sentence else [d.text] for d in batch]
-        found = self._encode(parts)
+        found, spans = self._encode(parts)
         tokens: list[np.ndarray] = []
-        pair_tokens: list[np.ndarray] = []
+        kept: list[int] = []
         lengths: list[int] = []
         places: list[tuple[int, int]] = []
         edges: list[int] = []
@@ -112,7 +113,7 @@ class _Writer:
             file = self.seen.setdefault(d.file, len(self.seen))
             begin = self.begin or (file, d.line)
             blank = self.begin is None and not d.more and (d.text.isspace() or not sum(map(len, found[i])))
-            if blank or (pairs is not None and ((d.pair or "").isspace() or not len(pairs[i][0]))):
+            if blank or any(texts[role][i].isspace() or not len(others[role][0][i]) for role in self.others):
                 self.skipped["empty"] += 1
                 continue
             tokens.extend(found[i])
@@ -121,7 +122,7 @@ class _Writer:
                 if len(sentence):
                     edges.append(at)
                 self.open += len(sentence)
-            self.bytes += len(d.text.encode()) + len((d.pair or "").encode())
+            self.bytes += len(d.text.encode()) + sum(len(texts[role][i].encode()) for role in self.others)
             self.begin = begin if d.more else None
             if d.more:
                 continue
@@ -131,16 +132,18 @@ class _Writer:
             lengths.append(self.open)
             places.append(begin)
             self.open = 0
-            if pairs is not None:
-                pair_tokens.append(pairs[i][0])
-            if self.labelled:
-                self.labels.append(self.names.setdefault(d.label or "", len(self.names)))
-        self._append(tokens, pair_tokens, lengths, places, edges)
+            kept.append(i)
+        self._append(tokens, lengths, places, edges)
+        for role, column in self.others.items():
+            self._append_other(column, [others[role][0][i] for i in kept])
+        pairs = others.get("text_pair", ([], []))[1]
+        for annotation in self.annotations:
+            for i in kept:
+                annotation.add(batch[i], spans[i] if spans else UNKNOWN, pairs[i] if pairs else UNKNOWN)
 
     def _append(
         self,
         tokens: list[np.ndarray],
-        pair_tokens: list[np.ndarray],
         lengths: list[int],
         places: list[tuple[int, int]],
         edges: list[int],
@@ -153,27 +156,35 @@ class _Writer:
         self.columns["line"].append(np.array([line for _, line in places], np.int64))
         if self.sentence:
             self.columns["sentences"].append(np.array(edges, np.int64))
-        if "pair_tokens" in self.columns and pair_tokens:
-            before = self.columns["pair_tokens"].count
-            self.columns["pair_tokens"].append(np.concatenate(pair_tokens))
-            self.columns["pair_documents"].append(before + np.cumsum([len(p) for p in pair_tokens]))
         self.count += len(lengths)
 
-    def _encode(self, groups: list[list[str]]) -> list[list[np.ndarray]]:
-        """Ids of each text of each group."""
-        ids = iter(self.tokenizer.encode([text for group in groups for text in group], specials=False))
-        return [list(islice(ids, len(group))) for group in groups]
+    def _append_other(self, column: str, ids: list[np.ndarray]) -> None:
+        if ids:
+            before = self.columns[f"{column}_tokens"].count
+            self.columns[f"{column}_tokens"].append(np.concatenate(ids))
+            self.columns[f"{column}_documents"].append(before + np.cumsum([len(each) for each in ids]))
+
+    def _encode(self, groups: list[list[str]]) -> tuple[list[list[np.ndarray]], list[np.ndarray]]:
+        """Ids of each text of each group, and where the tokens of its first one stand, if that is asked for."""
+        ids, spans = self._spans([text for group in groups for text in group])
+        each = iter(ids)
+        return [list(islice(each, len(group))) for group in groups], spans
+
+    def _spans(self, texts: list[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Ids of each text, and where its tokens stand, if that is asked for."""
+        if not self.aligned:
+            return self.tokenizer.encode(texts, specials=False), []
+        found = self.tokenizer.spans(texts)
+        return [ids for ids, _ in found], [spans for _, spans in found]
 
     def finish(self, mark: str) -> None:
-        names = sorted(self.names, key=label_order)
-        if self.labelled:
-            place = {self.names[name]: i for i, name in enumerate(names)}
-            self.columns["labels"] = ColumnWriter(self.folder / "labels.npy", np.int32)
-            self.columns["labels"].append(np.array([place[label] for label in self.labels], np.int32))
+        names: dict[str, list[str]] = {}
+        for annotation in self.annotations:
+            names |= annotation.finish()
         meta = {
             "fingerprint": mark,
             "columns": {name: column.finish() for name, column in self.columns.items()},
-            "label_names": names,
+            "names": names,
             "bytes": self.bytes,
             "skipped": dict(self.skipped),
             "files": list(self.seen),
@@ -186,3 +197,7 @@ class _Writer:
     def close(self) -> None:
         for column in self.columns.values():
             column.close()
+
+
+def _other(document: Document, role: str) -> str:
+    return (document.pair or "") if role == "text_pair" else (document.target or ("",))[0]

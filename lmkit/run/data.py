@@ -64,7 +64,7 @@ def facts(spec: RunSpec, stuff: Material) -> Iterator[str]:
 
 def _source(name: str, cache: Cache, max_length: int) -> Iterator[str]:
     lengths = np.diff(cache.documents)
-    tokens = len(cache.tokens) + (len(cache.pair_tokens) if cache.pair_tokens is not None else 0)
+    tokens = len(cache.tokens) + sum(map(len, cache.others))
     yield (
         f"{name}: {len(cache):,} documents in {len(cache.files):,} file{'s' if len(cache.files) != 1 else ''}, {cache.bytes:,} bytes, "
         f"{tokens:,} tokens, {cache.bytes / tokens:.2f} bytes a token"
@@ -73,9 +73,13 @@ def _source(name: str, cache: Cache, max_length: int) -> Iterator[str]:
     yield f"  tokens a document: {lengths.min():,} to {lengths.max():,}, median {median:,}; {over:,} longer than {max_length}"
     if cache.sentences is not None:
         yield f"  {len(cache.sentences) - 1:,} sentences, {len(cache.tokens) / (len(cache.sentences) - 1):.1f} tokens each"
-    if cache.labels is not None:
-        counts = np.bincount(cache.labels, minlength=len(cache.label_names))
-        yield "  labels: " + ", ".join(f"{label} {n:,} ({n / len(cache):.1%})" for label, n in zip(cache.label_names, counts, strict=True))
+    for column, names in cache.names.items():
+        counts = np.bincount(cache.more[column][cache.more[column] >= 0], minlength=len(names))
+        shares = (f"{label} {n:,} ({n / counts.sum():.1%})" for label, n in zip(names, counts, strict=True))
+        yield f"  {'tags' if column == 'tags' else 'labels'}: " + ", ".join(shares)
+    if "values" in cache.more:
+        values = cache.more["values"]
+        yield f"  values: {values.min():g} to {values.max():g}, mean {values.mean():.4g}"
     for reason, count in cache.skipped.items():
         yield f"  left out: {count:,} {reason}"
 
@@ -83,9 +87,8 @@ def _source(name: str, cache: Cache, max_length: int) -> Iterator[str]:
 def _vocabulary(tokenizer: Tokenizer, caches: Mapping[str, Cache]) -> Iterator[str]:
     counts = np.zeros(tokenizer.vocab_size, np.int64)
     for cache in caches.values():
-        for column in (cache.tokens, cache.pair_tokens):
-            for start in range(0, 0 if column is None else len(column), 2**24):
-                assert column is not None
+        for column in (cache.tokens, *cache.others):
+            for start in range(0, len(column), 2**24):
                 counts += np.bincount(column[start : start + 2**24], minlength=tokenizer.vocab_size)
     ordinary = counts[[i for i in range(tokenizer.vocab_size) if i not in tokenizer.specials]]
     yield (
@@ -123,8 +126,9 @@ def _digests(documents: Documents) -> Iterator[tuple[bytes, str]]:
     cache = documents.cache
     for number, begin, end in zip(documents.number, documents.begin, documents.end, strict=True):
         digest = hashlib.blake2b(cache.tokens[begin:end].tobytes(), digest_size=12)
-        if cache.pair_tokens is not None and cache.pair_documents is not None:
-            digest.update(b"|" + cache.pair_tokens[cache.pair_documents[number] : cache.pair_documents[number + 1]].tobytes())
+        if pair := cache.text("pair"):
+            tokens, edges = pair
+            digest.update(b"|" + tokens[edges[number] : edges[number + 1]].tobytes())
         yield digest.digest(), cache.where(int(number))
 
 

@@ -16,7 +16,7 @@ from lmkit.run.material import CACHE, RUNS, material
 from lmkit.run.signals import watch
 from lmkit.run.source import existing, is_foreign
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import Classification, NextSentence, Trainable
+from lmkit.tasks.spec import NextSentence, Trainable
 
 if TYPE_CHECKING:
     from lmkit.run.open import OpenedRun
@@ -79,10 +79,10 @@ def on_file(spec: RunSpec, path: Path | None, run: Path) -> RunSpec:
     if not tasks:
         kinds = ", ".join(task.kind for task in spec.tasks.values())
         raise SpecError(Problem(f"no data can evaluate {kinds} yet", "tasks", str(run)))
-    labelled = any(isinstance(task, Classification) for task in tasks.values())
-    columns = [{"text": "text", "text_pair": "text_pair", "label": "label"}, {"text": "text", "label": "label"}]
-    source = source_of(path, columns if labelled else [{"text": "text"}])
-    whole = not labelled and not any(isinstance(task, NextSentence) for task in tasks.values())
+    roles = dict.fromkeys(role for task in tasks.values() for role in task.roles)
+    columns = [{"text": "text", "text_pair": "text_pair"}, {"text": "text"}]
+    source = source_of(path, [each | {role: role for role in roles} for each in columns] if roles else columns[1:])
+    whole = not roles and not any(isinstance(task, NextSentence) for task in tasks.values())
     return spec.model_copy(update={"tasks": tasks, "data": spec.data.model_copy(update={"train": {"train": source}, "packing": whole})})
 
 

@@ -6,7 +6,7 @@ from lmkit.data.batches import Evaluation
 from lmkit.engine import tensorflow as engine
 from lmkit.heads.model import Model
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import Classification, NextSentence, ReplacedToken, TokenClassification
+from lmkit.tasks.spec import Labelled, NextSentence, Regression, ReplacedToken
 from lmkit.text.tokenizer import Tokenizer
 from lmkit.training.evaluate import evaluate
 from lmkit.training.step import EvaluationStep
@@ -17,8 +17,10 @@ def label_counts(spec: RunSpec, vocab_size: int, labels: Mapping[str, tuple[str,
 
     def size(name: str) -> int:
         task = spec.tasks[name]
-        if isinstance(task, Classification | TokenClassification):
+        if isinstance(task, Labelled):
             return len(labels[name])
+        if isinstance(task, Regression):
+            return 0
         return 2 if isinstance(task, NextSentence | ReplacedToken) else vocab_size
 
     return {name: size(name) for name in spec.tasks}

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmkit.data.batches import Batch
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence
+from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Regression, TokenClassification
 from lmkit.text.tokenizer import Tokenizer
 
 LONGEST = 1500  # characters of one row
+TAGS = 60  # of one row
 GREEN, GREY, RED, BOLD, END = "\x1b[32m", "\x1b[90m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
 
@@ -95,6 +96,11 @@ def _labels(batch: Batch, row: int, tasks: Mapping[str, AnyTask], labels: Mappin
             number = int(batch[f"{name}/labels"][row])
             known = labels[name] if isinstance(task, Classification) else ("follows", "from elsewhere")
             yield f"{name}: {number} ({known[number]})"
+        elif isinstance(task, Regression):
+            yield f"{name}: {batch[f'{name}/labels'][row]:g}"
+        elif isinstance(task, TokenClassification):
+            counted = batch[f"{name}/weights"][row] > 0
+            yield f"{name}: " + " ".join(labels[name][number] for number in batch[f"{name}/labels"][row][counted][:TAGS])
 
 
 def _text(tokenizer: Tokenizer, index: int) -> str:

@@ -55,6 +55,7 @@ def _texts(spec: RunSpec, stop: Stop) -> Iterator[str]:
             yield document.text
             if document.pair is not None:
                 yield document.pair
+            yield from (document.target or ())[:1]
 
 
 def material(spec: RunSpec, *, tokenizer: Tokenizer, cache: Path, say: Say, stop: Stop) -> Material:

@@ -10,7 +10,7 @@ from lmkit.models.spec import SHARED, SIDES, Body, EncoderDecoder, FromRun
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import Path, dotted
 from lmkit.spec import Amount, Spec
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Pooled
+from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, NextSentence, Pooled
 from lmkit.text.spec import FromFile
 from lmkit.training.spec import Training
 
@@ -95,7 +95,7 @@ def sends_pairs(spec: RunSpec) -> bool:
         if isinstance(task, NextSentence):
             return True
         read = [source for name, source in spec.data.train.items() if task.data in (None, name)]
-        if isinstance(task, Classification) and any("text_pair" in getattr(source, "columns", {}) for source in read):
+        if isinstance(task, Pooled) and any("text_pair" in getattr(source, "columns", {}) for source in read):
             return True
     return False
 

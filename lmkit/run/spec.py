@@ -10,6 +10,7 @@ from lmkit.models.spec import Decoder, Encoder, EncoderDecoder, FromRun, Model, 
 from lmkit.positions.spec import Learned
 from lmkit.spec import Name, Spec
 from lmkit.tasks.spec import (
+    TRAINABLE,
     AnyTask,
     CausalLm,
     Classification,
@@ -86,8 +87,7 @@ class RunSpec(Spec):
     def rule_tasks_can_be_trained(self) -> Iterator[tuple[str, str]]:
         for name, task in self.tasks.items():
             if not isinstance(task, Trainable) and not self.imported:
-                what = f"no data can train {task.kind} yet; causal_lm, masked_lm, next_sentence and classification can be trained"
-                yield f"tasks.{name}.kind", what
+                yield f"tasks.{name}.kind", f"no data can train {task.kind} yet; those that can be trained are {', '.join(TRAINABLE)}"
 
     def rule_tasks_fit_the_model(self) -> Iterator[tuple[str, str]]:
         body = self.model.body if isinstance(self.model, FromRun) else self.model
@@ -103,14 +103,16 @@ class RunSpec(Spec):
             if isinstance(task, Pooled) and task.pools and task.pooling == "first" and isinstance(body, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.pooling", "the first token of a decoder has seen nothing else; write pooling: last, or mean"
 
-    def rule_classification_has_labels(self) -> Iterator[tuple[str, str]]:
+    def rule_sources_name_what_tasks_read(self) -> Iterator[tuple[str, str]]:
+        if self.imported:
+            return
         for name, task in self.tasks.items():
-            if not isinstance(task, Classification) or self.imported:
-                continue
             for source_name, source in self.data.train.items():
-                if task.data in (None, source_name) and "label" not in getattr(source, "columns", {}):
+                missing = [role for role in task.roles if role not in getattr(source, "columns", {})]
+                if task.data in (None, source_name) and missing:
                     which = "data.train" if list(self.data.train) == ["train"] else f"data.train.{source_name}"
-                    yield f"tasks.{name}", f"{which} names no label field; add there columns: {{text: ..., label: ...}}"
+                    columns = ", ".join(f"{role}: ..." for role in ("text", *missing))
+                    yield f"tasks.{name}", f"{which} names no {' and '.join(missing)} field; add there columns: {{{columns}}}"
 
     def rule_next_sentence_has_several(self) -> Iterator[tuple[str, str]]:
         for task in self.tasks.values():

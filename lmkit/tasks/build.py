@@ -20,6 +20,7 @@ from lmkit.tasks.spec import (
     CausalLm,
     Classification,
     CustomHead,
+    Labelled,
     MaskedLm,
     NextSentence,
     PerToken,
@@ -38,7 +39,7 @@ def build_head(task: AnyTask, name: str, *, backbone: Any, model_spec: Body, num
 
     Beside an encoder, a head reads the decoder.
     """
-    if isinstance(task, Classification | TokenClassification) and num_labels < 2:
+    if isinstance(task, Labelled) and num_labels < 2:
         raise ValueError(f"{task.kind} needs two labels or more, got {num_labels}")
     return build_named(_head(task, stacks(model_spec)[-1], name, backbone.vocab_size, num_labels))
 

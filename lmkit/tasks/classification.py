@@ -1,17 +1,17 @@
 """Single-label classification of a text or a pair of texts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from lmkit.errors import DataError, Problem
-from lmkit.tasks.rows import TokenRows
+from lmkit.tasks.rows import Examples, TokenRows
 
 
-def features(rows: TokenRows, *, table: np.ndarray) -> dict[str, np.ndarray]:
+def features(rows: TokenRows, *, examples: Examples, table: np.ndarray) -> dict[str, np.ndarray]:
     """labels [B] = table[label of the record], weights [B] float32: 1 for every row that is no padding."""
-    return {"labels": table[np.maximum(rows.label, 0)], "weights": rows.real}
+    return {"labels": table[examples.of("labels", rows)], "weights": rows.real}
 
 
 def label_names(declared: Literal["auto"] | Sequence[str], found: Sequence[str], key: str) -> tuple[str, ...]:
@@ -26,19 +26,17 @@ def label_names(declared: Literal["auto"] | Sequence[str], found: Sequence[str],
     return names
 
 
-def label_table(names: Sequence[str], found: Sequence[str], *, key: str, where: Sequence[str]) -> np.ndarray:
-    """int32 [len(found)]: the id of each label of a source; `where[i]` says where found[i] stands first.
+def label_table(names: Sequence[str], found: Mapping[str, str], *, key: str) -> np.ndarray:
+    """int32 [len(found) + 1]: the id of each label of a source, which stands first where `found` says, and -1 for none.
 
     Raises DataError naming every label that is not among `names`.
     """
     unknown = [
-        Problem(f'label "{label}" is not one of {", ".join(names)}', key, place)
-        for label, place in zip(found, where, strict=True)
-        if label not in names
+        Problem(f'label "{label}" is not one of {", ".join(names)}', key, place) for label, place in found.items() if label not in names
     ]
     if unknown:
         raise DataError(*unknown)
-    return np.array([names.index(label) for label in found], np.int32)
+    return np.array([*map(names.index, found), -1], np.int32)
 
 
 def label_order(name: str) -> tuple[int, int, str]:

@@ -20,12 +20,15 @@ from lmkit.tasks.spec import (
     TokenClassification,
 )
 
+FEW = 4096  # labels that a confusion matrix is kept for
+
 
 @dataclass
 class Sums:
     """What is added up for one task: loss and correct predictions over `weight` labels, and how often each label occurs.
 
-    `counts` int64 [labels], `confusion` int64 [labels, labels] (true, predicted), the latter for tasks with one label a row.
+    `counts` int64 [labels], `confusion` int64 [labels, labels] (true, predicted), the latter for tasks that choose among a few
+    labels; of numbers (`size` 0) there are none of these.
     """
 
     size: int
@@ -41,16 +44,19 @@ class Sums:
     def add(self, labels: Any, weights: Any, outputs: dict[str, Any]) -> None:
         """One batch: its labels and weights (any equal shapes), and a model's {"loss": [B], "weight": [B], "correct": [B]}.
 
-        Where labels are [B] and outputs has "predicted" [B], the confusion matrix grows too.
+        Where outputs has "predicted" in the shape of the labels, the confusion matrix grows too.
         """
         labels, weights = np.asarray(labels), np.asarray(weights)
         self.loss += float(np.sum(outputs["loss"], dtype=np.float64))
         self.weight += float(np.sum(outputs["weight"], dtype=np.float64))
         self.correct += float(np.sum(outputs["correct"], dtype=np.float64))
+        if not self.size:
+            return
         real = weights > 0
         self.counts += np.bincount(labels[real], minlength=self.size)
-        if labels.ndim == 1 and "predicted" in outputs:
-            pairs = labels[real] * self.size + np.asarray(outputs["predicted"])[real]
+        predicted = np.asarray(outputs.get("predicted", ()))
+        if predicted.shape == labels.shape and self.size <= FEW:
+            pairs = labels[real] * self.size + predicted[real]
             grown = np.bincount(pairs, minlength=self.size**2).reshape(self.size, self.size)
             self.confusion = grown if self.confusion is None else self.confusion + grown
 

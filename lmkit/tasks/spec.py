@@ -1,7 +1,7 @@
 """What the model is asked to do: one kind a task; several tasks share one body."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ Labels = Literal["auto"] | Annotated[tuple[str, ...], LISTED]
 
 class Task(Spec):
     """What every task shares."""
+
+    roles: ClassVar[tuple[str, ...]] = ()  # what it needs of each record beside the text: roles of the columns of a source
 
     weight: float = Field(1.0, gt=0, description="Its loss counts so much in the sum.")
     data: str | None = Field(None, description="The named source of data.train that it reads; default: all.")
@@ -107,6 +109,7 @@ class Classification(Pooled):
     """One label for a text or a pair of texts."""
 
     kind: Literal["classification"] = "classification"
+    roles = ("label",)
     labels: Labels = Field("auto", description="Label names in order, or `auto`: those of the training data, sorted.")
     metrics: Annotated[tuple[Literal["accuracy", "f1"], ...], LISTED] = Field(("accuracy",), description="f1 is the mean over labels.")
     head: AnyHead = Field(default_factory=DefaultHead, description="`default`, or a head of your own.")
@@ -128,6 +131,7 @@ class Regression(Pooled):
     """One number for a text or a pair of texts."""
 
     kind: Literal["regression"] = "regression"
+    roles = ("value",)
 
 
 class PerToken(Task):
@@ -148,6 +152,7 @@ class TokenClassification(PerToken):
     """One label for each token (names, parts of speech)."""
 
     kind: Literal["token_classification"] = "token_classification"
+    roles = ("tags",)
     labels: Labels = Field("auto", description="Label names in order, or `auto`: those of the training data, sorted.")
 
     def rule_labels(self) -> Iterator[tuple[str, str]]:
@@ -158,6 +163,7 @@ class QuestionAnswering(PerToken):
     """Find where the answer to the first text stands in the second (SQuAD)."""
 
     kind: Literal["question_answering"] = "question_answering"
+    roles = ("answers",)
     dropout: Rate = Field(0.0, description="Before the last projection.")
 
 
@@ -182,9 +188,11 @@ class SentenceEmbedding(Task):
     normalize: bool = Field(True, description="Vectors have length 1.")
 
 
-Trainable = CausalLm | MaskedLm | NextSentence | Classification  # those that data/ makes batches for
+Labelled = Classification | TokenClassification
+Trainable = CausalLm | MaskedLm | NextSentence | Classification | Regression | TokenClassification  # those that data/ makes batches for
+TRAINABLE = tuple(each.model_fields["kind"].default for each in get_args(Trainable))
 AnyTask = Annotated[
-    Trainable | Regression | TokenClassification | QuestionAnswering | ReplacedToken | Seq2seq | SentenceEmbedding,
+    Trainable | QuestionAnswering | ReplacedToken | Seq2seq | SentenceEmbedding,
     Field(discriminator="kind"),
     short(),
 ]

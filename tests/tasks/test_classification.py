@@ -19,10 +19,10 @@ def test_auto_takes_the_labels_of_the_training_data_and_a_list_keeps_its_order()
 
 
 def test_a_table_gives_each_found_label_the_id_of_its_name() -> None:
-    assert np.array_equal(label_table(("a", "b", "c"), ["c", "a"], key="k", where=["x:1", "x:2"]), [2, 0])
+    assert np.array_equal(label_table(("a", "b", "c"), {"c": "x:1", "a": "x:2"}, key="k"), [2, 0, -1])
 
 
 def test_every_unknown_label_is_named_with_its_place() -> None:
     with pytest.raises(DataError) as caught:
-        label_table(("a", "b"), ["c", "a", "d"], key="tasks.c.labels", where=["x:1", "x:2", "y:9"])
+        label_table(("a", "b"), {"c": "x:1", "a": "x:2", "d": "y:9"}, key="tasks.c.labels")
     assert [(p.where, p.key) for p in caught.value.problems] == [("x:1", "tasks.c.labels"), ("y:9", "tasks.c.labels")]

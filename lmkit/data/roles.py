@@ -1,0 +1,167 @@
+"""What a field of a record can be to a document, and how its value is read; each error says what was expected and what is there."""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lmkit.errors import DataError, Problem
+from lmkit.text.words import join_words
+
+ROLES = ("text", "text_pair", "label", "labels", "value", "tags", "answers", "target")
+
+
+def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str, *, replace: bool) -> dict[str, Any]:
+    """The fields of a Document that `columns` (role: field) name. Raises DataError with the place `where` for a wrong value."""
+
+    def value(role: str) -> Any:
+        return field(record, columns[role], where)
+
+    def text(role: str) -> str:
+        return as_text(value(role), columns[role], where, replace)
+
+    found: dict[str, Any] = {}
+    for role, name in columns.items():
+        match role:
+            case "text" if "tags" in columns:
+                words, tags = as_words(value(role), name, where, replace), as_words(value("tags"), columns["tags"], where, replace)
+                if len(words) != len(tags):
+                    raise DataError(Problem(f"{len(tags)} tags for {len(words)} words of {name!r}", columns["tags"], where))
+                found["text"], found["words"] = join_words(words)
+                found["tags"] = tags
+            case "text":
+                found["text"] = text(role)
+            case "text_pair":
+                found["pair"] = text(role)
+            case "label":
+                found["label"] = as_label(value(role), name, where)
+            case "labels":
+                found["labels"] = as_labels(value(role), name, where)
+            case "value":
+                found["value"] = as_number(value(role), name, where)
+            case "answers":
+                found["answers"] = as_answers(value(role), name, where)
+            case "target":
+                found["target"] = as_targets(value(role), name, where, replace)
+    return found
+
+
+def field(record: Mapping[str, Any], name: str, where: str) -> Any:
+    """A record's value; DataError where it is missing or null."""
+    if name not in record:
+        found = ", ".join(map(repr, list(record)[:12])) or "none"
+        raise DataError(Problem(f"field is missing; the record has {found}{near(name, record)}", name, where))
+    if record[name] is None:
+        raise DataError(Problem("field is null; remove the record or give it a value", name, where))
+    return record[name]
+
+
+def near(name: str, found: Iterable[str]) -> str:
+    """`; did you mean ...?` where a name is much like another, else nothing."""
+    close = difflib.get_close_matches(name, list(found), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def as_text(value: Any, name: str, where: str, replace: bool) -> str:
+    if not isinstance(value, str):
+        raise _wrong("text", value, name, where)
+    if "\0" in value:
+        if not replace:
+            raise DataError(Problem("holds a NUL character (encoding_errors: replace lets it pass)", name, where))
+        value = value.replace("\0", "�")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        if not replace:
+            raise DataError(Problem("holds half of a surrogate pair (encoding_errors: replace lets it pass)", name, where)) from None
+        value = value.encode("utf-8", "replace").decode()
+    return value
+
+
+def as_label(value: Any, name: str, where: str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if not isinstance(value, str):
+        raise _wrong("a label (text or a whole number)", value, name, where)
+    label = as_text(value, name, where, replace=False).strip()
+    if not label:
+        raise DataError(Problem("the label is empty; label the record or remove it", name, where))
+    return label
+
+
+def as_labels(value: Any, name: str, where: str) -> tuple[str, ...]:
+    """A list of labels, or labels separated by commas in one text; none is allowed."""
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()]
+    labels = tuple(as_label(each, name, where) for each in as_list(value, "a list of labels", name, where))
+    repeated = next((label for label in labels if labels.count(label) > 1), None)
+    if repeated is not None:
+        raise DataError(Problem(f'the label "{repeated}" stands twice', name, where))
+    return labels
+
+
+def as_number(value: Any, name: str, where: str) -> float:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise DataError(Problem(f'expected a number, got "{value[:40]}"', name, where)) from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong("a number", value, name, where)
+    if not math.isfinite(value):
+        raise DataError(Problem(f"expected a finite number, got {value}", name, where))
+    return float(value)
+
+
+def as_words(value: Any, name: str, where: str, replace: bool) -> tuple[str, ...]:
+    """A list of words (whole numbers are read as text), or words separated by blanks in one text."""
+    words = value.split() if isinstance(value, str) else as_list(value, "a list of words", name, where)
+    texts = tuple(str(word) if type(word) is int else as_text(word, name, where, replace) for word in words)
+    if any(not text.strip() for text in texts):
+        raise DataError(Problem("a word is empty", name, where))
+    return texts
+
+
+def as_answers(value: Any, name: str, where: str) -> tuple[tuple[int, str], ...]:
+    """SQuAD's answers: {text: [...], answer_start: [...]} or a list of {text: ..., answer_start: ...}; none is allowed."""
+    if isinstance(value, dict) and isinstance(value.get("text"), Sequence) and not isinstance(value["text"], str):
+        starts = as_list(value.get("answer_start"), "answer_start, a list", name, where)
+        value = [{"text": text, "answer_start": start} for text, start in zip(value["text"], starts, strict=False)]
+    elif isinstance(value, dict):
+        value = [value]
+    found = []
+    for each in as_list(value, "a list of answers", name, where):
+        if not isinstance(each, dict) or type(each.get("answer_start")) is not int or not isinstance(each.get("text"), str):
+            raise DataError(Problem('an answer is {"text": ..., "answer_start": its first character}', name, where))
+        found.append((each["answer_start"], each["text"]))
+    return tuple(found)
+
+
+def as_targets(value: Any, name: str, where: str, replace: bool) -> tuple[str, ...]:
+    """One text, or a list of texts that are all right."""
+    texts = (value,) if isinstance(value, str) else tuple(as_list(value, "text or a list of texts", name, where))
+    if not texts:
+        raise DataError(Problem("no text to learn; give one or remove the record", name, where))
+    return tuple(as_text(text, name, where, replace) for text in texts)
+
+
+def as_list(value: Any, expected: str, name: str, where: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise _wrong(expected, value, name, where)
+    return value
+
+
+def _wrong(expected: str, value: Any, name: str, where: str) -> DataError:
+    return DataError(Problem(f"expected {expected}, got {_kind(value)}", name, where))
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list | tuple) else "an object" if isinstance(value, dict) else type(value).__name__

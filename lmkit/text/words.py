@@ -1,0 +1,20 @@
+"""Words put together to a text, each with the characters that it has there."""
+
+import unicodedata
+from collections.abc import Sequence
+
+
+def join_words(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """The words with a blank between two of them, none between Chinese or Japanese characters; and [from, to) of each word."""
+    text, spans = "", []
+    for word in words:
+        if text and not (_unspaced(text[-1]) and _unspaced(word[0])):
+            text += " "
+        spans.append((len(text), len(text) + len(word)))
+        text += word
+    return text, tuple(spans)
+
+
+def _unspaced(character: str) -> bool:
+    """Of a script that puts no blanks between words, or its punctuation."""
+    return unicodedata.east_asian_width(character) in "WF" and not "\uac00" <= character <= "\ud7a3"
