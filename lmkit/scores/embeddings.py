@@ -17,10 +17,10 @@ def cosines(a_ND: np.ndarray, b_ND: np.ndarray) -> np.ndarray:
     return np.sum(_of_length_1(a_ND) * _of_length_1(b_ND), axis=1)
 
 
-def similarity(gold: Sequence[float], cosine: Sequence[float], names: Sequence[str], *, rounds: int = 0) -> dict[str, Figure]:
-    """Figures of SIMILARITY: correlations of people's ratings of pairs with the cosines of their vectors."""
+def similarity(a_ND: np.ndarray, b_ND: np.ndarray, gold: Sequence[float], names: Sequence[str], *, rounds: int = 0) -> dict[str, Figure]:
+    """Figures of SIMILARITY: how the cosines of pairs go with people's ratings of them, `gold` [N]."""
     refuse_unknown(names, SIMILARITY)
-    return regression(gold, cosine, names, rounds=rounds)
+    return regression(gold, cosines(a_ND, b_ND).tolist(), names, rounds=rounds)
 
 
 def retrieval(a_ND: np.ndarray, b_ND: np.ndarray, names: Sequence[str], *, rounds: int = 0) -> dict[str, Figure]:

@@ -34,15 +34,17 @@ def generation(
     refuse_unknown(names, TEXTS)
     if len(predicted) != len(references) or not all(references):
         raise ValueError("each text needs a reference or more")
+    if not predicted:
+        return figures(names, lambda rows: {}, 0, rounds=rounds)
     found: dict[str, Figure] = {}
     for name in [name for name in names if name in CORPUS]:
         score, signature = _corpus_score(name, predicted, references, tokenize)
         found |= figures([name], score, len(predicted), rounds=rounds, signature=signature)
     rouges = [name for name in names if name.startswith("rouge")]
-    signature = f"f-measure|stem:{'yes' if stem else 'no'}|version:{version('rouge-score')}" if rouges else ""
-    found |= figures(
-        rouges, _means(rouges, _rouge(rouges, predicted, references, stem)), len(predicted), rounds=rounds, signature=signature
-    )
+    if rouges:
+        score = _means(rouges, _rouge(rouges, predicted, references, stem))
+        signature = f"f-measure|stem:{'yes' if stem else 'no'}|version:{version('rouge-score')}"
+        found |= figures(rouges, score, len(predicted), rounds=rounds, signature=signature)
     if "exact_match" in names:
         same = [[text.strip() in map(str.strip, right)] for text, right in zip(predicted, references, strict=True)]
         found |= figures(["exact_match"], _means(["exact_match"], same), len(predicted), rounds=rounds)
@@ -53,14 +55,14 @@ class Words:
     """rouge-score's words for ASCII text; letters of all scripts count, and Chinese and Japanese characters stand alone."""
 
     def __init__(self, stem: bool) -> None:
-        from nltk.stem.porter import PorterStemmer
+        from rouge_score.tokenizers import DefaultTokenizer
 
-        self.stemmed = cache(PorterStemmer().stem) if stem else str
+        self.ascii = cache(DefaultTokenizer(use_stemmer=stem).tokenize)
 
     def tokenize(self, text: str) -> list[str]:
-        """Runs of letters, marks and digits in lower case; ASCII words of more than three letters stemmed."""
+        """Runs of letters, marks and digits in lower case, of which the library cuts the endings of ASCII ones."""
         words = apart("".join(map(_in_word, text.lower()))).split()
-        return [self.stemmed(word) if len(word) > 3 and word.isascii() else word for word in words]
+        return [part for word in words for part in (self.ascii(word) if word.isascii() else (word,))]
 
 
 @cache
@@ -82,14 +84,12 @@ def _corpus_score(
         "ter": TER,
     }
     metric = metrics[name]()
-    statistics = np.array(metric._extract_corpus_statistics(predicted, list(zip_longest(*references))) if predicted else [])
+    statistics = np.array(metric._extract_corpus_statistics(predicted, list(zip_longest(*references))))
     return lambda rows: {name: metric._compute_score_from_stats(statistics[rows].sum(axis=0).tolist()).score}, str(metric.get_signature())
 
 
 def _rouge(names: Sequence[str], predicted: Sequence[str], references: Sequence[Sequence[str]], stem: bool) -> list[list[float]]:
     """The f-measures of each text, [texts][names]."""
-    if not names:
-        return []
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(names, tokenizer=Words(stem))
@@ -99,4 +99,4 @@ def _rouge(names: Sequence[str], predicted: Sequence[str], references: Sequence[
 
 def _means(names: Sequence[str], values: Sequence[Sequence[float]]) -> Callable[[np.ndarray], dict[str, float]]:
     table = np.array(values, float)
-    return lambda rows: dict(zip(names, table[rows].mean(axis=0).tolist(), strict=True)) if names else {}
+    return lambda rows: dict(zip(names, table[rows].mean(axis=0).tolist(), strict=True))
