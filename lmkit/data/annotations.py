@@ -99,6 +99,23 @@ class Tags:
         return {"tags": self.names.sorted}
 
 
+class Counted:
+    """`counted` int8 [tokens]: 1 where what follows the token is learned, be it the next token or the end of the document."""
+
+    def __init__(self, open: Open) -> None:
+        self._column = open("counted", np.int8)
+
+    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+        end = len(document.text)
+        begin, behind = np.append(tokens, [[end, end + 1]], axis=0).T
+        spans = np.array(document.counted or ((end + 1, end + 1),))
+        reached = np.searchsorted(spans[:, 0], np.maximum(behind, begin + 1)) - 1
+        self._column.append(((reached >= 0) & (begin < spans[reached, 1]))[1:])
+
+    def finish(self) -> dict[str, list[str]]:
+        return {}
+
+
 class Answers:
     """`answer_first` and `answer_last` int64 [n]: the tokens of the pair that hold the first answer, NONE where there is none."""
 
@@ -114,7 +131,7 @@ class Answers:
 
 
 Spans = np.ndarray  # [n, 2]: the first character of each token and the one behind it
-Annotation = Labels | LabelSets | Values | Tags | Answers
+Annotation = Labels | LabelSets | Values | Tags | Answers | Counted
 _KINDS: dict[str, type[Annotation]] = {"label": Labels, "labels": LabelSets, "value": Values, "tags": Tags, "answers": Answers}
 ALIGNED = ("tags", "answers")  # need to know where tokens stand
 

@@ -151,7 +151,8 @@ def _stream(
         raise SpecError(Problem(f"{data.max_length} is too short for {group.tasks[0]}; write {least} or more", "data.max_length"))
     documents = _read(pool, group.source)
     roles = list(dict.fromkeys(role for name in group.tasks for role in tasks[name].roles))
-    said, columns = examples(documents, roles, f"tasks.{group.tasks[0]}")
+    heeded = dict.fromkeys(column for name in group.tasks for column in tasks[name].heeds)
+    said, columns = examples(documents, roles, f"tasks.{group.tasks[0]}", heeded=list(heeded))
     corpus, firsts = span_table(documents, group.layout, columns)
     made: dict[str, Features] = {
         name: features(tasks[name], tokenizer, examples=said, labels=labels.get(name, ()), key=f"tasks.{name}.labels")

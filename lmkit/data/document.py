@@ -9,7 +9,8 @@ class Document:
 
     `pair` is a second text, `label` one label and `labels` any number of them, `value` a number. `words` are the characters
     [from, to) of the words of `text` and `tags` a label for each. `answers` are (first character, text) of answers that stand in
-    `pair`; empty, there is none. `target` are texts that say the same, of which the first is learned.
+    `pair`; empty, there is none. `target` are texts that say the same, of which the first is learned. `counted` are the characters
+    [from, to) of `text` that a language model learns, in order, where the end of the document is one more character; None: all.
     `more` means that the next Document goes on with the same text: files of any size pass through in parts.
     """
 
@@ -25,6 +26,7 @@ class Document:
     tags: tuple[str, ...] | None = None
     answers: tuple[tuple[int, str], ...] | None = None
     target: tuple[str, ...] | None = None
+    counted: tuple[tuple[int, int], ...] | None = None
 
     @property
     def where(self) -> str:

@@ -11,11 +11,16 @@ from lmkit.errors import DataError, Problem
 from lmkit.tasks.rows import Examples
 
 COLUMNS = {"label": ("labels",), "value": ("values",), "tags": ("tags",), "answers": ("answer_first", "answer_last")}
-TOKENS = ("tags",)  # have an entry for each token, not for each record
+TOKENS = ("tags", "counted")  # have an entry for each token, not for each record
+EACH = np.ones(1, np.int8)  # stands for a column of ones
 
 
-def examples(documents: Sequence[Documents], roles: Sequence[str], key: str) -> tuple[Examples, dict[str, list[np.ndarray]]]:
+def examples(
+    documents: Sequence[Documents], roles: Sequence[str], key: str, *, heeded: Sequence[str] = ()
+) -> tuple[Examples, dict[str, list[np.ndarray]]]:
     """The columns of these roles over all sources, and those that belong to tokens, one array a source.
+
+    Columns of tokens that are only `heeded` are there if any source has them, and 1 where one has not.
 
     Raises DataError, with the `key` of the task, where a source has no field for a role.
     """
@@ -34,6 +39,9 @@ def examples(documents: Sequence[Documents], roles: Sequence[str], key: str) -> 
                 tokens[column] = found
             else:
                 values[column] = np.concatenate([each[source.number] for each, source in zip(found, documents, strict=True)])
+    for column in heeded:
+        if any(column in source.cache.more for source in documents):
+            tokens[column] = [np.asarray(source.cache.more.get(column, EACH)) for source in documents]
     return Examples(values, names), tokens
 
 

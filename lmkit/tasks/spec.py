@@ -17,6 +17,7 @@ class Task(Spec):
     """What every task shares."""
 
     roles: ClassVar[tuple[str, ...]] = ()  # what it needs of each record beside the text: roles of the columns of a source
+    heeds: ClassVar[tuple[str, ...]] = ()  # what it minds of each token where a source says it: columns of a cache
 
     weight: float = Field(1.0, gt=0, description="Its loss counts so much in the sum.")
     data: str | None = Field(None, description="The named source of data.train that it reads; default: all.")
@@ -26,6 +27,7 @@ class CausalLm(Task):
     """Predict each token from those before it."""
 
     kind: Literal["causal_lm"] = "causal_lm"
+    heeds = ("counted",)
 
 
 class MaskedLm(Task):
