@@ -1,6 +1,6 @@
 """Where the text comes from, how it falls into documents and sentences, and how rows are made of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -47,12 +47,14 @@ class Records(Source):
         for name in self.columns:
             if name not in ROLES:
                 yield f"columns.{name}", f"unknown role {name}{near(name, ROLES)}; the roles are {', '.join(ROLES)}"
-        if "text" not in self.columns:
+        if "text" not in self.columns and "words" not in self.columns:
             yield "columns", "no field is named for text; write for example columns: {text: body}"
+        if self.columns.keys() >= {"text", "words"}:
+            yield "columns.words", "is a list of words that stands for the text; remove it, or text"
 
 
 class JsonLines(Records):
-    """One JSON object a line."""
+    """One JSON object a line, or a file that is one array of objects."""
 
     jsonl: Paths = Field(description="Files or globs.")
 
@@ -74,6 +76,44 @@ class Parquet(Records):
     """Apache Parquet tables."""
 
     parquet: Paths = Field(description="Files or globs.")
+
+
+class Sentences(Source):
+    """What sources with a word a line share; a blank line ends a sentence."""
+
+    document: Literal["sentence"] = Field("sentence", description="One document is one sentence.")
+
+
+class Conll(Sentences):
+    """A word a line with its columns, which end at tabs or at blanks (CoNLL-2003, and two columns of any name)."""
+
+    conll: Paths = Field(description="Files or globs.")
+    columns: dict[str, int] = Field(
+        {"text": 0, "tags": -1}, description="Which column holds the words (`text`) and which their `tags`: 0 is the first, -1 the last."
+    )
+
+    def rule_columns(self) -> Iterator[tuple[str, str]]:
+        yield from _word_columns(self.columns, "{text: 0, tags: -1}")
+
+
+class Conllu(Sentences):
+    """Universal Dependencies' CoNLL-U: ten columns a word."""
+
+    conllu: Paths = Field(description="Files or globs.")
+    columns: dict[str, Literal["FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "DEPREL", "MISC"]] = Field(
+        {"text": "FORM", "tags": "UPOS"}, description="Which column holds the words (`text`) and which their `tags`."
+    )
+
+    def rule_columns(self) -> Iterator[tuple[str, str]]:
+        yield from _word_columns(self.columns, "{text: FORM, tags: UPOS}")
+
+
+def _word_columns(columns: Iterable[str], example: str) -> Iterator[tuple[str, str]]:
+    for name in columns:
+        if name not in ("text", "tags"):
+            yield f"columns.{name}", f"unknown role {name}; words have text and tags"
+    if "text" not in columns:
+        yield "columns", f"no column is named for text; write for example columns: {example}"
 
 
 class HuggingFace(Records):
@@ -108,6 +148,8 @@ _SOURCES: dict[str, type[Spec]] = {
     "csv": Csv,
     "tsv": Tsv,
     "parquet": Parquet,
+    "conll": Conll,
+    "conllu": Conllu,
     "huggingface": HuggingFace,
     "builtin": Builtin,
     "imported": Imported,
@@ -127,6 +169,8 @@ _Sources = (
     | Annotated[Csv, Tag("<csv>")]
     | Annotated[Tsv, Tag("<tsv>")]
     | Annotated[Parquet, Tag("<parquet>")]
+    | Annotated[Conll, Tag("<conll>")]
+    | Annotated[Conllu, Tag("<conllu>")]
     | Annotated[HuggingFace, Tag("<huggingface>")]
     | Annotated[Builtin, Tag("<builtin>")]
     | Annotated[Imported, Tag("<imported>")]
