@@ -21,8 +21,8 @@ def to_documents(
             continue
         if not split:
             what = f"longer than max_record_bytes = {longest:,}; raise it, or set long_records: split"
-            raise DataError(Problem(what, columns[role], where))
-        if role == "text" and document.tags is None:
+            raise DataError(Problem(what, columns["words"] if role == "text" and "words" in columns else columns[role], where))
+        if role == "text" and not document.words:
             for part in cut(text, max(1, longest // 4)):
                 yield with_(document, text=part)
             return

@@ -8,7 +8,7 @@ from typing import Any
 from lmkit.errors import DataError, Problem
 from lmkit.text.words import join_words
 
-ROLES = ("text", "text_pair", "label", "labels", "value", "tags", "answers", "target")
+ROLES = ("text", "words", "text_pair", "label", "labels", "value", "tags", "answers", "target")
 
 
 def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str, *, replace: bool) -> dict[str, Any]:
@@ -23,14 +23,15 @@ def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str
     found: dict[str, Any] = {}
     for role, name in columns.items():
         match role:
-            case "text" if "tags" in columns:
-                words, tags = as_words(value(role), name, where, replace), as_words(value("tags"), columns["tags"], where, replace)
-                if len(words) != len(tags):
-                    raise DataError(Problem(f"{len(tags)} tags for {len(words)} words of {name!r}", columns["tags"], where))
-                found["text"], found["words"] = join_words(words)
-                found["tags"] = tags
-            case "text":
+            case "text" if "tags" not in columns:
                 found["text"] = text(role)
+            case "text" | "words":
+                words = as_words(value(role), name, where, replace)
+                found["text"], found["words"] = join_words(words)
+                if "tags" in columns:
+                    found["tags"] = as_words(value("tags"), columns["tags"], where, replace)
+                    if len(words) != len(found["tags"]):
+                        raise DataError(Problem(f"{len(found['tags'])} tags for {len(words)} words of {name!r}", columns["tags"], where))
             case "text_pair":
                 found["pair"] = text(role)
             case "label":

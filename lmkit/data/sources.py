@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, assert_never
 
+from lmkit.data.conll import read_conll
+from lmkit.data.conllu import read_conllu
 from lmkit.data.document import Document
 from lmkit.data.files import Stop, Warn, find, never, silent
 from lmkit.data.huggingface import load_huggingface, read_huggingface
@@ -12,7 +14,7 @@ from lmkit.data.parquet import read_parquet
 from lmkit.data.plain_text import read_text
 from lmkit.data.records import to_documents
 from lmkit.data.separated import read_separated
-from lmkit.data.spec import AnySource, Builtin, Csv, HuggingFace, Imported, JsonLines, Parquet, Records, TextFiles, Tsv
+from lmkit.data.spec import AnySource, Builtin, Conll, Conllu, Csv, HuggingFace, Imported, JsonLines, Parquet, Records, TextFiles, Tsv
 from lmkit.errors import DataError, Problem
 
 Rows = Iterator[tuple[int, dict[str, Any]]]
@@ -37,6 +39,12 @@ def read(source: AnySource, *, base: Path = Path(), stop: Stop = never, warn: Wa
                     split=source.long_records == "split",
                     stop=stop,
                 )
+        case Conll():
+            for path in find(source.conll, base, warn):
+                yield from read_conll(path, text=source.columns["text"], tags=source.columns.get("tags"), **_strict(source, stop))
+        case Conllu():
+            for path in find(source.conllu, base, warn):
+                yield from read_conllu(path, text=source.columns["text"], tags=source.columns.get("tags"), **_strict(source, stop))
         case HuggingFace():
             table = load_huggingface(source.huggingface, config=source.config, split=source.split, base=base)
             needed = list(source.columns.values())
@@ -63,10 +71,19 @@ def patterns(source: AnySource) -> tuple[str, ...]:
             return source.tsv
         case Parquet():
             return source.parquet
+        case Conll():
+            return source.conll
+        case Conllu():
+            return source.conllu
         case HuggingFace() | Builtin() | Imported():
             return ()
         case _:
             assert_never(source)
+
+
+def _strict(source: AnySource, stop: Stop) -> dict[str, Any]:
+    """What readers of words must know beside the columns."""
+    return {"errors": source.encoding_errors, "longest": source.max_record_bytes, "stop": stop}
 
 
 def _rows(source: JsonLines | Csv | Tsv | Parquet, path: Path, stop: Stop) -> Rows:

@@ -7,23 +7,41 @@ from lmkit.data.document import Document
 from lmkit.data.jsonl import record_of
 from lmkit.data.records import to_documents
 from lmkit.data.sources import read
-from lmkit.data.spec import AnySource, Csv, JsonLines, Parquet, Records, TextFiles, Tsv
+from lmkit.data.spec import AnySource, Conll, Conllu, Csv, JsonLines, Parquet, Records, Sentences, TextFiles, Tsv
 from lmkit.errors import DataError, Problem
 
 Columns = Mapping[str, str]
 Named = JsonLines | Csv | Tsv | Parquet
 FORMATS: dict[str, type[Named]] = {".jsonl": JsonLines, ".json": JsonLines, ".csv": Csv, ".tsv": Tsv, ".parquet": Parquet}
+WORDS: dict[str, type[Conll | Conllu]] = {".conll": Conll, ".bio": Conll, ".iob": Conll, ".iob2": Conll, ".conllu": Conllu}
 STANDARD_INPUT = "standard input"
 
 
 def format_of(path: Path) -> type[Named] | None:
     """The format with named fields that a file's ending tells; None is plain text."""
-    return FORMATS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
+    return FORMATS.get(_ending(path))
 
 
-def source_of(path: Path, candidates: Sequence[Columns]) -> AnySource:
-    """The rows of a file, one a line where it is plain text; of the columns, the first that the file has, else the last."""
-    found = format_of(path)
+def words_of(path: Path, like: AnySource | None = None) -> Conll | Conllu | None:
+    """A file with a word a line, where its ending tells so or, for a table, the source that it is to be read like; else None."""
+    ending = _ending(path)
+    found = type(like) if isinstance(like, Sentences) and ending == ".tsv" else WORDS.get(ending)
+    if found is None:
+        return None
+    if isinstance(like, found):
+        return like.model_copy(update={_key(found): (str(path),)})
+    return found.model_validate({_key(found): (str(path),)})
+
+
+def source_of(path: Path, candidates: Sequence[Columns], like: AnySource | None = None) -> AnySource:
+    """The rows of a file, one a line where it is plain text; of the columns, the first that the file has, else the last.
+
+    Of a file of words, read as `like` where that is one, the roles beside the text are those of the candidates.
+    """
+    words, found = words_of(path, like), format_of(path)
+    if words is not None:
+        wanted = {"text"}.union(*candidates)
+        return words.model_copy(update={"columns": {role: column for role, column in words.columns.items() if role in wanted}})
     if found is None:
         return TextFiles(text=(str(path),), document="line")
     sources = [_named(found, path, columns) for columns in candidates]
@@ -35,9 +53,13 @@ def source_like(source: AnySource, path: Path) -> AnySource:
 
     Raises DataError for plain text in place of records.
     """
-    found = format_of(path)
-    if isinstance(source, TextFiles) and found is None:
-        return source.model_copy(update={"text": (str(path),)})
+    words, found = words_of(path, source), format_of(path)
+    if words is not None:
+        return words
+    if isinstance(source, TextFiles | Sentences) and found is None:
+        return source.model_copy(update={_key(type(source)): (str(path),)})
+    if isinstance(source, Sentences):
+        return source_of(path, [{"words": "tokens", "tags": "tags"}, {"words": "words", "tags": "tags"}])
     if not isinstance(source, Records):
         return source_of(path, [{"text": "text"}])
     if found is None:
@@ -70,8 +92,12 @@ def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[
         raise DataError(Problem("is empty", where=STANDARD_INPUT))
 
 
-def _key(of: type[Named]) -> str:
-    return next(key for key in ("jsonl", "csv", "tsv", "parquet") if key in of.model_fields)
+def _ending(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
+
+
+def _key(of: type[AnySource]) -> str:
+    return next(key for key in ("text", "jsonl", "csv", "tsv", "parquet", "conll", "conllu") if key in of.model_fields)
 
 
 def _named(of: type[Named], path: Path, columns: Columns) -> AnySource:

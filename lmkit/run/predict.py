@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 from lmkit.data.document import Document
 from lmkit.data.sources import read
+from lmkit.data.spec import Records
 from lmkit.errors import MachineError, Problem, SpecError
 from lmkit.run.console import Console
 from lmkit.run.given import from_lines, source_of
@@ -17,7 +18,13 @@ from lmkit.run.spec import RunSpec
 
 CHUNK = 512  # rows in memory at once
 # The fields that a file may have for a model that knows of none.
-COLUMNS = ({"text": "question", "text_pair": "context"}, {"text": "text", "text_pair": "text_pair"}, {"text": "text"})
+COLUMNS = (
+    {"text": "question", "text_pair": "context"},
+    {"text": "text", "text_pair": "text_pair"},
+    {"text": "text"},
+    {"words": "tokens"},
+    {"text": "text"},
+)
 
 
 def predict(
@@ -72,9 +79,13 @@ def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 def _documents(spec: RunSpec, path: str, console: Console) -> Iterator[Document]:
     """A file's rows in the run's own columns, without labels; a model that was imported takes those that the file has."""
-    known = next((dict(s.columns) for s in spec.data.train.values() if hasattr(s, "columns")), None)
-    candidates = COLUMNS if known is None else ({role: name for role, name in known.items() if role != "label"},)
-    return from_lines(console.lines(), candidates) if path == "-" else read(source_of(Path(path), candidates))
+    known = next((source for source in spec.data.train.values() if hasattr(source, "columns")), None)
+    candidates: Sequence[Mapping[str, str]] = COLUMNS
+    if isinstance(known, Records):
+        words = "words" if "tags" in known.columns else "text"
+        own = {words if role == "text" else role: name for role, name in known.columns.items() if role in ("text", "words", "text_pair")}
+        candidates = (own, {"text": "text"}, own) if "words" in own else (own,)
+    return from_lines(console.lines(), candidates) if path == "-" else read(source_of(Path(path), candidates, known))
 
 
 def _can_hold(path: Path) -> bool:

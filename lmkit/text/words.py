@@ -4,11 +4,14 @@ import unicodedata
 from collections.abc import Sequence
 
 
-def join_words(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """The words with a blank between two of them, none between Chinese or Japanese characters; and [from, to) of each word."""
+def join_words(words: Sequence[str], glued: Sequence[bool] = ()) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """The words with a blank between two of them, none between Chinese or Japanese characters; and [from, to) of each word.
+
+    `glued[i]` says that no blank stands between word i and the next.
+    """
     text, spans = "", []
-    for word in words:
-        if text and not (_unspaced(text[-1]) and _unspaced(word[0])):
+    for number, word in enumerate(words):
+        if text and not (glued and glued[number - 1]) and not (_unspaced(text[-1]) and _unspaced(word[0])):
             text += " "
         spans.append((len(text), len(text) + len(word)))
         text += word
