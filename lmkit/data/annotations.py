@@ -10,6 +10,7 @@ from lmkit.data.columns import ColumnWriter
 from lmkit.data.document import Document
 from lmkit.errors import DataError, Problem
 from lmkit.tasks.classification import label_order
+from lmkit.text.words import first_tokens
 
 NONE = -1  # a token without a tag, a question without an answer
 
@@ -88,11 +89,10 @@ class Tags:
         self.names, self._column, self._numbers = Names(), open("tags", np.int32), list[int]()
 
     def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
-        starts = np.array([start for start, _ in document.words])
-        word = np.searchsorted(starts, tokens[:, 1] - 1, side="right") - 1
-        first = np.diff(word, prepend=-1) != 0
-        numbers = [self.names.number(tag) for tag in document.tags or ()]
-        self._numbers += [numbers[of] if opens else NONE for of, opens in zip(word.tolist(), first.tolist(), strict=True)]
+        column = np.full(len(tokens), NONE)
+        first = first_tokens(document.words, tokens)
+        column[first[first >= 0]] = np.array([self.names.number(tag) for tag in document.tags or ()])[first >= 0]
+        self._numbers += column.tolist()
 
     def finish(self) -> dict[str, list[str]]:
         self._column.append(self.names.final(self._numbers))

@@ -12,7 +12,7 @@ from lmkit.heads.masked_language_model import gather_rows
 from lmkit.run.open import OpenedRun
 from lmkit.run.rows import compiled_reader, room
 from lmkit.run.spans import span_finder
-from lmkit.run.token_answers import replaced_finder, token_labeller
+from lmkit.run.token_answers import replaced_finder, word_labeller
 from lmkit.tasks.next_sentence import LABELS
 from lmkit.tasks.spec import (
     AnyTask,
@@ -81,7 +81,7 @@ def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
         case MaskedLm():
             return Reader(_masks(opened), _filler(opened, name))
         case TokenClassification():
-            return Reader(_nothing, token_labeller(opened, name, opened.labels[name]))
+            return Reader(_nothing, word_labeller(opened, name, opened.labels[name]))
         case ReplacedToken():
             return Reader(_nothing, replaced_finder(opened, name))
         case QuestionAnswering():

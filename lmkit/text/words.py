@@ -1,7 +1,11 @@
-"""Words put together to a text, each with the characters that it has there."""
+"""Words and the text that they make: where each stands, and which tokens open it."""
 
 import unicodedata
 from collections.abc import Sequence
+
+import numpy as np
+
+Spans = Sequence[tuple[int, int]]  # the first character of each word and the one behind it
 
 
 def join_words(words: Sequence[str], glued: Sequence[bool] = ()) -> tuple[str, tuple[tuple[int, int], ...]]:
@@ -16,6 +20,29 @@ def join_words(words: Sequence[str], glued: Sequence[bool] = ()) -> tuple[str, t
         spans.append((len(text), len(text) + len(word)))
         text += word
     return text, tuple(spans)
+
+
+def split_words(text: str, tokens_N2: np.ndarray, opens_N: np.ndarray) -> list[tuple[int, int]]:
+    """The words of running text: a token for which `opens` says so begins one, blanks around them left out."""
+    edges = np.flatnonzero(np.append(opens_N, True))
+    edges = edges if len(edges) and edges[0] == 0 else np.insert(edges, 0, 0)
+    found = []
+    for first, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        start, stop = int(tokens_N2[first, 0]), int(tokens_N2[end - 1, 1])
+        word = text[start:stop]
+        start, stop = start + len(word) - len(word.lstrip()), stop - len(word) + len(word.rstrip())
+        if start < stop:
+            found.append((start, stop))
+    return found
+
+
+def first_tokens(words: Spans, tokens_N2: np.ndarray) -> np.ndarray:
+    """int64 [words]: the first token of each word, which ends in it and behind all words before; -1 where there is none."""
+    found = np.full(len(words), -1, np.int64)
+    word = np.searchsorted([start for start, _ in words], tokens_N2[:, 1] - 1, side="right") - 1
+    opening = np.flatnonzero(np.diff(word, prepend=-1) > 0)
+    found[word[opening]] = opening
+    return found
 
 
 def _unspaced(character: str) -> bool:

@@ -1,6 +1,7 @@
 """Answers of every kind of head: whole, in their places, and the same whatever else is in a batch."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from lmkit.run.token_answers import entities, windows
 from lmkit.text.build import train_tokenizer
 from lmkit.text.spec import WordPiece
 from lmkit.text.template import wrapped
+from lmkit.text.words import join_words
 
 TEXT = "The quick brown fox jumps over the lazy dog, and again the fox jumps."
 TOKENIZER = train_tokenizer(WordPiece(vocab_size=120, lowercase=True), [TEXT * 9, "Who jumps? Where does the dog sleep?" * 9])
@@ -111,10 +113,11 @@ def test_what_no_task_can_answer_is_said_with_the_reason() -> None:
 def test_tokens_and_answers_stand_where_they_say(everything: Any) -> None:
     long = TEXT * 5
     answer = everything([Document("Who jumps?", long), Document(long)])
-    for found in (answer[1]["ner"]["tokens"], answer[1]["rtd"]["tokens"]):
-        ids, spans = TOKENIZER.spans([long])[0]
-        assert [[one["start"], one["end"]] for one in found] == spans.tolist() and len(ids) > 24
-        assert all(long[one["start"] : one["end"]] == one["text"] for one in found)
+    ids, spans = TOKENIZER.spans([long])[0]
+    tokens, words = answer[1]["rtd"]["tokens"], answer[1]["ner"]["words"]
+    assert [[one["start"], one["end"]] for one in tokens] == spans.tolist() and len(ids) > 24
+    assert [one["text"] for one in words] == re.findall(r"\w+|[.,]", long)
+    assert all(long[one["start"] : one["end"]] == one["text"] for one in (*tokens, *words))
     for one in answer[1]["ner"]["entities"]:
         assert long[one["start"] : one["end"]] == one["text"] and one["label"] == "animal"
     spans = answer[0]["qa"]["spans"]
@@ -157,14 +160,40 @@ def test_spans_are_the_best_of_all_pairs(length: int, question: int, seed: int) 
     assert all(share == pytest.approx(starts[i + 1] * ends[j + 1]) and 0 <= j - i < LONGEST for share, i, j in found)
 
 
-def test_entities_begin_go_on_and_end() -> None:
-    text = "old fox dog and cat"
-    labels = ["B-x", "I-x", "B-x", "O", "I-x"]
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (["B-x", "I-x", "B-x", "O", "I-x"], ["old fox", "dog", "cat"]),
+        (["I-x", "I-x", "B-x", "I-y", "O"], ["old fox", "dog", "and"]),
+        (["B-x", "E-x", "S-x", "O", "S-y"], ["old fox", "dog", "cat"]),
+        (["O", "O", "O", None, "O"], []),
+    ],
+)
+def test_entities_are_those_of_every_scheme(labels: list[str | None], found: list[str]) -> None:
+    assert [one["text"] for one in entities(ANIMALS, labelled(labels), tagged=True)] == found
+
+
+def test_words_of_one_bare_label_belong_together() -> None:
+    found = entities(ANIMALS, labelled(["y", "y", "O", "y", "z"]), tagged=False)
+    assert [(one["text"], one["label"]) for one in found] == [("old fox", "y"), ("and", "y"), ("cat", "z")]
+    assert found[0]["probability"] == pytest.approx(0.5)
+
+
+ANIMALS = "old fox dog and cat"
+
+
+def labelled(labels: list[str | None]) -> list[Any]:
     edges = [(0, 3), (4, 7), (8, 11), (12, 15), (16, 19)]
-    tokens = [{"label": label, "start": a, "end": b, "probability": 0.5} for label, (a, b) in zip(labels, edges, strict=True)]
-    assert [one["text"] for one in entities(text, tokens)] == ["old fox", "dog", "cat"]
-    plain = [{**token, "label": "y"} for token in tokens]
-    assert [one["text"] for one in entities(text, plain)] == [text]
+    return [{"label": label, "start": a, "end": b, "probability": i} for i, (label, (a, b)) in enumerate(zip(labels, edges, strict=True))]
+
+
+def test_given_words_are_answered_as_they_were_given(everything: Any) -> None:
+    text, places = join_words(["the", "quickest", "fox-like", "dog", "\u200b"])
+    given, running = everything([Document(text, words=places), Document(text)])
+    assert [(one["start"], one["end"]) for one in given["ner"]["words"]] == list(places)
+    assert [one["text"] for one in running["ner"]["words"]][:5] == ["the", "quickest", "fox", "-", "like"]
+    assert near(given["ner"]["words"][2]["probability"], running["ner"]["words"][2]["probability"])
+    assert given["ner"]["words"][-1]["label"] is None  # its only character is left out by the tokenizer
 
 
 def test_rows_are_cut_to_what_the_tokenizer_says() -> None:
