@@ -30,8 +30,7 @@ from lmkit.engine import devices
 from lmkit.engine.tensorflow import value_and_grad
 from lmkit.errors import CheckpointError, LmkitError
 from lmkit.generation.settings import Settings
-from lmkit.heads.cross_entropy import cross_entropy
-from lmkit.heads.replaced_token import binary_cross_entropy
+from lmkit.heads.cross_entropy import binary_cross_entropy, cross_entropy
 from lmkit.run.console import Console
 from lmkit.run.export import Options, outgoing_of
 from lmkit.run.logits import batch_of, logits_of

@@ -1,6 +1,7 @@
 """The door of the data room: from words and caches to batches."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,8 @@ from lmkit.text.tokenizer import Tokenizer
 def shortest(layout: Layout, template: Template) -> int:
     """Cells that a row needs at least."""
     single, pair = (frame.extra for frame in template.frames)
-    return {"causal": 1, "masked": single + 1, "records": pair + 1, "tokens": single + 1, "pairs": pair + 5}[layout]
+    least = {"causal": 1, "masked": single + 1, "records": pair + 1, "tokens": single + 1, "sides": single + 1, "pairs": pair + 5}
+    return {**least, "windows": pair + 4}[layout]
 
 
 def build_batches(
@@ -37,9 +39,11 @@ def build_batches(
     *,
     seed: int,
     batch_size: int,
+    start: int | None = None,
 ) -> Batches:
     """Everything that training reads. `train` has one cache for each name in data.train; `validation` is the cache of
-    data.validation where that is a source (a holdout is taken out of `train` here).
+    data.validation where that is a source (a holdout is taken out of `train` here). `start` is the token that a decoder beside
+    an encoder begins with.
 
     Raises DataError where a task finds nothing to learn from, fewer rows than one batch, or a label it does not know; SpecError
     where rows are too short for a task.
@@ -57,9 +61,9 @@ def build_batches(
         if isinstance(task, Labelled)
     }
     groups = group_tasks(tasks)
-    streams = [_stream(group, data, tasks, tokenizer, pool, labels, batch_size) for group in groups]
+    streams = [_stream(group, data, tasks, tokenizer, pool, labels, batch_size, start, weigh=True) for group in groups]
     loose = [
-        widths(source.fixed, stream.group.layout, tokenizer.template)
+        widths(source.fixed, stream.group.layout, stream.template)
         for stream in streams
         for source in stream.sources.values()
         if not _packed(stream.group, data)
@@ -70,7 +74,7 @@ def build_batches(
             stream.sources,
             _weights(data, stream),
             stream.group.layout,
-            tokenizer.template,
+            stream.template,
             seed=mix(seed, i),
             buckets=buckets,
             batch_size=batch_size,
@@ -82,7 +86,7 @@ def build_batches(
             what = f"{', '.join(group.tasks)}: {each.count} rows are fewer than one batch of {batch_size}"
             raise DataError(Problem(f"{what}; lower it to {max(each.count, 1)} or less, or add text", "training.batch_size"))
     return Batches(
-        streams, epochs, _evaluation(groups, data, tasks, tokenizer, held, labels, buckets, batch_size), seed=seed, labels=labels
+        streams, epochs, _evaluation(groups, data, tasks, tokenizer, held, labels, buckets, batch_size, start), seed=seed, labels=labels
     )
 
 
@@ -95,10 +99,11 @@ def evaluation_batches(
     labels: Mapping[str, tuple[str, ...]],
     buckets: tuple[int, ...],
     batch_size: int,
+    start: int | None = None,
 ) -> Evaluation:
     """Fixed batches over other caches, for a trained model: `labels` and `buckets` are those of its Batches."""
     held = {name: all_documents(name, cache) for name, cache in sources.items()}
-    return _evaluation(group_tasks(tasks), data, tasks, tokenizer, held, labels, buckets, batch_size)
+    return _evaluation(group_tasks(tasks), data, tasks, tokenizer, held, labels, buckets, batch_size, start)
 
 
 def _evaluation(
@@ -110,11 +115,12 @@ def _evaluation(
     labels: Mapping[str, tuple[str, ...]],
     buckets: tuple[int, ...],
     batch_size: int,
+    start: int | None,
 ) -> Evaluation:
     if not held:
         return Evaluation([])
-    streams = [_stream(group, data, tasks, tokenizer, held, labels, batch_size) for group in groups]
-    return Evaluation([(s, fixed_plan(list(s.sources.values()), s.group.layout, tokenizer.template, buckets, batch_size)) for s in streams])
+    streams = [_stream(group, data, tasks, tokenizer, held, labels, batch_size, start) for group in groups]
+    return Evaluation([(s, fixed_plan(list(s.sources.values()), s.group.layout, s.template, buckets, batch_size)) for s in streams])
 
 
 def _read(pool: Mapping[str, Documents], source: str | None) -> list[Documents]:
@@ -140,8 +146,11 @@ def _stream(
     pool: Mapping[str, Documents],
     labels: Mapping[str, tuple[str, ...]],
     batch_size: int,
+    start: int | None,
+    *,
+    weigh: bool = False,
 ) -> Stream:
-    template = tokenizer.template
+    template = tokenizer.template if start is None else tokenizer.template.behind(start)
     if group.layout == "causal":
         tokenizer.require("eos", ", ".join(group.tasks))
     if group.layout == "pairs" and not template.pair.gaps[1]:
@@ -155,19 +164,20 @@ def _stream(
     said, columns = examples(documents, roles, f"tasks.{group.tasks[0]}", heeded=list(heeded))
     corpus, firsts = span_table(documents, group.layout, columns)
     made: dict[str, Features] = {
-        name: features(tasks[name], tokenizer, examples=said, labels=labels.get(name, ()), key=f"tasks.{name}.labels")
+        name: features(tasks[name], tokenizer, examples=said, labels=labels.get(name, ()), key=f"tasks.{name}", weigh=weigh, start=start)
         for name in group.tasks
     }
-    packing = _packed(group, data)
+    shape: dict[str, Any] = {"packing": _packed(group, data), "max_length": data.max_length, "target_length": data.target_length}
+    shape |= {"windows": group.windows}
     records = np.cumsum([0, *map(len, documents)])
     sources = {
-        each.name: row_source(each, group.layout, template, packing=packing, max_length=data.max_length, first=first, record=int(record))
+        each.name: row_source(each, group.layout, template, first=first, record=int(record), **shape)
         for each, first, record in zip(documents, firsts, records, strict=False)
     }
     empty = [name for name, source in sources.items() if not source.count]
     if empty:
         raise DataError(Problem(f"{', '.join(group.tasks)}: source {empty[0]} gives no rows", "data"))
-    return Stream(group, corpus, sources, made, tokenizer, batch_size)
+    return Stream(group, corpus, sources, made, tokenizer, template, batch_size, data.target_length)
 
 
 def _names(documents: Sequence[Documents], roles: Sequence[str]) -> list[str]:

@@ -4,14 +4,8 @@ from typing import Any
 
 from keras import ops
 
-from lmkit.heads.cross_entropy import row_sums
+from lmkit.heads.cross_entropy import binary_cross_entropy, row_sums
 from lmkit.heads.token_class import TokenClassHead
-
-
-def binary_cross_entropy(logits: Any, labels: Any) -> Any:
-    """-log sigmoid(logit) where the label is 1, -log(1 - sigmoid(logit)) where it is 0, in float32."""
-    logits, labels = ops.cast(logits, "float32"), ops.cast(labels, "float32")
-    return ops.softplus(logits) - logits * labels
 
 
 class ReplacedTokenHead(TokenClassHead):

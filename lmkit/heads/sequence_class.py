@@ -30,6 +30,7 @@ class SequenceClassHead(RowClassHead):
         pooler_norm: Layer | None = None,
         classifier_bias: bool = True,
         dropout: float = 0.0,
+        label_smoothing: float = 0.0,
         causal: bool | None = None,
         **options: Any,
     ) -> None:
@@ -37,6 +38,7 @@ class SequenceClassHead(RowClassHead):
         self.hidden_size, self.num_labels, self.pooling, self.end_id = hidden_size, num_labels, pooling, end_id
         self.pooler, self.pooler_bias, self.pooler_norm = pooler, pooler_bias, pooler_norm
         self.classifier_bias, self.dropout, self.causal = classifier_bias, dropout, causal
+        self.label_smoothing = label_smoothing
         shared = {"dtype": self.dtype_policy}
         self.dense = Linear(hidden_size, hidden_size, bias=pooler_bias, name="pooler", **shared) if pooler else None
         self.classifier = Linear(

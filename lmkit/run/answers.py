@@ -72,6 +72,8 @@ def answerer(opened: OpenedRun) -> Read:
 
 def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
     match task:
+        case Classification(multi_label=True):
+            return Reader(_nothing, _set_finder(opened, name, opened.labels[name], task.threshold))
         case Classification():
             return Reader(_nothing, _classifier(opened, name, opened.labels[name]))
         case NextSentence():
@@ -142,6 +144,21 @@ def _classifier(opened: OpenedRun, name: str, labels: Sequence[str]) -> Read:
             }
             for shares in found
         ]
+
+    return answer
+
+
+def _set_finder(opened: OpenedRun, name: str, labels: Sequence[str], threshold: float) -> Read:
+    head = opened.model.heads[name]
+
+    def forward(hidden: Any, batch: dict[str, Any]) -> Any:
+        return ops.sigmoid(ops.cast(head.logits(hidden, batch["segments"], None, batch["tokens"]), "float32"))
+
+    read = compiled_reader(opened, name, forward)
+
+    def answer(documents: Sequence[Document]) -> list[Answer]:
+        found = [dict(zip(labels, map(float, shares), strict=True)) for (shares,) in read(_rows(opened, documents))]
+        return [{"labels": [label for label, share in shares.items() if share >= threshold], "probabilities": shares} for shares in found]
 
     return answer
 

@@ -92,7 +92,10 @@ def _targets(batch: Batch, row: int, tasks: Mapping[str, AnyTask]) -> tuple[dict
 
 def _labels(batch: Batch, row: int, tasks: Mapping[str, AnyTask], labels: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     for name, task in tasks.items():
-        if isinstance(task, Classification | NextSentence):
+        if isinstance(task, Classification) and task.multi_label:
+            right = np.flatnonzero(batch[f"{name}/labels"][row])
+            yield f"{name}: " + (", ".join(labels[name][number] for number in right) or "no label")
+        elif isinstance(task, Classification | NextSentence):
             number = int(batch[f"{name}/labels"][row])
             known = labels[name] if isinstance(task, Classification) else ("follows", "from elsewhere")
             yield f"{name}: {number} ({known[number]})"

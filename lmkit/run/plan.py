@@ -109,7 +109,7 @@ def steps_of(spec: RunSpec) -> int | None:
 
 
 def _labels(task: AnyTask) -> int:
-    return 2 if not isinstance(task, Labelled) or task.labels == "auto" else len(task.labels)
+    return len(task.declared) or 2 if isinstance(task, Labelled) else 2
 
 
 def flops_of(spec: RunSpec, vocab: int) -> dict[str, float]:

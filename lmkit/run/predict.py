@@ -118,7 +118,8 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
     """One answer for a reader; what tells it is which keys it has."""
     if "probabilities" in answer:
         shares = ", ".join(f"{label} {share:.3f}" for label, share in answer["probabilities"].items())
-        yield f"{answer['label']}  ({shares})"
+        said = answer["label"] if "label" in answer else ", ".join(answer["labels"]) or "no label"
+        yield f"{said}  ({shares})"
     elif "value" in answer:
         yield f"{answer['value']:.4f}"
     elif "vector" in answer:

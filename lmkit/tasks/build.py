@@ -4,6 +4,7 @@ from typing import Any, assert_never
 
 from lmkit.blocks.build import build_norm
 from lmkit.heads.head import Head, build_named
+from lmkit.heads.label_set import LabelSetHead
 from lmkit.heads.language_model import LanguageModelHead
 from lmkit.heads.masked_language_model import MaskedLanguageModelHead
 from lmkit.heads.question_answering import QuestionAnsweringHead
@@ -59,8 +60,10 @@ def _head(task: AnyTask, spec: Encoder | Decoder, name: str, vocab: int, num_lab
             return SequenceClassHead(hidden, 2, pooling="first", pooler="tanh", name=name)
         case Classification(head=CustomHead() as head):
             return build_custom(head, name=name, hidden_size=hidden, num_labels=num_labels)
+        case Classification(multi_label=True):
+            return LabelSetHead(hidden, num_labels, threshold=task.threshold, name=name, **_pooled(task, spec))
         case Classification():
-            return SequenceClassHead(hidden, num_labels, name=name, **_pooled(task, spec))
+            return SequenceClassHead(hidden, num_labels, label_smoothing=task.label_smoothing, name=name, **_pooled(task, spec))
         case Regression():
             return RegressionHead(hidden, 1, name=name, **_pooled(task, spec))
         case TokenClassification():

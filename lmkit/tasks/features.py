@@ -5,17 +5,27 @@ from functools import partial
 
 import numpy as np
 
-from lmkit.tasks import causal_lm, classification, masked_lm, next_sentence, regression, token_classification
+from lmkit.tasks import causal_lm, classification, masked_lm, next_sentence, regression, seq2seq, token_classification
 from lmkit.tasks.rows import Examples, TokenRows
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Regression, TokenClassification
+from lmkit.tasks.spec import AnyTask, CausalLm, Classification, Labelled, MaskedLm, NextSentence, Regression, Seq2seq, TokenClassification
 from lmkit.text.tokenizer import Tokenizer
 
 # Every task has one shape: rows in; labels, weights and what else its head reads out. "tokens" replaces the rows' tokens.
 Features = Callable[[TokenRows], dict[str, np.ndarray]]
 
 
-def features(task: AnyTask, tokenizer: Tokenizer, *, examples: Examples, labels: Sequence[str] = (), key: str = "") -> Features:
-    """`examples` say what the task's `roles` ask for; `labels` are the task's own, which `key` declares.
+def features(
+    task: AnyTask,
+    tokenizer: Tokenizer,
+    *,
+    examples: Examples,
+    labels: Sequence[str] = (),
+    key: str = "",
+    weigh: bool = False,
+    start: int | None = None,
+) -> Features:
+    """`examples` say what the task's `roles` ask for; `labels` are the task's own, and `key` is that of the task in the spec;
+    `weigh` lets its class weights act; `start` is what a decoder beside an encoder begins with.
 
     Raises DataError for a label in the examples that is not among them.
     """
@@ -31,12 +41,28 @@ def features(task: AnyTask, tokenizer: Tokenizer, *, examples: Examples, labels:
             )
         case NextSentence():
             return next_sentence.features
+        case Classification(multi_label=True):
+            table, _ = _labelled(task, "sets", examples, labels, key, weigh)
+            return partial(classification.set_features, examples=examples, table=table, size=len(labels))
         case Classification():
-            table = classification.label_table(labels, examples.names["labels"], key=key)
-            return partial(classification.features, examples=examples, table=table)
+            table, weights = _labelled(task, "labels", examples, labels, key, weigh)
+            return partial(classification.features, examples=examples, table=table, weights=weights)
         case Regression():
             return partial(regression.features, examples=examples)
         case TokenClassification():
-            return partial(token_classification.features, table=classification.label_table(labels, examples.names["tags"], key=key))
+            table, weights = _labelled(task, "tags", examples, labels, key, weigh)
+            return partial(token_classification.features, table=table, weights=weights)
+        case Seq2seq() if start is not None:
+            return partial(seq2seq.features, start=start)
         case _:
             raise ValueError(f"no data format makes rows for {task.kind}")
+
+
+def _labelled(
+    task: Labelled, column: str, examples: Examples, labels: Sequence[str], key: str, weigh: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of the labels of a column, and what each label counts."""
+    called = task.labels if isinstance(task.labels, dict) else None
+    table = classification.label_table(labels, examples.names[column], key=f"{key}.labels", called=called)
+    wanted = task.class_weights if weigh else None
+    return table, classification.label_weights(wanted, labels, table, examples.counts[column], key=f"{key}.class_weights")

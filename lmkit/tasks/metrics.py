@@ -20,15 +20,13 @@ from lmkit.tasks.spec import (
     TokenClassification,
 )
 
-FEW = 4096  # labels that a confusion matrix is kept for
-
 
 @dataclass
 class Sums:
     """What is added up for one task: loss and correct predictions over `weight` labels, and how often each label occurs.
 
-    `counts` int64 [labels], `confusion` int64 [labels, labels] (true, predicted), the latter for tasks that choose among a few
-    labels; of numbers (`size` 0) there are none of these.
+    Each int64 [labels]: `counts` of the true ones, `given` of the predicted ones, `hits` of those that are both; of numbers
+    (`size` 0) there are none of these.
     """
 
     size: int
@@ -36,15 +34,17 @@ class Sums:
     weight: float = 0.0
     correct: float = 0.0
     counts: np.ndarray = field(init=False)
-    confusion: np.ndarray | None = None
+    given: np.ndarray = field(init=False)
+    hits: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.counts = np.zeros(self.size, np.int64)
+        self.counts, self.given, self.hits = (np.zeros(self.size, np.int64) for _ in range(3))
 
     def add(self, labels: Any, weights: Any, outputs: dict[str, Any]) -> None:
-        """One batch: its labels and weights (any equal shapes), and a model's {"loss": [B], "weight": [B], "correct": [B]}.
+        """One batch: its labels and weights, and a model's {"loss": [B], "weight": [B], "correct": [B]}.
 
-        Where outputs has "predicted" in the shape of the labels, the confusion matrix grows too.
+        Labels are numbers in the shape of the weights or, with one dimension more, 1 for each label that is right. Where outputs has
+        "predicted" in the shape of the labels, `given` and `hits` grow too.
         """
         labels, weights = np.asarray(labels), np.asarray(weights)
         self.loss += float(np.sum(outputs["loss"], dtype=np.float64))
@@ -52,13 +52,17 @@ class Sums:
         self.correct += float(np.sum(outputs["correct"], dtype=np.float64))
         if not self.size:
             return
-        real = weights > 0
-        self.counts += np.bincount(labels[real], minlength=self.size)
-        predicted = np.asarray(outputs.get("predicted", ()))
-        if predicted.shape == labels.shape and self.size <= FEW:
-            pairs = labels[real] * self.size + predicted[real]
-            grown = np.bincount(pairs, minlength=self.size**2).reshape(self.size, self.size)
-            self.confusion = grown if self.confusion is None else self.confusion + grown
+        real, predicted = weights > 0, np.asarray(outputs.get("predicted", ()))
+        true = labels[real]
+        several = labels.ndim > weights.ndim
+        self.counts += self._tallied(true, several)
+        if predicted.shape == labels.shape:
+            given = predicted[real]
+            self.given += self._tallied(given, several)
+            self.hits += self._tallied(true * given if several else true[true == given], several)
+
+    def _tallied(self, labels: np.ndarray, several: bool) -> np.ndarray:
+        return labels.sum(axis=0, dtype=np.int64) if several else np.bincount(labels, minlength=self.size)
 
 
 def metrics(task: AnyTask, sums: Sums, *, byte_length: np.ndarray | None = None) -> dict[str, float]:
@@ -71,7 +75,8 @@ def metrics(task: AnyTask, sums: Sums, *, byte_length: np.ndarray | None = None)
         case NextSentence() | TokenClassification() | ReplacedToken():
             return labelled(sums, ("accuracy",))
         case Classification():
-            return labelled(sums, task.metrics)
+            found = labelled(sums, task.metrics)
+            return {name: value for name, value in found.items() if not (task.multi_label and name == "majority")}
         case QuestionAnswering():
             return {"loss": _mean(sums.loss, sums.weight), "accuracy": _mean(sums.correct, sums.weight)}
         case Regression():
@@ -105,8 +110,7 @@ def labelled(sums: Sums, names: tuple[str, ...]) -> dict[str, float]:
     """
     found = {"loss": _mean(sums.loss, sums.weight), "accuracy": _mean(sums.correct, sums.weight)}
     if "f1" in names:
-        assert sums.confusion is not None, "f1 needs the predicted labels"
-        found["f1"] = macro_f1(sums.confusion)
+        found["f1"] = macro_f1(sums.counts, sums.given, sums.hits)
     found["majority"] = _mean(float(sums.counts.max(initial=0)), float(sums.counts.sum()))
     return found
 
@@ -117,10 +121,10 @@ def entropy(counts: np.ndarray) -> float:
     return float(-(p * np.log(p)).sum()) + 0.0
 
 
-def macro_f1(confusion: np.ndarray) -> float:
-    """Unweighted mean of F1 over labels that occur among the true or the predicted (scikit-learn's `average="macro"`)."""
-    both = confusion.sum(axis=0) + confusion.sum(axis=1)
-    scores = 2 * np.diag(confusion)[both > 0] / both[both > 0]
+def macro_f1(true: np.ndarray, given: np.ndarray, hits: np.ndarray) -> float:
+    """Unweighted mean of F1 over labels that occur among the true or the given (scikit-learn's `average="macro"`)."""
+    both = true + given
+    scores = 2 * hits[both > 0] / both[both > 0]
     return float(scores.mean()) if len(scores) else 0.0
 
 

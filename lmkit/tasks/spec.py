@@ -1,16 +1,23 @@
 """What the model is asked to do: one kind a task; several tasks share one body."""
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from lmkit.blocks.spec import Activation
 from lmkit.layers.spec import Custom
-from lmkit.spec import LISTED, Fraction, Rate, Spec, short
+from lmkit.spec import LISTED, Count, Fraction, Rate, Spec, short
 
 HeadActivation = Activation | Literal["tanh"]
-Labels = Literal["auto"] | Annotated[tuple[str, ...], LISTED]
+
+
+def _named_by_a_number(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, int) else value
+
+
+LabelName = Annotated[str, BeforeValidator(_named_by_a_number, json_schema_input_type=str | int | bool)]
+Labels = Literal["auto"] | Annotated[tuple[LabelName, ...], LISTED] | dict[str, LabelName]
 
 
 class Task(Spec):
@@ -79,15 +86,38 @@ class Pooled(Task):
             yield "pooler_norm", "there is no pooler whose output it could norm; write pooler: gelu, or another activation"
 
 
-def label_problems(labels: Literal["auto"] | tuple[str, ...], kind: str) -> Iterator[tuple[str, str]]:
-    """What is wrong with a list of label names."""
-    if labels == "auto":
-        return
-    repeated = sorted({label for label in labels if labels.count(label) > 1})
-    if repeated:
-        yield "labels", f"{repeated[0]} stands twice"
-    if len(labels) < 2:
-        yield "labels", f"{kind} needs two labels or more, got {len(labels)}"
+class Labelled(Task):
+    """What tasks that choose among named labels share."""
+
+    labels: Labels = Field(
+        "auto",
+        description="Label names in order; or what the data calls them and their names, `{0: negative, 1: positive}`; or `auto`: those of "
+        "the training data, sorted.",
+    )
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        description="How much each label counts in the training loss, 1 if unsaid; `balanced`: examples / (labels x examples of it).",
+    )
+
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """The label names in order; none where the data decides."""
+        if self.labels == "auto":
+            return ()
+        return tuple(dict.fromkeys(self.labels.values())) if isinstance(self.labels, dict) else self.labels
+
+    def rule_labels(self) -> Iterator[tuple[str, str]]:
+        names = self.declared
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            yield "labels", f"{repeated} stands twice"
+        if self.labels != "auto" and len(names) < 2:
+            yield "labels", f"{self.kind} needs two labels or more, got {len(names)}"  # type: ignore[attr-defined]
+
+    def rule_class_weights(self) -> Iterator[tuple[str, str]]:
+        for name in self.class_weights if isinstance(self.class_weights, dict) and self.declared else ():
+            if name not in self.declared:
+                yield f"class_weights.{name}", f"is no label; the labels are {', '.join(self.declared)}"
 
 
 class DefaultHead(Spec):
@@ -107,26 +137,41 @@ class CustomHead(Custom):
 AnyHead = Annotated[DefaultHead | CustomHead, Field(discriminator="kind"), short()]
 
 
-class Classification(Pooled):
-    """One label for a text or a pair of texts."""
+class Classification(Labelled, Pooled):
+    """One label for a text or a pair of texts, or any number of labels."""
 
     kind: Literal["classification"] = "classification"
-    roles = ("label",)
-    labels: Labels = Field("auto", description="Label names in order, or `auto`: those of the training data, sorted.")
+    multi_label: bool = Field(
+        False, description="Any number of labels for a text, each right or wrong by itself; the data's role is `labels`."
+    )
+    threshold: Fraction = Field(0.5, gt=0, lt=1, description="With multi_label, labels of this probability or more are given.")
+    label_smoothing: Rate = Field(0.0, description="Probability that training shares among all labels (Szegedy et al., 2016).")
     metrics: Annotated[tuple[Literal["accuracy", "f1"], ...], LISTED] = Field(("accuracy",), description="f1 is the mean over labels.")
     head: AnyHead = Field(default_factory=DefaultHead, description="`default`, or a head of your own.")
+
+    @property
+    def roles(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("labels",) if self.multi_label else ("label",)
 
     @property
     def pools(self) -> bool:
         return isinstance(self.head, DefaultHead)
 
+    def rule_several_labels(self) -> Iterator[tuple[str, str]]:
+        if self.multi_label and self.class_weights is not None:
+            yield "class_weights", "go with one label a text; remove them, or multi_label"
+        if self.multi_label and self.label_smoothing:
+            yield "label_smoothing", "goes with one label a text; remove it, or multi_label"
+        if not self.multi_label and self.threshold != 0.5:
+            yield "threshold", "goes with multi_label: true; of one label a text the likeliest is given"
+
     def rule_custom_head_has_its_own_keys(self) -> Iterator[tuple[str, str]]:
         for key, field in Pooled.model_fields.items():
             if not self.pools and key not in Task.model_fields and getattr(self, key) != field.default:
                 yield key, "is a key of the default head; a custom one gets what head.config says"
-
-    def rule_labels(self) -> Iterator[tuple[str, str]]:
-        yield from label_problems(self.labels, self.kind)
+        for key in ("multi_label", "label_smoothing"):
+            if not self.pools and getattr(self, key):
+                yield key, "is for the default head; a custom one has a loss of its own"
 
 
 class Regression(Pooled):
@@ -150,23 +195,32 @@ class PerToken(Task):
             yield "transform_norm", "there is no transform whose output it could norm; write transform: gelu, or another activation"
 
 
-class TokenClassification(PerToken):
+class TokenClassification(Labelled, PerToken):
     """One label for each token (names, parts of speech)."""
 
     kind: Literal["token_classification"] = "token_classification"
     roles = ("tags",)
-    labels: Labels = Field("auto", description="Label names in order, or `auto`: those of the training data, sorted.")
-
-    def rule_labels(self) -> Iterator[tuple[str, str]]:
-        yield from label_problems(self.labels, self.kind)
 
 
 class QuestionAnswering(PerToken):
     """Find where the answer to the first text stands in the second (SQuAD)."""
 
     kind: Literal["question_answering"] = "question_answering"
-    roles = ("answers",)
+    roles = ("text_pair", "answers")
     dropout: Rate = Field(0.0, description="Before the last projection.")
+    max_question_length: Count = Field(64, description="Tokens of a question; the rest of a longer one is cut off.")
+    stride: Count = Field(
+        128, description="A text that is longer than a row is read in windows, which share so many tokens (half of the row at most)."
+    )
+    max_answer_length: Count = Field(30, description="The most tokens of an answer that is given.")
+    n_best: Count = Field(20, description="How many answers are given, the likeliest first.")
+    no_answer_threshold: Fraction | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="The answer is empty where `no_answer`, the probability of none against the best one, is above this "
+        "(0.5: where none is the likelier); default: never.",
+    )
 
 
 class ReplacedToken(Task):
@@ -175,11 +229,53 @@ class ReplacedToken(Task):
     kind: Literal["replaced_token"] = "replaced_token"
 
 
+class Decoding(Spec):
+    """What all ways to write a text share; meanings follow transformers' generation settings."""
+
+    max_new_tokens: Count | None = Field(None, description="Tokens of a written text at most; default: data.max_target_length.")
+    min_new_tokens: Annotated[int, Field(ge=0)] = Field(0, description="No text ends before it has so many tokens.")
+    no_repeat_ngram: Annotated[int, Field(ge=0)] = Field(0, description="No so many tokens in a row come twice; 0: they may.")
+    repetition_penalty: float = Field(1.0, gt=0, description="Above 1, tokens that were there are less likely.")
+
+
+class Greedy(Decoding):
+    """The likeliest token each time."""
+
+    kind: Literal["greedy"] = "greedy"
+
+
+class Beam(Decoding):
+    """A search for the likeliest text."""
+
+    kind: Literal["beam"] = "beam"
+    beams: Count = Field(4, ge=2, le=64, description="Texts that are held at once.")
+    length_penalty: float = Field(1.0, description="The sum of log probabilities is divided by length to this power.")
+    early_stopping: bool = Field(False, description="End when as many texts as beams are complete, not when no better one is likely.")
+
+
+class Draw(Decoding):
+    """Tokens drawn by their probabilities, the same for the same seed."""
+
+    kind: Literal["sample"] = "sample"
+    temperature: float = Field(1.0, gt=0, description="Below 1, likely tokens are likelier still.")
+    top_k: Count | None = Field(None, description="Only so many of the likeliest tokens.")
+    top_p: Fraction | None = Field(None, gt=0, le=1, description="Only the likeliest tokens that have this probability together.")
+    min_p: Fraction | None = Field(None, gt=0, le=1, description="Only tokens at least this share as likely as the likeliest.")
+
+
+AnyDecoding = Annotated[Greedy | Beam | Draw, Field(discriminator="kind"), short()]
+TextMetric = Literal["bleu", "chrf", "chrf++", "ter", "rouge1", "rouge2", "rougeL", "rougeLsum", "exact_match"]
+
+
 class Seq2seq(Task):
     """Write a text to a text that an encoder reads: translation, summaries, answers (T5, BART)."""
 
     kind: Literal["seq2seq"] = "seq2seq"
+    roles = ("target",)
+    prefix: str = Field("", description='Stands before every text that is read, as in "translate English to German: ".')
     label_smoothing: Rate = Field(0.0, description="Probability that training shares among all tokens (Szegedy et al., 2016).")
+    decode: AnyDecoding = Field(default_factory=Greedy, description="How texts are written in evaluation and prediction.")
+    metrics: Annotated[tuple[TextMetric, ...], LISTED] = Field(("bleu", "chrf"), description="What written texts are scored by.")
 
 
 class SentenceEmbedding(Task):
@@ -190,11 +286,11 @@ class SentenceEmbedding(Task):
     normalize: bool = Field(True, description="Vectors have length 1.")
 
 
-Labelled = Classification | TokenClassification
-Trainable = CausalLm | MaskedLm | NextSentence | Classification | Regression | TokenClassification  # those that data/ makes batches for
+# Those that data/ makes batches for.
+Trainable = CausalLm | MaskedLm | NextSentence | Classification | Regression | TokenClassification | Seq2seq
 TRAINABLE = tuple(each.model_fields["kind"].default for each in get_args(Trainable))
 AnyTask = Annotated[
-    Trainable | QuestionAnswering | ReplacedToken | Seq2seq | SentenceEmbedding,
+    Trainable | QuestionAnswering | ReplacedToken | SentenceEmbedding,
     Field(discriminator="kind"),
     short(),
 ]

@@ -5,7 +5,7 @@ import numpy as np
 from lmkit.tasks.rows import TokenRows
 
 
-def features(rows: TokenRows, *, table: np.ndarray) -> dict[str, np.ndarray]:
-    """labels [B, T] = table[tag of the word], weights [B, T] float32: 1 at the first token of each word."""
+def features(rows: TokenRows, *, table: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """labels [B, T] = table[tag of the word], weights [B, T] float32: weights[label] at the first token of each word."""
     labels = table[rows.columns["tags"]]
-    return {"labels": np.maximum(labels, 0), "weights": (labels >= 0).astype(np.float32)}
+    return {"labels": np.maximum(labels, 0), "weights": np.where(labels >= 0, weights[labels], np.float32(0))}

@@ -36,7 +36,7 @@ def test_a_model_that_knows_only_frequencies_scores_the_unigram_entropy() -> Non
     assert entropy(np.zeros(3, int)) == 0
 
 
-def test_accuracy_and_f1_follow_the_confusion_matrix() -> None:
+def test_accuracy_and_f1_follow_from_what_was_right() -> None:
     sums = Sums(3)
     true, predicted = np.array([0, 0, 1, 1, 0]), np.array([0, 1, 1, 1, 2])
     weights = np.array([1.0, 1, 1, 1, 0])
@@ -44,5 +44,14 @@ def test_accuracy_and_f1_follow_the_confusion_matrix() -> None:
     found = metrics(Classification(metrics=("accuracy", "f1")), sums)
     assert found["accuracy"] == 0.75 and found["majority"] == 0.5 and found["loss"] == 1
     assert found["f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
-    assert macro_f1(np.eye(4, dtype=int)) == 1
+    assert macro_f1(*np.ones((3, 4), int)) == 1
     assert "f1" not in metrics(NextSentence(), sums)
+
+
+def test_of_several_labels_at_once_each_has_an_f1_of_its_own() -> None:
+    sums = Sums(3)
+    true, predicted = np.array([[1, 1, 0], [0, 1, 0], [1, 1, 1]]), np.array([[1, 0, 0], [0, 1, 0], [1, 1, 1]])
+    weights = np.array([1.0, 1, 0])
+    sums.add(true, weights, {"loss": weights, "weight": weights, "correct": [0.0, 1, 0], "predicted": predicted})
+    found = metrics(Classification(multi_label=True, metrics=("f1",)), sums)
+    assert found == {"loss": 1, "accuracy": 0.5, "f1": pytest.approx((1 + 2 / 3) / 2)}

@@ -15,7 +15,10 @@ from lmkit.tasks.spec import Pooled, Task
 
 FREE = ("dropout", "attention.dropout", "feed_forward.balance_weight")  # of training alone
 TRANSFORM = ("output.transform_activation", "output.transform_bias", "output.transform_epsilon")
-UNSAID = ("labels", "dropout", "weight", "data", "metrics", "label_smoothing", "mask_rate", "whole_word")  # of a task, and of no class
+UNSAID = (  # words of a task, and of no class
+    *("labels", "class_weights", "multi_label", "threshold", "dropout", "weight", "data", "metrics", "label_smoothing"),
+    *("mask_rate", "whole_word"),
+)
 
 
 @dataclass(frozen=True)
