@@ -35,6 +35,7 @@ OWNERS = {
     "safetensors": {"checkpoints/"},
     "h5py": {"checkpoints/hub/keras_hub/"},
     "tokenizers": {"text/"},
+    "jinja2": {"text/"},
     "tensorboard": {"training/"},
     "argparse": {"cli.py"},
     "pyarrow": {"data/"},

@@ -22,7 +22,8 @@ class Tokenizer:
 
     `.pad .unk .bos .eos .mask` are ids, -1 where the vocabulary has no such token; only `pad` always has one (eos or 0 where
     there is none: padding is never attended to). `template` is what stands around texts, `ends` are all ids that end one,
-    `max_length` the longest row where something says so. `hash` names everything that decides ids.
+    `max_length` the longest row where something says so, `added` the tokens that are read before all else, each with whether
+    it is special. `hash` names everything that decides ids.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Tokenizer:
         self.max_length = max_length
         self.ends: tuple[int, ...] = tuple(dict.fromkeys(i for i in (self.eos, *ends) if i >= 0))
         self.files: dict[str, bytes] = dict(files or {})
-        added = {index for index, token in backend.get_added_tokens_decoder().items() if token.special}
-        self.specials: frozenset[int] = frozenset(added | {i for i, p in enumerate(self._pieces) if p is None or is_filler(p)})
+        added = backend.get_added_tokens_decoder()
+        self.added: dict[str, bool] = {token.content: token.special for token in added.values()}
+        special = {index for index, token in added.items() if token.special}
+        self.specials: frozenset[int] = frozenset(special | {i for i, p in enumerate(self._pieces) if p is None or is_filler(p)})
 
     @cached_property
     def hash(self) -> str:
@@ -90,9 +93,9 @@ class Tokenizer:
         kept = [int(i) for i in ids if not (skip_special and int(i) in self.specials)]
         return self._backend.decode(kept, skip_special_tokens=False)
 
-    def spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each text what `encode(specials=False)` gives, and [n, 2] the first character of each token and the one behind it."""
-        found = self._plain.encode_batch(list(texts), add_special_tokens=False)
+    def spans(self, texts: Sequence[str], *, specials: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each text what `encode` gives, and [n, 2] the first character of each token and the one behind it."""
+        found = (self._backend if specials else self._plain).encode_batch(list(texts), add_special_tokens=False)
         return [(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2)) for e in found]
 
     def rows(
