@@ -10,7 +10,8 @@ from lmkit.data.cache import Cache, open_cache
 from lmkit.data.sources import read
 from lmkit.data.spec import Holdout
 from lmkit.errors import Problem, SpecError
-from lmkit.models.spec import FromRun
+from lmkit.models.spec import EncoderDecoder, FromRun
+from lmkit.run.body import body_of
 from lmkit.run.source import source_of
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.spec import NextSentence
@@ -58,6 +59,16 @@ def _texts(spec: RunSpec, stop: Stop) -> Iterator[str]:
             yield from (document.target or ())[:1]
 
 
+def start_of(spec: RunSpec) -> int | None:
+    """The token that the decoder begins with, None for a single stack. Raises SpecError where nothing says which it is."""
+    body = body_of(spec)
+    if not isinstance(body, EncoderDecoder):
+        return None
+    if body.start_id is None:
+        raise SpecError(Problem("nothing says which token the decoder begins with; add start_id: ...", "model.start_id"))
+    return body.start_id
+
+
 def material(spec: RunSpec, *, tokenizer: Tokenizer, cache: Path, say: Say, stop: Stop) -> Material:
     """Tokenizes what is not in the cache yet and plans the rows.
 
@@ -83,5 +94,6 @@ def material(spec: RunSpec, *, tokenizer: Tokenizer, cache: Path, say: Say, stop
         caches.get("validation"),
         seed=spec.seed,
         batch_size=spec.training.batch_size,
+        start=start_of(spec),
     )
     return Material(tokenizer, caches, batches, sentences)

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lmkit.data.spec import Data, HuggingFace
+from lmkit.errors import LmkitError
 from lmkit.models.derive import S, derived, resolved
 from lmkit.models.spec import SHARED, SIDES, Body, EncoderDecoder, FromRun
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import Path, dotted
 from lmkit.spec import Amount, Spec
-from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, NextSentence, Pooled
+from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, NextSentence, Pooled, Seq2seq
+from lmkit.text.build import load_tokenizer
+from lmkit.text.roles import TRAINED
 from lmkit.text.spec import FromFile
 from lmkit.training.spec import Training
 
@@ -50,15 +53,27 @@ def _filled(branch: Any, path: Path, rules: Rules, **defaults: tuple[Any, str]) 
 def _body(model: Body, spec: RunSpec, rules: Rules) -> Body:
     if not isinstance(model, EncoderDecoder):
         return _stack(model, ("model",), spec, rules, pairs=sends_pairs(spec))
+    both: EncoderDecoder = _filled(model, ("model",), rules, start_id=_start(spec))
     sides: dict[str, Any] = {}
     for name in SIDES:
-        own, path = getattr(model, name), ("model", name)
+        own, path = getattr(both, name), ("model", name)
         written = set(leaves_of(own.model_dump(mode="json", exclude_unset=True)))
-        shared = [leaf for leaf in leaves_of(words_of(model.side(name))) if leaf not in written and leaf[0] in SHARED]
+        shared = [leaf for leaf in leaves_of(words_of(both.side(name))) if leaf not in written and leaf[0] in SHARED]
         rules.update({(*path, *leaf): f"model.{dotted(leaf)}" for leaf in shared})
-        stack = _stack(model.side(name), path, spec, rules, pairs=sends_pairs(spec) and name == "encoder")
+        stack = _stack(both.side(name), path, spec, rules, pairs=sends_pairs(spec) and name == "encoder")
         sides[name] = own.model_copy(update={key: getattr(stack, key) for key in SHARED})
-    return model.model_copy(update=sides)
+    return both.model_copy(update=sides)
+
+
+def _start(spec: RunSpec) -> tuple[int | None, str]:
+    """What a decoder beside an encoder begins with, unless the spec says so; None where the tokenizer's file cannot be read."""
+    if isinstance(spec.tokenizer, FromFile):
+        try:
+            tokenizer = load_tokenizer(spec.tokenizer.from_)
+        except LmkitError:
+            return None, "the tokenizer's bos, else its pad"
+        return (tokenizer.bos, "the tokenizer's bos") if tokenizer.bos >= 0 else (tokenizer.pad, "the tokenizer's pad: it has no bos")
+    return TRAINED.index("bos"), "the tokenizer's bos"
 
 
 def leaves_of(words: Any, path: Path = ()) -> Iterator[Path]:
@@ -120,6 +135,8 @@ def _data(spec: RunSpec, rules: Rules, absolute: bool) -> Data:
     whole = all(isinstance(task, CausalLm | MaskedLm) for task in spec.tasks.values())
     why = "only causal_lm and masked_lm read documents that can share a row" if whole else "a task needs each row for one example"
     data = _filled(spec.data, ("data",), rules, packing=(whole, why))
+    if any(isinstance(task, Seq2seq) for task in spec.tasks.values()):
+        data = _filled(data, ("data",), rules, max_target_length=(data.max_length, "data.max_length"))
     if not absolute:
         return data  # type: ignore[no-any-return]
     changes: dict[str, Any] = {"train": {name: _with_paths(source, _absolute) for name, source in data.train.items()}}

@@ -1,7 +1,7 @@
 """What a tokenizer puts around texts: the special tokens before, between and behind one text or two, and their token types."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,14 +35,20 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Template:
-    """The frames of one text and of two."""
+    """The frames of one text and of two, and of one that a decoder writes beside an encoder, where that is known."""
 
     single: Frame
     pair: Frame
+    written: Frame = field(default=Frame(((), ()), (0,)), repr=False)
 
     @property
     def frames(self) -> tuple[Frame, Frame]:
         return self.single, self.pair
+
+    def behind(self, start: int) -> "Template":
+        """The same with `written` for a decoder that begins with the token `start`: a row of one text, less a first token that is it."""
+        first, last = self.single.gaps
+        return replace(self, written=Frame((first[1:] if first and first[0][0] == start else first, last), self.single.types))
 
     def row(self, first: np.ndarray, second: np.ndarray | None = None, *, max_length: int | None = None) -> Row:
         """The row of one text or two, the longer cut until it has at most `max_length` tokens; special tokens always stay."""
