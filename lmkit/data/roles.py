@@ -50,10 +50,32 @@ def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str
 def field(record: Mapping[str, Any], name: str, where: str) -> Any:
     """A record's value; DataError where it is missing or null."""
     if name not in record:
+def unlabelled(record: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[str, str]:
+    """(field, what is there) of the first label that a record leaves open: null, nothing but blanks or, of one label, -1; else ("", "").
+
+    An empty list of labels, tags or answers says that there are none; in a table an empty text is that list.
+    """
+    for role in ("label", "labels", "value", "tags", "answers", "target"):
+        if role in columns:
+            value = record.get(columns[role])
+            if value is None:
+                return columns[role], "null" if columns[role] in record else "missing"
+            if role in ("label", "value", "target") and isinstance(value, str) and not value.strip():
+                return columns[role], "empty"
+            if role == "label" and not isinstance(value, bool) and value in (-1, "-1"):
+                return columns[role], "-1"
+    return "", ""
+
+
+def conversational(roles: Iterable[str]) -> bool:
+    """Whether records with these roles are conversations."""
+    return any(role in CONVERSATION for role in roles)
+
+
         found = ", ".join(map(repr, list(record)[:12])) or "none"
         raise DataError(Problem(f"field is missing; the record has {found}{near(name, record)}", name, where))
     if record[name] is None:
-        raise DataError(Problem("field is null; remove the record or give it a value", name, where))
+        raise DataError(Problem("field is null; give it a value, remove the record or, of a label, write unlabelled: skip", name, where))
     return record[name]
 
 
@@ -88,7 +110,7 @@ def as_label(value: Any, name: str, where: str) -> str:
         raise _wrong("a label (text or a whole number)", value, name, where)
     label = as_text(value, name, where, replace=False).strip()
     if not label:
-        raise DataError(Problem("the label is empty; label the record or remove it", name, where))
+        raise DataError(Problem("the label is empty; label the record, remove it, or write unlabelled: skip", name, where))
     return label
 
 

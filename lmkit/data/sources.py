@@ -1,5 +1,6 @@
 """The door to the sources: from the words of a source to its documents, in a fixed order."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, assert_never
@@ -14,13 +15,16 @@ from lmkit.data.parquet import read_parquet
 from lmkit.data.plain_text import read_text
 from lmkit.data.records import to_documents
 from lmkit.data.separated import read_separated
+from lmkit.data.roles import unlabelled
 from lmkit.data.spec import AnySource, Builtin, Conll, Conllu, Csv, HuggingFace, Imported, JsonLines, Parquet, Records, TextFiles, Tsv
 from lmkit.errors import DataError, Problem
 
 Rows = Iterator[tuple[int, dict[str, Any]]]
 
 
-def read(source: AnySource, *, base: Path = Path(), stop: Stop = never, warn: Warn = silent) -> Iterator[Document]:
+def read(
+    source: AnySource, *, base: Path = Path(), stop: Stop = never, warn: Warn = silent, skipped: Counter[str] | None = None
+) -> Iterator[Document]:
     """Every document of a source, empty ones too, always in the same order; relative paths start at `base`.
 
     Raises DataError with the place of the first thing that is wrong, MachineError where a library is missing, Interrupted once
@@ -40,6 +44,8 @@ def read(source: AnySource, *, base: Path = Path(), stop: Stop = never, warn: Wa
                     stop=stop,
                 )
         case Conll():
+    `skipped` counts the records that the source's words leave out, by reason.
+
             for path in find(source.conll, base, warn):
                 yield from read_conll(path, text=source.columns["text"], tags=source.columns.get("tags"), **_strict(source, stop))
         case Conllu():
@@ -48,12 +54,14 @@ def read(source: AnySource, *, base: Path = Path(), stop: Stop = never, warn: Wa
         case HuggingFace():
             table = load_huggingface(source.huggingface, config=source.config, split=source.split, base=base)
             needed = list(source.columns.values())
-            yield from _documents(source, source.huggingface, read_huggingface(table, source.huggingface, needed=needed, stop=stop))
+            yield from _documents(
+                source, source.huggingface, read_huggingface(table, source.huggingface, needed=needed, stop=stop), skipped
+            )
         case Imported():
             raise DataError(Problem("the model was imported and brings no text; name a file", "data.train", source.imported))
         case JsonLines() | Csv() | Tsv() | Parquet():
             for path in find(patterns(source), base, warn):
-                yield from _documents(source, str(path), _rows(source, path, stop))
+                yield from _documents(source, str(path), _rows(source, path, stop), skipped)
         case _:
             assert_never(source)
 
@@ -104,7 +112,7 @@ def _rows(source: JsonLines | Csv | Tsv | Parquet, path: Path, stop: Stop) -> Ro
             assert_never(source)
 
 
-def _documents(source: Records, file: str, rows: Rows) -> Iterator[Document]:
+def _documents(source: Records, file: str, rows: Rows, skipped: Counter[str] | None) -> Iterator[Document]:
     number = 0
     for number, record in rows:
         yield from to_documents(
@@ -126,3 +134,11 @@ def _builtin(name: str) -> Iterator[Document]:
 
     for number, key in enumerate(sorted(topics.topics), 1):
         yield Document(topics.topics[key], file=f"builtin:{name}", line=number)
+        name, found = unlabelled(record, source.columns)
+        if name and source.unlabelled == "skip":
+            if skipped is not None:
+                skipped["unlabelled"] += 1
+            continue
+        if found == "-1" and source.unlabelled == "fail":
+            what = "-1 mostly means no label; write unlabelled: skip under the source, or unlabelled: never where -1 is one"
+            raise DataError(Problem(what, name, f"{file}:{number}"))

@@ -65,6 +65,11 @@ class Csv(Records):
     csv: Paths = Field(description="Files or globs.")
     delimiter: str = Field(",", min_length=1, max_length=1)
 
+    unlabelled: Literal["fail", "skip", "never"] = Field(
+        "fail",
+        description="What to do with a record whose label is null, empty or -1 where one is asked for: refuse it or leave it out; `never`: -1 "
+        "is a label like others.",
+    )
 
 class Tsv(Records):
     """Tab-separated values with a header line and no quoting."""
