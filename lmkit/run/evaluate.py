@@ -12,7 +12,7 @@ from lmkit.data.spec import AnySource, Data, Holdout
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run.console import Console
 from lmkit.run.given import source_like, source_of
-from lmkit.run.material import CACHE, RUNS, material, start_of
+from lmkit.run.material import CACHE, RUNS, material, prefix_of, start_of
 from lmkit.run.signals import watch
 from lmkit.run.source import existing, is_foreign
 from lmkit.run.spec import RunSpec
@@ -60,7 +60,9 @@ def _batches(
             return stuff.batches.validation
         source, buckets = _like(spec.data, data), stuff.batches.buckets
     sentences = any(isinstance(task, NextSentence) for task in spec.tasks.values())
-    rows = open_cache(source, tokenizer, directory=cache, needs_sentences=sentences, warn=console.err, stop=stop)
+    rows = open_cache(
+        source, tokenizer, directory=cache, needs_sentences=sentences, prefix=prefix_of(spec, "validation"), warn=console.err, stop=stop
+    )
     size = spec.training.batch_size
     given = {"labels": opened.labels, "buckets": buckets, "batch_size": size, "start": start_of(spec)}
     return evaluation_batches(spec.data, spec.tasks, tokenizer, {"validation": rows}, **given)  # type: ignore[arg-type]

@@ -7,7 +7,8 @@ from lmkit.data.document import Document
 from lmkit.data.jsonl import record_of
 from lmkit.data.records import to_documents
 from lmkit.data.sources import read
-from lmkit.data.spec import AnySource, Conll, Conllu, Csv, JsonLines, Parquet, Records, Sentences, TextFiles, Tsv
+from lmkit.data.spec import AnySource, Conll, Conllu, Csv, JsonLines, Parallel, Parquet, Records, Sentences, Squad, TextFiles, Tsv
+from lmkit.data.squad import is_squad
 from lmkit.errors import DataError, Problem
 
 Columns = Mapping[str, str]
@@ -39,6 +40,8 @@ def source_of(path: Path, candidates: Sequence[Columns], like: AnySource | None 
     Of a file of words, read as `like` where that is one, the roles beside the text are those of the candidates.
     """
     words, found = words_of(path, like), format_of(path)
+    if _is_squad(path):
+        return Squad(squad=(str(path),))
     if words is not None:
         wanted = {"text"}.union(*candidates)
         return words.model_copy(update={"columns": {role: column for role, column in words.columns.items() if role in wanted}})
@@ -56,8 +59,15 @@ def source_like(source: AnySource, path: Path) -> AnySource:
     words, found = words_of(path, source), format_of(path)
     if words is not None:
         return words
+    if _is_squad(path):
+        return source.model_copy(update={"squad": (str(path),)}) if isinstance(source, Squad) else Squad(squad=(str(path),))
+    if isinstance(source, Squad) and found is not None:
+        return _named(found, path, Squad.columns)
     if isinstance(source, TextFiles | Sentences) and found is None:
         return source.model_copy(update={_key(type(source)): (str(path),)})
+    if isinstance(source, Parallel):
+        changed = {"text": (str(path),), "target": (_partner(source, path),)}
+        return source.model_copy(update=changed) if found is None else _named(found, path, source.columns)
     if isinstance(source, Sentences):
         return source_of(path, [{"words": "tokens", "tags": "tags"}, {"words": "words", "tags": "tags"}])
     if not isinstance(source, Records):
@@ -92,6 +102,10 @@ def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[
         raise DataError(Problem("is empty", where=STANDARD_INPUT))
 
 
+def _is_squad(path: Path) -> bool:
+    return _ending(path) == ".json" and path.is_file() and is_squad(path)
+
+
 def _ending(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).suffix.lower()
 
@@ -102,6 +116,16 @@ def _key(of: type[AnySource]) -> str:
 
 def _named(of: type[Named], path: Path, columns: Columns) -> AnySource:
     return of.model_validate({_key(of): (str(path),), "columns": dict(columns)})
+
+
+def _partner(source: Parallel, path: Path) -> str:
+    """The file that goes with a file of texts: it ends in what the source's own targets end in."""
+    endings = [Path(files[0].removesuffix(".gz")).suffix for files in (source.text, source.target)]
+    stem, packed = path.name.removesuffix(".gz"), ".gz" if path.name.endswith(".gz") else ""
+    if not endings[0] or not stem.endswith(endings[0]):
+        what = f'the run reads pairs of files that end in "{endings[0]}" and "{endings[1]}"; name such a file of texts, or a .jsonl'
+        raise DataError(Problem(what, where=str(path)))
+    return str(path.with_name(stem.removesuffix(endings[0]) + endings[1] + packed))
 
 
 def _opens(source: AnySource) -> bool:

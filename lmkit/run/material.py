@@ -51,12 +51,18 @@ def tokenizer_of(spec: RunSpec, *, say: Say, stop: Stop) -> Tokenizer:
 
 
 def _texts(spec: RunSpec, stop: Stop) -> Iterator[str]:
-    for source in spec.data.train.values():
+    for name, source in spec.data.train.items():
+        prefix = prefix_of(spec, name)
         for document in read(source, stop=stop):
-            yield document.text
+            yield prefix + document.text
             if document.pair is not None:
                 yield document.pair
             yield from (document.target or ())[:1]
+
+
+def prefix_of(spec: RunSpec, source: str) -> str:
+    """What stands before each text of a source of data.train, or of any other texts: all tasks that read them agree on it."""
+    return next(iter(spec.prefixes_of(source).values()), "")
 
 
 def start_of(spec: RunSpec) -> int | None:
@@ -83,7 +89,7 @@ def material(spec: RunSpec, *, tokenizer: Tokenizer, cache: Path, say: Say, stop
     if validation is not None and not isinstance(validation, Holdout):
         sources["validation"] = validation
     caches = {
-        name: open_cache(source, tokenizer, directory=cache, needs_sentences=sentences, warn=say, stop=stop)
+        name: open_cache(source, tokenizer, directory=cache, needs_sentences=sentences, prefix=prefix_of(spec, name), warn=say, stop=stop)
         for name, source in sources.items()
     }
     batches = build_batches(

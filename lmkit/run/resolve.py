@@ -150,9 +150,9 @@ def _with_paths(source: Any, change: Callable[[str], str]) -> Any:
         local = source.huggingface.startswith((".", "/", "~")) or os.path.isdir(source.huggingface)
         return source.model_copy(update={"huggingface": change(source.huggingface)}) if local else source
     changes = {
-        key: tuple(change(path) for path in source.paths)
+        key: tuple(map(change, value))
         for key in type(source).model_fields
-        if getattr(source, "paths", ()) and getattr(source, key) == source.paths
+        if isinstance(value := getattr(source, key), tuple) and value and set(value) <= set(getattr(source, "paths", ()))
     }
     return source.model_copy(update=changes)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lmkit.data.spec import Data, Imported
+from lmkit.data.spec import Data, Holdout, Imported
 from lmkit.models.spec import Decoder, Encoder, EncoderDecoder, FromRun, Model, nearest_multiples, stacks
 from lmkit.positions.spec import Learned
 from lmkit.spec import Name, Spec
@@ -113,6 +113,23 @@ class RunSpec(Spec):
                     which = "data.train" if list(self.data.train) == ["train"] else f"data.train.{source_name}"
                     columns = ", ".join(f"{role}: ..." for role in ("text", *missing))
                     yield f"tasks.{name}", f"{which} names no {' and '.join(missing)} field; add there columns: {{{columns}}}"
+
+    def prefixes_of(self, source: str) -> dict[str, str]:
+        """For each task that reads a source of data.train, or any other texts, what it puts before them."""
+        bound = source if source in self.data.train else None
+        return {name: getattr(task, "prefix", "") for name, task in self.tasks.items() if bound is None or task.data in (None, bound)}
+
+    def rule_tasks_put_one_prefix_before_a_text(self) -> Iterator[tuple[str, str]]:
+        held = [] if self.data.validation is None or isinstance(self.data.validation, Holdout) else ["validation"]
+        found: dict[str, str] = {}
+        for source in [*self.data.train, *held]:
+            prefixes = self.prefixes_of(source)
+            name = next((name for name, prefix in prefixes.items() if prefix), "")
+            other = next((other for other in prefixes if prefixes[other] != prefixes.get(name, "")), None)
+            if other is not None:
+                texts = f"data.train.{source}" if source in self.data.train else "data.validation"
+                found.setdefault(name, f"task {other} reads {texts} too, without this prefix; let each read a source of its own")
+        yield from ((f"tasks.{name}.prefix", what) for name, what in found.items())
 
     def rule_next_sentence_has_several(self) -> Iterator[tuple[str, str]]:
         for task in self.tasks.values():
