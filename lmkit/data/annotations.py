@@ -8,7 +8,6 @@ import numpy as np
 
 from lmkit.data.columns import ColumnWriter
 from lmkit.data.document import Document
-from lmkit.errors import DataError, Problem
 from lmkit.tasks.classification import label_order
 from lmkit.text.words import first_tokens
 
@@ -106,11 +105,20 @@ class Counted:
         self._column = open("counted", np.int8)
 
     def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
-        end = len(document.text)
-        begin, behind = np.append(tokens, [[end, end + 1]], axis=0).T
-        spans = np.array(document.counted or ((end + 1, end + 1),))
-        reached = np.searchsorted(spans[:, 0], np.maximum(behind, begin + 1)) - 1
-        self._column.append(((reached >= 0) & (begin < spans[reached, 1]))[1:])
+        self._column.append(_followed(tokens, document.counted or (), len(document.text)))
+
+    def finish(self) -> dict[str, list[str]]:
+        return {}
+
+
+class CountedPair:
+    """`pair_counted` int8 [tokens of the pairs]: as `counted`."""
+
+    def __init__(self, open: Open) -> None:
+        self._column = open("pair_counted", np.int8)
+
+    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+        self._column.append(_followed(pair, document.counted_pair or (), len(document.pair or "")))
 
     def finish(self) -> dict[str, list[str]]:
         return {}
@@ -131,9 +139,10 @@ class Answers:
 
 
 Spans = np.ndarray  # [n, 2]: the first character of each token and the one behind it
-Annotation = Labels | LabelSets | Values | Tags | Answers | Counted
+Annotation = Labels | LabelSets | Values | Tags | Answers | Counted | CountedPair
 _KINDS: dict[str, type[Annotation]] = {"label": Labels, "labels": LabelSets, "value": Values, "tags": Tags, "answers": Answers}
-ALIGNED = ("tags", "answers")  # need to know where tokens stand
+_KINDS |= {"messages": Counted, "response": Counted, "chosen": Counted, "rejected": CountedPair}
+ALIGNED = ("tags", "answers", "messages", "response", "rejected")  # need to know where tokens stand
 
 
 def annotations(roles: Collection[str], folder: Path, columns: dict[str, ColumnWriter]) -> list[Annotation]:
@@ -146,14 +155,16 @@ def annotations(roles: Collection[str], folder: Path, columns: dict[str, ColumnW
 
 
 def _answer(document: Document, pair: Spans) -> tuple[int, int]:
-    """Raises DataError where the text at an answer's place is another one."""
-    text = document.pair or ""
-    for start, answer in document.answers or ():
-        if text[start : start + len(answer)] != answer or start < 0 or not answer:
-            what = f'the answer "{answer[:40]}" does not stand at character {start}, where "{text[start : start + len(answer)][:40]}" does'
-            raise DataError(Problem(what, "answers", document.where))
     if not document.answers:
         return NONE, NONE
     start, answer = document.answers[0]
     inside = np.flatnonzero((pair[:, 0] < start + len(answer)) & (pair[:, 1] > start))
     return (int(inside[0]), int(inside[-1])) if len(inside) else (NONE, NONE)
+
+
+def _followed(tokens: Spans, learned: Sequence[tuple[int, int]], end: int) -> np.ndarray:
+    """bool: what follows each token of a text of `end` characters touches one of the spans that are learned."""
+    begin, behind = np.append(tokens, [[end, end + 1]], axis=0).T
+    spans = np.array(learned or ((end + 1, end + 1),))
+    reached = np.searchsorted(spans[:, 0], np.maximum(behind, begin + 1)) - 1
+    return ((reached >= 0) & (begin < spans[reached, 1]))[1:]

@@ -1,6 +1,10 @@
 """One document as a source gives it: a text, and what its record says of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+Message = Mapping[str, Any]  # `role`, `content` and what else a chat template may ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +15,10 @@ class Document:
     [from, to) of the words of `text` and `tags` a label for each. `answers` are (first character, text) of answers that stand in
     `pair`; empty, there is none. `target` are texts that say the same, of which the first is learned. `counted` are the characters
     [from, to) of `text` that a language model learns, in order, where the end of the document is one more character; None: all.
-    `more` means that the next Document goes on with the same text: files of any size pass through in parts.
+    `messages` are a conversation that becomes `text` when a chat template is at hand, `rejected` one with a worse answer, to become
+    `pair`, of which `counted_pair` is learned.
+    `id` is what its file calls it where lines do not name it. `more` means that the next Document goes on with the same text: files
+    of any size pass through in parts.
     """
 
     text: str
@@ -27,7 +34,11 @@ class Document:
     answers: tuple[tuple[int, str], ...] | None = None
     target: tuple[str, ...] | None = None
     counted: tuple[tuple[int, int], ...] | None = None
+    messages: tuple[Message, ...] | None = None
+    rejected: tuple[Message, ...] | None = None
+    counted_pair: tuple[tuple[int, int], ...] | None = None
+    id: str = ""
 
     @property
     def where(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}: record {self.line} ({self.id})" if self.id else f"{self.file}:{self.line}"

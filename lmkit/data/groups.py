@@ -4,25 +4,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lmkit.data.layout import Layout
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Regression, TokenClassification
+from lmkit.data.windows import Windows
+from lmkit.tasks.spec import (
+    AnyTask,
+    CausalLm,
+    Classification,
+    MaskedLm,
+    NextSentence,
+    QuestionAnswering,
+    Regression,
+    Seq2seq,
+    TokenClassification,
+    WholeText,
+)
+from lmkit.text.template import Truncate
 
 
 @dataclass(frozen=True)
 class Group:
-    """Tasks that read the same rows; `source` is the named source they are bound to, None for all."""
+    """Tasks that read the same rows; `source` is the named source they are bound to, None for all; `windows` cuts long texts,
+    else they lose what `truncate` says.
+    """
 
     tasks: tuple[str, ...]
     layout: Layout
     source: str | None
+    windows: Windows | None = None
+    truncate: Truncate = "end"
 
 
 def group_tasks(tasks: Mapping[str, AnyTask]) -> list[Group]:
     """Groups in the order of their first task; where there are several they take turns, and weights act in the loss alone.
 
     masked_lm joins next_sentence of the same sources (BERT), never classification, whose texts stay whole; a second masked_lm
-    hides other tokens and so reads rows of its own.
+    hides other tokens and so reads rows of its own. So do tasks that read long texts otherwise.
     """
-    members: dict[tuple[Layout, str | None, int], list[str]] = {}
+    members: dict[tuple[Layout, str | None, int, Windows | None, Truncate], list[str]] = {}
     masked: dict[tuple[Layout, str | None], int] = {}
     paired = {task.data for task in tasks.values() if isinstance(task, NextSentence)}
     for name, task in tasks.items():
@@ -31,8 +48,16 @@ def group_tasks(tasks: Mapping[str, AnyTask]) -> list[Group]:
         if isinstance(task, MaskedLm):
             layout = "pairs" if task.data in paired else layout
             number = masked[layout, task.data] = masked.get((layout, task.data), -1) + 1
-        members.setdefault((layout, task.data, number), []).append(name)
-    return [Group(tuple(names), layout, source) for (layout, source, _), names in members.items()]
+        truncate = task.truncate if isinstance(task, WholeText) else "end"
+        members.setdefault((layout, task.data, number, windows_of(task), truncate), []).append(name)
+    return [Group(tuple(names), layout, source, windows, truncate) for (layout, source, _, windows, truncate), names in members.items()]
+
+
+def windows_of(task: AnyTask) -> Windows | None:
+    """How a task reads texts that are longer than a row in several; None where it does not."""
+    if isinstance(task, QuestionAnswering):
+        return Windows(task.max_question_length, task.stride)
+    return Windows(None, task.windows.stride) if isinstance(task, WholeText) and task.windows else None
 
 
 def layout_of(task: AnyTask) -> Layout:
@@ -48,5 +73,9 @@ def layout_of(task: AnyTask) -> Layout:
             return "records"
         case TokenClassification():
             return "tokens"
+        case Seq2seq():
+            return "sides"
+        case QuestionAnswering():
+            return "windows"
         case _:
             raise ValueError(f"no data format makes rows for {task.kind}")

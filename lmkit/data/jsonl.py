@@ -38,9 +38,14 @@ def _inside(path: Path, line: int, error: json.JSONDecodeError) -> Problem:
     return Problem(f"is no JSON: {error.msg.lower()}", where=f"{path}:{line + error.lineno - 1}{column}")
 
 
+def strict_json(text: str) -> Any:
+    """The value of a JSON text; ValueError for a key that stands twice, NaN, or what is no JSON."""
+    return _DECODER.decode(text)
+
+
 def _record(text: str, where: str, problem: Callable[[json.JSONDecodeError], Problem]) -> dict[str, Any]:
     try:
-        value = _DECODER.decode(text)
+        value = strict_json(text)
     except json.JSONDecodeError as error:
         raise DataError(problem(error)) from None
     except (ValueError, RecursionError) as error:

@@ -14,7 +14,9 @@ from lmkit.data.order import Mixture, mix, permutation
 from lmkit.data.packing import packed_rows, single_rows
 from lmkit.data.pairs import pair_rows, plan_chunks
 from lmkit.data.rows import Rows, join_rows
-from lmkit.text.template import Template
+from lmkit.data.sides import side_rows
+from lmkit.data.windows import Windows, part_rows, window_rows
+from lmkit.text.template import Template, Truncate
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Plan:
         return self.rows.take(self.order[self.edges[index] : self.edges[index + 1]]), int(self.lengths[index])
 
 
-SECOND = {"records": "pair"}  # layouts that read a second text of each record, and its role
+SECOND = {"records": "pair", "windows": "pair", "sides": "target"}  # layouts that read a second text of each record, and its role
 
 
 def span_table(sources: Sequence[Documents], layout: Layout, columns: Mapping[str, Sequence[np.ndarray]]) -> tuple[Corpus, list[int]]:
@@ -71,7 +73,17 @@ def span_table(sources: Sequence[Documents], layout: Layout, columns: Mapping[st
 
 
 def row_source(
-    documents: Documents, layout: Layout, template: Template, *, packing: bool, max_length: int, first: int, record: int
+    documents: Documents,
+    layout: Layout,
+    template: Template,
+    *,
+    packing: bool,
+    max_length: int,
+    target_length: int,
+    windows: Windows | None,
+    truncate: Truncate,
+    first: int,
+    record: int,
 ) -> RowSource:
     """`first` is the number of the source's first span, `record` that of its first record."""
 
@@ -87,7 +99,22 @@ def row_source(
 
             return RowSource(len(chunks), planned, planned(0, 0))
         case "records":
-            return _same(numbered(record_rows(documents.lengths, second_lengths(documents, layout), max_length, template), record))
+            first_lengths, other = documents.lengths, second_lengths(documents, layout)
+            if windows is None:
+                rows = record_rows(first_lengths, other, max_length, template, truncate)
+            elif other is None:
+                rows = part_rows(first_lengths, max_length, template, windows)
+            else:
+                rows = window_rows(first_lengths, other, max_length, template, windows)
+            return _same(numbered(rows, record))
+        case "sides":
+            second = second_lengths(documents, layout)
+            assert second is not None
+            return _same(numbered(side_rows(documents.lengths, second, max_length, target_length, template), record))
+        case "windows":
+            texts = second_lengths(documents, layout)
+            assert texts is not None and windows is not None
+            return _same(numbered(window_rows(documents.lengths, texts, max_length, template, windows), record))
         case "tokens":
             return _same(numbered(token_rows(documents.lengths, max_length, template), record))
         case "causal" | "masked":

@@ -1,6 +1,7 @@
 """What a field of a record can be to a document, and how its value is read; each error says what was expected and what is there."""
 
 import difflib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,11 +9,16 @@ from typing import Any
 from lmkit.errors import DataError, Problem
 from lmkit.text.words import join_words
 
-ROLES = ("text", "words", "text_pair", "label", "labels", "value", "tags", "answers", "target")
+NOWHERE = -1  # the first character of an answer whose place nobody says
+CONVERSATION = ("messages", "system", "prompt", "input", "response", "chosen", "rejected")  # read by data/conversations.py
+CONVERSATIONS = (("messages",), ("response",), ("chosen", "rejected"))  # what makes a conversation of a record
+ROLES = ("text", "words", "text_pair", "label", "labels", "value", "tags", "answers", "target", *CONVERSATION)
 
 
 def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str, *, replace: bool) -> dict[str, Any]:
-    """The fields of a Document that `columns` (role: field) name. Raises DataError with the place `where` for a wrong value."""
+    """The fields of a Document that `columns` (role: field) name, those of conversations left out.
+
+    Raises DataError with the place `where` for a wrong value."""
 
     def value(role: str) -> Any:
         return field(record, columns[role], where)
@@ -47,9 +53,6 @@ def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str
     return found
 
 
-def field(record: Mapping[str, Any], name: str, where: str) -> Any:
-    """A record's value; DataError where it is missing or null."""
-    if name not in record:
 def unlabelled(record: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[str, str]:
     """(field, what is there) of the first label that a record leaves open: null, nothing but blanks or, of one label, -1; else ("", "").
 
@@ -72,6 +75,9 @@ def conversational(roles: Iterable[str]) -> bool:
     return any(role in CONVERSATION for role in roles)
 
 
+def field(record: Mapping[str, Any], name: str, where: str) -> Any:
+    """A record's value; DataError where it is missing or null."""
+    if name not in record:
         found = ", ".join(map(repr, list(record)[:12])) or "none"
         raise DataError(Problem(f"field is missing; the record has {found}{near(name, record)}", name, where))
     if record[name] is None:
@@ -148,18 +154,37 @@ def as_words(value: Any, name: str, where: str, replace: bool) -> tuple[str, ...
 
 
 def as_answers(value: Any, name: str, where: str) -> tuple[tuple[int, str], ...]:
-    """SQuAD's answers: {text: [...], answer_start: [...]} or a list of {text: ..., answer_start: ...}; none is allowed."""
+    """SQuAD's answers: {text: [...], answer_start: [...]} or a list of {text: ..., answer_start: ...}; none is allowed.
+
+    A table holds them as JSON. Texts alone stand NOWHERE.
+    """
+    if isinstance(value, str):
+        value = _json_answers(value, name, where)
     if isinstance(value, dict) and isinstance(value.get("text"), Sequence) and not isinstance(value["text"], str):
         starts = as_list(value.get("answer_start"), "answer_start, a list", name, where)
-        value = [{"text": text, "answer_start": start} for text, start in zip(value["text"], starts, strict=False)]
+        if len(starts) != len(value["text"]):
+            raise DataError(Problem(f"{len(value['text'])} texts with {len(starts)} answer_start", name, where))
+        value = [{"text": text, "answer_start": start} for text, start in zip(value["text"], starts, strict=True)]
     elif isinstance(value, dict):
         value = [value]
     found = []
     for each in as_list(value, "a list of answers", name, where):
-        if not isinstance(each, dict) or type(each.get("answer_start")) is not int or not isinstance(each.get("text"), str):
+        answer = {"text": each} if isinstance(each, str) else each
+        if not isinstance(answer, dict) or type(answer.get("answer_start", NOWHERE)) is not int or not isinstance(answer.get("text"), str):
             raise DataError(Problem('an answer is {"text": ..., "answer_start": its first character}', name, where))
-        found.append((each["answer_start"], each["text"]))
+        found.append((answer.get("answer_start", NOWHERE), answer["text"]))
     return tuple(found)
+
+
+def _json_answers(value: str, name: str, where: str) -> Any:
+    """What a cell of a table holds: JSON, or the text of one answer; an empty one holds none."""
+    if value.lstrip()[:1] not in ("[", "{"):
+        return [value] if value.strip() else []
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        what = f'begins as JSON and is none: {str(error).lower()}; write [{{"text": ..., "answer_start": ...}}]'
+        raise DataError(Problem(what, name, where)) from None
 
 
 def as_targets(value: Any, name: str, where: str, replace: bool) -> tuple[str, ...]:

@@ -11,12 +11,29 @@ from lmkit.data.document import Document
 from lmkit.data.files import Stop, Warn, find, never, silent
 from lmkit.data.huggingface import load_huggingface, read_huggingface
 from lmkit.data.jsonl import read_jsonl
+from lmkit.data.parallel import read_parallel
 from lmkit.data.parquet import read_parquet
 from lmkit.data.plain_text import read_text
 from lmkit.data.records import to_documents
-from lmkit.data.separated import read_separated
 from lmkit.data.roles import unlabelled
-from lmkit.data.spec import AnySource, Builtin, Conll, Conllu, Csv, HuggingFace, Imported, JsonLines, Parquet, Records, TextFiles, Tsv
+from lmkit.data.separated import read_separated
+from lmkit.data.spec import (
+    AnySource,
+    Builtin,
+    Conll,
+    Conllu,
+    Csv,
+    HuggingFace,
+    Imported,
+    JsonLines,
+    Parallel,
+    Parquet,
+    Records,
+    Squad,
+    TextFiles,
+    Tsv,
+)
+from lmkit.data.squad import read_squad
 from lmkit.errors import DataError, Problem
 
 Rows = Iterator[tuple[int, dict[str, Any]]]
@@ -26,6 +43,8 @@ def read(
     source: AnySource, *, base: Path = Path(), stop: Stop = never, warn: Warn = silent, skipped: Counter[str] | None = None
 ) -> Iterator[Document]:
     """Every document of a source, empty ones too, always in the same order; relative paths start at `base`.
+
+    `skipped` counts the records that the source's words leave out, by reason.
 
     Raises DataError with the place of the first thing that is wrong, MachineError where a library is missing, Interrupted once
     `stop()` is true.
@@ -43,14 +62,18 @@ def read(
                     split=source.long_records == "split",
                     stop=stop,
                 )
+        case Parallel():
+            texts, targets = find(source.text, base, warn), find(source.target, base, warn)
+            yield from read_parallel(texts, targets, errors=source.encoding_errors, longest=source.max_record_bytes, stop=stop)
         case Conll():
-    `skipped` counts the records that the source's words leave out, by reason.
-
             for path in find(source.conll, base, warn):
                 yield from read_conll(path, text=source.columns["text"], tags=source.columns.get("tags"), **_strict(source, stop))
         case Conllu():
             for path in find(source.conllu, base, warn):
                 yield from read_conllu(path, text=source.columns["text"], tags=source.columns.get("tags"), **_strict(source, stop))
+        case Squad():
+            for path in find(source.squad, base, warn):
+                yield from read_squad(path, errors=source.encoding_errors, stop=stop)
         case HuggingFace():
             table = load_huggingface(source.huggingface, config=source.config, split=source.split, base=base)
             needed = list(source.columns.values())
@@ -71,6 +94,8 @@ def patterns(source: AnySource) -> tuple[str, ...]:
     match source:
         case TextFiles():
             return source.text
+        case Parallel():
+            return source.paths
         case JsonLines():
             return source.jsonl
         case Csv():
@@ -83,6 +108,8 @@ def patterns(source: AnySource) -> tuple[str, ...]:
             return source.conll
         case Conllu():
             return source.conllu
+        case Squad():
+            return source.squad
         case HuggingFace() | Builtin() | Imported():
             return ()
         case _:
@@ -115,6 +142,14 @@ def _rows(source: JsonLines | Csv | Tsv | Parquet, path: Path, stop: Stop) -> Ro
 def _documents(source: Records, file: str, rows: Rows, skipped: Counter[str] | None) -> Iterator[Document]:
     number = 0
     for number, record in rows:
+        name, found = unlabelled(record, source.columns)
+        if name and source.unlabelled == "skip":
+            if skipped is not None:
+                skipped["unlabelled"] += 1
+            continue
+        if found == "-1" and source.unlabelled == "fail":
+            what = "-1 mostly means no label; write unlabelled: skip under the source, or unlabelled: never where -1 is one"
+            raise DataError(Problem(what, name, f"{file}:{number}"))
         yield from to_documents(
             record,
             source.columns,
@@ -134,11 +169,3 @@ def _builtin(name: str) -> Iterator[Document]:
 
     for number, key in enumerate(sorted(topics.topics), 1):
         yield Document(topics.topics[key], file=f"builtin:{name}", line=number)
-        name, found = unlabelled(record, source.columns)
-        if name and source.unlabelled == "skip":
-            if skipped is not None:
-                skipped["unlabelled"] += 1
-            continue
-        if found == "-1" and source.unlabelled == "fail":
-            what = "-1 mostly means no label; write unlabelled: skip under the source, or unlabelled: never where -1 is one"
-            raise DataError(Problem(what, name, f"{file}:{number}"))

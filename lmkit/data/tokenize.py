@@ -4,6 +4,8 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace as with_
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,22 +13,28 @@ from typing import Any
 import numpy as np
 
 from lmkit.data.annotations import ALIGNED, annotations
+from lmkit.data.answers import placed
 from lmkit.data.columns import ColumnWriter
+from lmkit.data.conversations import Told, told
 from lmkit.data.document import Document
 from lmkit.data.files import Stop
+from lmkit.data.roles import conversational
 from lmkit.data.sources import read
-from lmkit.data.spec import AnySource
+from lmkit.data.spec import AnySource, Questions
 from lmkit.errors import DataError, Interrupted, Problem
+from lmkit.text.chat_templates import require_chat
 from lmkit.text.sentences import split_sentences
 from lmkit.text.tokenizer import Tokenizer
 
 META = "cache.json"
 BATCH = 2**21  # characters
 Progress = Callable[[int, int], object]
+Tell = Callable[[Document], Told]  # writes the conversations of a document
 
 
 UNKNOWN = np.zeros((0, 2), np.int32)  # where tokens stand, when nobody asks
-OTHERS = {"text_pair": "pair", "target": "target"}  # roles of texts beside the first, and what their columns are called
+NO_IDS = np.zeros(0, np.int32)
+OTHERS = {"text_pair": "pair", "rejected": "pair", "target": "target"}  # roles of texts beside the first, and what their columns are called
 
 
 def nothing(documents: int, tokens: int) -> None:
@@ -40,15 +48,18 @@ def tokenize(
     mark: str,
     needs_sentences: bool,
     *,
+    prefix: str = "",
     base: Path,
     stop: Stop,
     progress: Progress,
 ) -> None:
     """Writes all columns and `cache.json` into `folder`, which is whole only when this returns."""
     roles = getattr(source, "columns", {})
-    writer = _Writer(folder, tokenizer, sentence=source.sentence if needs_sentences else None, roles=tuple(roles))
+    chat = partial(told, chat=require_chat(tokenizer), train_on=getattr(source, "train_on", "all")) if conversational(roles) else None
+    writer = _Writer(folder, tokenizer, sentence=source.sentence if needs_sentences else None, roles=tuple(roles), tell=chat)
     try:
-        for batch in _batches(read(source, base=base, stop=stop)):
+        documents = _placed(read(source, base=base, stop=stop, skipped=writer.skipped), source, writer.skipped)
+        for batch in _batches(_behind(prefix, documents) if prefix else documents):
             if stop():
                 raise Interrupted("stopped while tokenizing; nothing is lost")
             writer.add(batch)
@@ -59,6 +70,27 @@ def tokenize(
         writer.finish(mark)
     finally:
         writer.close()
+
+
+def _behind(prefix: str, documents: Iterator[Document]) -> Iterator[Document]:
+    """The documents with something before their texts; blank ones, and what goes on with a text, stay as they are."""
+    begun = False
+    for document in documents:
+        yield document if begun or not document.text.strip() else with_(document, text=prefix + document.text)
+        begun = document.more
+
+
+def _placed(documents: Iterator[Document], source: AnySource, skipped: Counter[str]) -> Iterator[Document]:
+    """The documents with their answers in place, where the source has such."""
+    if not isinstance(source, Questions) or "answers" not in getattr(source, "columns", {}):
+        yield from documents
+        return
+    for document in documents:
+        found = placed(document, source.wrong_answers)
+        if found is None:
+            skipped["with an answer that does not stand where it says"] += 1
+        else:
+            yield found
 
 
 def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
@@ -77,8 +109,8 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
 class _Writer:
     """The columns while they grow."""
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, *, sentence: Any, roles: Sequence[str]) -> None:
-        self.folder, self.tokenizer, self.sentence = folder, tokenizer, sentence
+    def __init__(self, folder: Path, tokenizer: Tokenizer, *, sentence: Any, roles: Sequence[str], tell: Tell | None) -> None:
+        self.folder, self.tokenizer, self.sentence, self.tell = folder, tokenizer, sentence, tell
         ids = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
         types: dict[str, Any] = {"tokens": ids, "documents": np.int64, "file": np.int32, "line": np.int64}
         types |= {"sentences": np.int64} if sentence else {}
@@ -99,9 +131,9 @@ class _Writer:
 
     def add(self, batch: Sequence[Document]) -> None:
         """Appends a batch; a document whose last part is yet to come is closed by a later batch."""
+        batch, parts, seconds = self._parts(batch)
         texts = {role: [_other(d, role) for d in batch] for role in self.others}
-        others = {role: self._spans(given) for role, given in texts.items()}
-        parts = [split_sentences(d.text, self.sentence) if self.sentence else [d.text] for d in batch]
+        others = {role: self._whole(seconds or [[text] for text in given]) for role, given in texts.items()}
         found, spans = self._encode(parts)
         tokens: list[np.ndarray] = []
         kept: list[int] = []
@@ -136,7 +168,7 @@ class _Writer:
         self._append(tokens, lengths, places, edges)
         for role, column in self.others.items():
             self._append_other(column, [others[role][0][i] for i in kept])
-        pairs = others.get("text_pair", ([], []))[1]
+        pairs = next((others[role][1] for role in ("text_pair", "rejected") if role in others), [])
         for annotation in self.annotations:
             for i in kept:
                 annotation.add(batch[i], spans[i] if spans else UNKNOWN, pairs[i] if pairs else UNKNOWN)
@@ -164,18 +196,36 @@ class _Writer:
             self.columns[f"{column}_tokens"].append(np.concatenate(ids))
             self.columns[f"{column}_documents"].append(before + np.cumsum([len(each) for each in ids]))
 
-    def _encode(self, groups: list[list[str]]) -> tuple[list[list[np.ndarray]], list[np.ndarray]]:
-        """Ids of each text of each group, and where the tokens of its first one stand, if that is asked for."""
-        ids, spans = self._spans([text for group in groups for text in group])
-        each = iter(ids)
-        return [list(islice(each, len(group))) for group in groups], spans
+    def _parts(self, batch: Sequence[Document]) -> tuple[Sequence[Document], list[Sequence[str]], list[Sequence[str]]]:
+        """The documents, and what of their texts is encoded apart: sentences, and of conversations what no control token crosses."""
+        if self.tell is None:
+            return batch, [split_sentences(d.text, self.sentence) if self.sentence else [d.text] for d in batch], []
+        made = [self.tell(d) for d in batch]
+        return [each.document for each in made], [each.first for each in made], [each.second for each in made]
 
-    def _spans(self, texts: list[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Ids of each text, and where its tokens stand, if that is asked for."""
+    def _encode(self, groups: Sequence[Sequence[str]]) -> tuple[list[list[np.ndarray]], list[np.ndarray]]:
+        """Ids of each text of each group, and where the tokens of all its texts stand, if that is asked for."""
+        texts = [text for group in groups for text in group]
         if not self.aligned:
-            return self.tokenizer.encode(texts, specials=False), []
-        found = self.tokenizer.spans(texts)
-        return [ids for ids, _ in found], [spans for _, spans in found]
+            each = iter(self.tokenizer.encode(texts, specials=False))
+            return [list(islice(each, len(group))) for group in groups], []
+        found = iter(self.tokenizer.spans(texts, specials=self.tell is not None))
+        ids: list[list[np.ndarray]] = []
+        spans: list[np.ndarray] = []
+        for group in groups:
+            ids.append([])
+            own, at = [UNKNOWN], 0
+            for text, (numbers, places) in zip(group, found, strict=False):
+                ids[-1].append(numbers)
+                own.append(places + at)
+                at += len(text)
+            spans.append(np.concatenate(own))
+        return ids, spans
+
+    def _whole(self, groups: Sequence[Sequence[str]]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Ids of each group together, and where its tokens stand."""
+        ids, spans = self._encode(groups)
+        return [np.concatenate([NO_IDS, *each]) for each in ids], spans
 
     def finish(self, mark: str) -> None:
         names: dict[str, list[str]] = {}
@@ -200,4 +250,4 @@ class _Writer:
 
 
 def _other(document: Document, role: str) -> str:
-    return (document.pair or "") if role == "text_pair" else (document.target or ("",))[0]
+    return (document.target or ("",))[0] if role == "target" else document.pair or ""

@@ -9,10 +9,13 @@ from keras import ops
 from lmkit.data.document import Document
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.heads.masked_language_model import gather_rows
+from lmkit.run.long_texts import document_scores
+from lmkit.run.manner import habits_of
 from lmkit.run.open import OpenedRun
 from lmkit.run.rows import compiled_reader, room
 from lmkit.run.spans import span_finder
 from lmkit.run.token_answers import replaced_finder, word_labeller
+from lmkit.run.writing import writer
 from lmkit.tasks.next_sentence import LABELS
 from lmkit.tasks.spec import (
     AnyTask,
@@ -73,13 +76,13 @@ def answerer(opened: OpenedRun) -> Read:
 def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
     match task:
         case Classification(multi_label=True):
-            return Reader(_nothing, _set_finder(opened, name, opened.labels[name], task.threshold))
+            return Reader(_nothing, _set_finder(opened, name, task, opened.labels[name]))
         case Classification():
-            return Reader(_nothing, _classifier(opened, name, opened.labels[name]))
+            return Reader(_nothing, _classifier(opened, name, task, opened.labels[name]))
         case NextSentence():
-            return Reader(_second_text, _classifier(opened, name, LABELS))
+            return Reader(_second_text, _classifier(opened, name, task, LABELS))
         case Regression():
-            return Reader(_nothing, _measurer(opened, name))
+            return Reader(_nothing, _measurer(opened, name, task))
         case MaskedLm():
             return Reader(_masks(opened), _filler(opened, name))
         case TokenClassification():
@@ -87,10 +90,13 @@ def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
         case ReplacedToken():
             return Reader(_nothing, replaced_finder(opened, name))
         case QuestionAnswering():
-            return Reader(_second_text, span_finder(opened, name))
+            return Reader(_second_text, span_finder(opened, name, task))
         case SentenceEmbedding():
             return Reader(_nothing, _embedder(opened, name))
-        case CausalLm() | Seq2seq():
+        case Seq2seq():
+            write = writer(opened.spec, opened.model, opened.tokenizer, name, habits_of(opened.directory.path))
+            return Reader(_nothing, lambda documents: [{"text": text} for text in write([document.text for document in documents])])
+        case CausalLm():
             return None
         case _:
             assert_never(task)
@@ -126,47 +132,30 @@ def _rows(opened: OpenedRun, documents: Sequence[Document], *, specials: bool = 
     return opened.tokenizer.rows(texts, pairs, max_length=room(opened), specials=specials)
 
 
-def _classifier(opened: OpenedRun, name: str, labels: Sequence[str]) -> Read:
-    head = opened.model.heads[name]
+def _classifier(opened: OpenedRun, name: str, task: AnyTask, labels: Sequence[str]) -> Read:
+    scores = document_scores(opened, name, task)
 
-    def forward(hidden: Any, batch: dict[str, Any]) -> Any:
-        logits = head.logits(hidden, batch["segments"], None, batch["tokens"])
-        return ops.softmax(ops.cast(logits, "float32"), axis=-1)
+    def answer(logits: np.ndarray) -> Answer:
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        return {"label": labels[int(shares.argmax())], "probabilities": dict(zip(labels, shares.tolist(), strict=True))}
 
-    read = compiled_reader(opened, name, forward)
-
-    def answer(documents: Sequence[Document]) -> list[Answer]:
-        found = (shares for (shares,) in read(_rows(opened, documents)))
-        return [
-            {
-                "label": labels[int(shares.argmax())],
-                "probabilities": {label: float(share) for label, share in zip(labels, shares, strict=True)},
-            }
-            for shares in found
-        ]
-
-    return answer
+    return lambda documents: [answer(each) for each in scores(documents)]
 
 
-def _set_finder(opened: OpenedRun, name: str, labels: Sequence[str], threshold: float) -> Read:
-    head = opened.model.heads[name]
+def _set_finder(opened: OpenedRun, name: str, task: Classification, labels: Sequence[str]) -> Read:
+    scores = document_scores(opened, name, task)
 
-    def forward(hidden: Any, batch: dict[str, Any]) -> Any:
-        return ops.sigmoid(ops.cast(head.logits(hidden, batch["segments"], None, batch["tokens"]), "float32"))
+    def answer(logits: np.ndarray) -> Answer:
+        shares = dict(zip(labels, (1 / (1 + np.exp(-logits))).tolist(), strict=True))
+        return {"labels": [label for label, share in shares.items() if share >= task.threshold], "probabilities": shares}
 
-    read = compiled_reader(opened, name, forward)
-
-    def answer(documents: Sequence[Document]) -> list[Answer]:
-        found = [dict(zip(labels, map(float, shares), strict=True)) for (shares,) in read(_rows(opened, documents))]
-        return [{"labels": [label for label, share in shares.items() if share >= threshold], "probabilities": shares} for shares in found]
-
-    return answer
+    return lambda documents: [answer(each) for each in scores(documents)]
 
 
-def _measurer(opened: OpenedRun, name: str) -> Read:
-    head = opened.model.heads[name]
-    read = compiled_reader(opened, name, lambda hidden, batch: head.logits(hidden, batch["segments"], None, batch["tokens"]))
-    return lambda documents: [{"value": float(value[0])} for (value,) in read(_rows(opened, documents))]
+def _measurer(opened: OpenedRun, name: str, task: AnyTask) -> Read:
+    scores = document_scores(opened, name, task)
+    return lambda documents: [{"value": float(value)} for (value,) in scores(documents)]
 
 
 def _embedder(opened: OpenedRun, name: str) -> Read:

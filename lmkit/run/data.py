@@ -11,7 +11,7 @@ from lmkit.data.documents import Documents, all_documents, hold_out
 from lmkit.data.spec import Holdout
 from lmkit.run.body import with_body
 from lmkit.run.console import Console
-from lmkit.run.examples import Painter, show_row
+from lmkit.run.examples import Painter, show_row, sided
 from lmkit.run.load import load
 from lmkit.run.material import CACHE, RUNS, Material, material, tokenizer_of
 from lmkit.run.signals import watch
@@ -80,6 +80,11 @@ def _source(name: str, cache: Cache, max_length: int) -> Iterator[str]:
     if "values" in cache.more:
         values = cache.more["values"]
         yield f"  values: {values.min():g} to {values.max():g}, mean {values.mean():.4g}"
+    if "answer_first" in cache.more:
+        first, last = cache.more["answer_first"], cache.more["answer_last"]
+        none, size = int((first < 0).sum()), (last - first + 1)[first >= 0]
+        median = np.median(size) if len(size) else 0
+        yield f"  answers: {len(size):,} of up to {size.max(initial=0)} tokens, median {median:g}; {none:,} questions have none"
     for reason, count in cache.skipped.items():
         yield f"  left out: {count:,} {reason}"
 
@@ -142,9 +147,9 @@ def rows(spec: RunSpec, stuff: Material, examples: int, painter: Painter) -> Ite
         shown.add(tasks)
         batch = stuff.batches.train(step)
         causal = any(isinstance(spec.tasks[name], CausalLm) for name in tasks)
-        direction = "left to right" if causal else "both ways"
+        direction = "left to right" if causal else "both ways, written left to right" if sided(batch) else "both ways"
         yield painter.title(f"{', '.join(tasks)}: rows of step {step}, {batch['tokens'].shape[1]} tokens long, read {direction}")
-        yield f"  {painter.legend(causal)}"
+        yield f"  {painter.legend(causal, sided(batch))}"
         for row in range(min(examples, int((batch["segments"].max(axis=1) > 0).sum()))):
             for line in show_row(batch, row, {name: spec.tasks[name] for name in tasks}, stuff.tokenizer, stuff.batches.labels, painter):
                 yield f"  {line}"

@@ -67,7 +67,10 @@ def tag(cls: type[Spec]) -> str:
     return str(kind.default) if kind is not None else f"<{next((f for f in fields(cls) if f in CHOSEN_BY_KEY), '')}>"
 
 
-CHOSEN_BY_KEY = ("from", "text", "jsonl", "csv", "tsv", "parquet", "conll", "conllu", "huggingface", "builtin", "imported", "holdout")
+CHOSEN_BY_KEY = (
+    "from", "target", "text", "jsonl", "csv", "tsv", "parquet",
+    "conll", "conllu", "squad", "huggingface", "builtin", "imported", "holdout",
+)
 
 
 def walk(location: Iterable[str | int]) -> tuple[list[type[Spec]], Any]:

@@ -5,9 +5,20 @@ from functools import partial
 
 import numpy as np
 
-from lmkit.tasks import causal_lm, classification, masked_lm, next_sentence, regression, seq2seq, token_classification
+from lmkit.tasks import causal_lm, classification, masked_lm, next_sentence, question_answering, regression, seq2seq, token_classification
 from lmkit.tasks.rows import Examples, TokenRows
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, Labelled, MaskedLm, NextSentence, Regression, Seq2seq, TokenClassification
+from lmkit.tasks.spec import (
+    AnyTask,
+    CausalLm,
+    Classification,
+    Labelled,
+    MaskedLm,
+    NextSentence,
+    QuestionAnswering,
+    Regression,
+    Seq2seq,
+    TokenClassification,
+)
 from lmkit.text.tokenizer import Tokenizer
 
 # Every task has one shape: rows in; labels, weights and what else its head reads out. "tokens" replaces the rows' tokens.
@@ -52,6 +63,8 @@ def features(
         case TokenClassification():
             table, weights = _labelled(task, "tags", examples, labels, key, weigh)
             return partial(token_classification.features, table=table, weights=weights)
+        case QuestionAnswering():
+            return partial(question_answering.features, examples=examples)
         case Seq2seq() if start is not None:
             return partial(seq2seq.features, start=start)
         case _:

@@ -11,10 +11,10 @@ class TokenRows:
     """B rows of T cells, int32 unless said.
 
     `segments` is 0 at padding; `text` (bool) marks the cells that hold text, `first` (bool) those that open a piece of it;
-    `following` [B, T] is the token after each cell (causal rows only), `place` [B, T] the number of each text token in its own text (rows of windows only);
-    `mark` int64 [B] a pair's label, or the number of the row's
-    record (-1 none); `real` [B] float32 is 0 for rows that only fill the batch; `row_key` [B] uint32. `columns` [B, T] are what
-    the source says of its tokens (-1 where there is no text). `target` are the rows of what a decoder is to write beside an encoder.
+    `following` [B, T] is the token after each cell (causal rows only), `place` [B, T] the number of each text token in its own text
+    (windows only); `mark` int64 [B] a pair's label, or the number of the row's record (-1 none); `real` [B] float32 is 0 for rows
+    that only fill the batch; `row_key` [B] uint32. `columns` [B, T] are what the source says of its tokens (-1 where there is no
+    text). `target` are the rows of what a decoder is to write beside an encoder.
     """
 
     tokens: np.ndarray

@@ -51,7 +51,30 @@ class NextSentence(Task):
     kind: Literal["next_sentence"] = "next_sentence"
 
 
-class Pooled(Task):
+class Windowed(Spec):
+    """Rows that share tokens, so that a long text is read whole; in training each has the text's own label."""
+
+    stride: Count = Field(128, description="Tokens that a row shares with the one before it (half of the row at most).")
+    pool: Literal["mean", "max"] = Field("mean", description="What the rows' scores become for the text, label by label.")
+
+
+class WholeText(Task):
+    """What tasks with one answer for a text share: how a text is read that is longer than a row."""
+
+    truncate: Literal["end", "start", "head_tail"] = Field(
+        "end", description="What it loses: its end, its start, or all between its first 128 tokens and its last (Sun et al., 2019)."
+    )
+    windows: Windowed | None = Field(
+        None,
+        description="It is read in several rows instead. Of two texts the first has half of a row at most, and the second is the long one.",
+    )
+
+    def rule_windows_lose_nothing(self) -> Iterator[tuple[str, str]]:
+        if self.windows is not None and self.truncate != "end":
+            yield "truncate", "with windows nothing is cut; remove one of the two"
+
+
+class Pooled(WholeText):
     """What tasks with one answer for a row share: which vector stands for the row, and what is made of it."""
 
     pooling: Literal["first", "mean", "last", "eos"] = Field(
@@ -167,7 +190,7 @@ class Classification(Labelled, Pooled):
 
     def rule_custom_head_has_its_own_keys(self) -> Iterator[tuple[str, str]]:
         for key, field in Pooled.model_fields.items():
-            if not self.pools and key not in Task.model_fields and getattr(self, key) != field.default:
+            if not self.pools and key not in WholeText.model_fields and getattr(self, key) != field.default:
                 yield key, "is a key of the default head; a custom one gets what head.config says"
         for key in ("multi_label", "label_smoothing"):
             if not self.pools and getattr(self, key):
@@ -287,10 +310,10 @@ class SentenceEmbedding(Task):
 
 
 # Those that data/ makes batches for.
-Trainable = CausalLm | MaskedLm | NextSentence | Classification | Regression | TokenClassification | Seq2seq
+Trainable = CausalLm | MaskedLm | NextSentence | Classification | Regression | TokenClassification | Seq2seq | QuestionAnswering
 TRAINABLE = tuple(each.model_fields["kind"].default for each in get_args(Trainable))
 AnyTask = Annotated[
-    Trainable | QuestionAnswering | ReplacedToken | SentenceEmbedding,
+    Trainable | ReplacedToken | SentenceEmbedding,
     Field(discriminator="kind"),
     short(),
 ]

@@ -19,7 +19,7 @@ from lmkit.run.model import build_model
 from lmkit.run.open import OpenedRun
 from lmkit.run.predict import _lines
 from lmkit.run.resolve import resolve
-from lmkit.run.spans import LONGEST, spans_of
+from lmkit.run.spans import spans_of
 from lmkit.run.spec import RunSpec
 from lmkit.run.token_answers import entities, windows
 from lmkit.text.build import train_tokenizer
@@ -42,6 +42,9 @@ TASKS: dict[str, dict[str, Any]] = {
     "lm": {"kind": "causal_lm"},
 }
 LABELS = {"class": ("bad", "good"), "ner": NAMES}
+
+
+LONGEST = 15  # tokens of an answer
 
 
 def opened(*names: str) -> OpenedRun:
@@ -151,7 +154,7 @@ def test_windows_keep_every_token_once(length: int, budget: int) -> None:
 def test_spans_are_the_best_of_all_pairs(length: int, question: int, seed: int) -> None:
     row = wrapped(1, 2).row(np.zeros(question, np.int32), np.zeros(length, np.int32))
     scores = np.random.default_rng(seed).normal(0, 2, (2, len(row.ids)))
-    found, none = spans_of(scores, row)
+    found, none = spans_of(scores, row, LONGEST, 3)
     inside = [0, *range(row.begins[1], row.begins[1] + length)]
     starts, ends = (np.exp(each[inside]) / np.exp(each[inside]).sum() for each in scores)
     pairs = [(starts[i + 1] * ends[j + 1], i, j) for i in range(length) for j in range(i, min(i + LONGEST, length))]
