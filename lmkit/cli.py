@@ -392,6 +392,8 @@ def _declare_generate(parser: Parser) -> None:
     parser.add_argument("--greedy", action="store_true", help="always the likeliest token")
     for word, (read, metavar, line) in SETTINGS.items():
         parser.add_argument(f"--{word.replace('_', '-')}", type=read, metavar=metavar, help=line)
+    parser.add_argument("--chat", action="store_true", help="each prompt is what a user says, or the messages of a conversation as JSON")
+    parser.add_argument("--system", metavar="TEXT", help="what the system says before a chat")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same text (default 0)")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times")
     parser.add_argument("--no-stream", action="store_true", help="write each text when it is complete")
@@ -404,7 +406,8 @@ def _generate(a: Arguments, console: Console) -> int:
 
     words = {word: value for word in SETTINGS if (value := getattr(a, word)) is not None}
     wish = Wish(
-        words, greedy=a.greedy, max_tokens=a.max_tokens, seed=a.seed, stop=a.stop, stream=not a.no_stream, as_json=a.json
+        words, greedy=a.greedy, max_tokens=a.max_tokens, seed=a.seed, stop=a.stop, stream=not a.no_stream, as_json=a.json,
+        chat=a.chat, system=a.system,
     )  # fmt: skip
     return generate(a.run, prompts=a.prompts, wish=wish, console=console, allow_code=a.allow_code)
 

@@ -18,9 +18,11 @@ import numpy as np
 from lmkit.data.columns import Damaged, largest, open_column
 from lmkit.data.files import Stop, Warn, never, silent
 from lmkit.data.fingerprint import contents, fingerprint, stamps
+from lmkit.data.roles import conversational
 from lmkit.data.spec import AnySource
 from lmkit.data.tokenize import META, Progress, nothing, tokenize
 from lmkit.errors import DataError, MachineError, Problem
+from lmkit.text.chat_templates import require_chat
 from lmkit.text.tokenizer import Tokenizer
 
 VERSION = 2
@@ -82,6 +84,7 @@ def open_cache(
     *,
     directory: Path,
     needs_sentences: bool = False,
+    prefix: str = "",
     base: Path = Path(),
     stop: Stop = never,
     progress: Progress = nothing,
@@ -89,12 +92,15 @@ def open_cache(
 ) -> Cache:
     """The cache of a source, built below `directory` when it is not there whole.
 
-    `progress(documents, tokens)` is called now and then while it is built. Raises DataError for bad or no data, Interrupted once
-    `stop()` is true, MachineError when the disk refuses.
+    `prefix` stands before the text of every document. `progress(documents, tokens)` is called now and then while it is built.
+
+    Raises DataError for bad or no data, Interrupted once `stop()` is true, MachineError when the disk refuses.
     """
     before = stamps(source, base)
     facts = contents(source, base, stop, warn)
     words = source.model_dump(mode="json", exclude={"weight"} | (set() if needs_sentences else {"sentence"}))
+    words |= {"chat_template": require_chat(tokenizer).source} if conversational(getattr(source, "columns", {})) else {}
+    words |= {"prefix": prefix} if prefix else {}
     mark = fingerprint(facts, source=words, tokenizer=tokenizer.hash, sentences=needs_sentences, version=VERSION)
     folder = directory / mark[:32]
     if folder.is_dir():
@@ -103,7 +109,10 @@ def open_cache(
         except Damaged as error:
             warn(f"{error}; the cache is built again")
     try:
-        _build(folder, lambda new: tokenize(source, tokenizer, new, mark, needs_sentences, base=base, stop=stop, progress=progress))
+        _build(
+            folder,
+            lambda new: tokenize(source, tokenizer, new, mark, needs_sentences, prefix=prefix, base=base, stop=stop, progress=progress),
+        )
     except OSError as error:
         raise MachineError(Problem(f"the token cache cannot be written: {error.strerror or error}", where=str(directory))) from None
     if stamps(source, base) != before:

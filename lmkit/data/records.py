@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace as with_
 from typing import Any
 
+from lmkit.data.conversations import read_conversation
 from lmkit.data.document import Document
-from lmkit.data.roles import near, read_roles
+from lmkit.data.roles import conversational, near, read_roles
 from lmkit.errors import DataError, Problem
 from lmkit.text.units import cut
 
@@ -15,14 +16,18 @@ def to_documents(
 ) -> Iterator[Document]:
     """One document, or with `split` several where the text is longer than `longest` bytes."""
     where = f"{file}:{line}"
-    document = Document(**read_roles(record, columns, where, replace=replace), file=file, line=line)
+    said = read_roles(record, columns, where, replace=replace)
+    if conversational(columns):
+        said |= read_conversation(record, columns, where, replace=replace)
+    document = Document(**said, file=file, line=line)
     for role, text in (("text", document.text), ("text_pair", document.pair or ""), ("target", max(document.target or ("",), key=len))):
         if len(text) * 4 <= longest or len(text.encode()) <= longest:
             continue
         if not split:
             what = f"longer than max_record_bytes = {longest:,}; raise it, or set long_records: split"
-            raise DataError(Problem(what, columns["words"] if role == "text" and "words" in columns else columns[role], where))
-        if role == "text" and not document.words:
+            name = next(columns[key] for key in (role, "words", "messages", "response", "chosen") if key in columns)
+            raise DataError(Problem(what, name, where))
+        if role == "text" and not document.words and document.messages is None:
             for part in cut(text, max(1, longest // 4)):
                 yield with_(document, text=part)
             return

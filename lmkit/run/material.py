@@ -16,6 +16,7 @@ from lmkit.run.source import source_of
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.spec import NextSentence
 from lmkit.text.build import train_tokenizer
+from lmkit.text.chat_templates import BUILTIN, give_template
 from lmkit.text.tokenizer import Tokenizer
 
 RUNS = Path("runs")  # where runs are, unless said otherwise
@@ -42,12 +43,20 @@ class Material:
 
 
 def tokenizer_of(spec: RunSpec, *, say: Say, stop: Stop) -> Tokenizer:
-    """The tokenizer that the spec declares: read from a file or the run that the model comes from, or trained on data.train."""
+    """The tokenizer that the spec declares: read from a file or the run that the model comes from, or trained on data.train.
+
+    It gets the chat template of the spec, with the tokens that a built-in one needs where it is trained.
+    """
+    word = spec.data.chat_template
     if isinstance(spec.model, FromRun):
-        return source_of(Path(spec.model.from_)).tokenizer()
-    assert spec.tokenizer is not None
-    say("training the tokenizer on data.train" if not hasattr(spec.tokenizer, "from_") else f"reading {spec.tokenizer.from_}")
-    return train_tokenizer(spec.tokenizer, _texts(spec, stop))
+        tokenizer = source_of(Path(spec.model.from_)).tokenizer()
+    else:
+        assert spec.tokenizer is not None
+        say("training the tokenizer on data.train" if not hasattr(spec.tokenizer, "from_") else f"reading {spec.tokenizer.from_}")
+        tokenizer = train_tokenizer(spec.tokenizer, _texts(spec, stop), BUILTIN[word].controls if word in BUILTIN else ())
+    if word is not None:
+        give_template(tokenizer, word)
+    return tokenizer
 
 
 def _texts(spec: RunSpec, stop: Stop) -> Iterator[str]:
