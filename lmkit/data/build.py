@@ -168,7 +168,7 @@ def _stream(
         for name in group.tasks
     }
     shape: dict[str, Any] = {"packing": _packed(group, data), "max_length": data.max_length, "target_length": data.target_length}
-    shape |= {"windows": group.windows}
+    shape |= {"windows": group.windows, "truncate": group.truncate}
     records = np.cumsum([0, *map(len, documents)])
     sources = {
         each.name: row_source(each, group.layout, template, first=first, record=int(record), **shape)

@@ -28,6 +28,14 @@ class Rows:
         """Pieces in each row [R]."""
         return np.diff(self.offsets)
 
+    @property
+    def opens(self) -> np.ndarray:
+        """bool: the pieces that do not go on with the document of the piece before them in their row."""
+        opens = np.ones(len(self.document), bool)
+        opens[1:] = self.document[1:] != self.document[:-1]
+        opens[self.offsets[:-1][self.pieces > 0]] = True
+        return opens
+
     def tokens(self) -> np.ndarray:
         """Text tokens in each row [R], special tokens not counted."""
         total = np.concatenate([[0], np.cumsum(self.length)])

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from lmkit.errors import CheckpointError
 
 Special = tuple[int, int]  # id, token type
+Truncate = Literal["end", "start", "head_tail"]  # what a text that is too long loses: its end, its beginning, its middle
+HEAD = 128  # tokens that stand before a lost middle (Sun et al., 2019)
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,14 @@ class Template:
         first, last = self.single.gaps
         return replace(self, written=Frame((first[1:] if first and first[0][0] == start else first, last), self.single.types))
 
-    def row(self, first: np.ndarray, second: np.ndarray | None = None, *, max_length: int | None = None) -> Row:
+    def row(self, first: np.ndarray, second: np.ndarray | None = None, *, max_length: int | None = None, truncate: Truncate = "end") -> Row:
         """The row of one text or two, the longer cut until it has at most `max_length` tokens; special tokens always stay."""
         frame = self.single if second is None else self.pair
         texts = [first] if second is None else [first, second]
         if max_length is not None:
             budget = max(max_length - frame.extra, 0)
             lengths = [budget] if second is None else list(map(int, longest_first(len(first), len(texts[1]), budget)))
-            texts = [text[:length] for text, length in zip(texts, lengths, strict=True)]
+            texts = [_shortened(text, length, truncate) for text, length in zip(texts, lengths, strict=True)]
         ids: list[np.ndarray] = []
         types: list[np.ndarray] = []
         begins: list[int] = []
@@ -82,6 +84,24 @@ def longest_first(first: Any, second: Any, budget: int) -> tuple[Any, Any]:
     half = np.where(np.greater(first, second), (budget + 1) // 2, budget // 2)
     kept = np.minimum(first, np.maximum(budget - np.asarray(second), half))
     return kept, np.minimum(second, budget - kept)
+
+
+def before_cut(kept: Any, truncate: Truncate) -> Any:
+    """Of the tokens that are kept of a text that is cut (numbers or arrays), how many are its first ones; the others are its last."""
+    match truncate:
+        case "end":
+            return kept
+        case "start":
+            return np.zeros_like(kept)
+        case "head_tail":
+            return np.minimum(HEAD, kept // 2)
+
+
+def _shortened(text: np.ndarray, length: int, truncate: Truncate) -> np.ndarray:
+    if len(text) <= length:
+        return text
+    first = int(before_cut(length, truncate))
+    return np.concatenate([text[:first], text[len(text) - (length - first) :]])
 
 
 def bare() -> Template:

@@ -13,7 +13,7 @@ import tokenizers
 from lmkit.errors import CheckpointError, SpecError
 from lmkit.text.pieces import byte_lengths, is_byte_level, is_filler, readable, word_starts
 from lmkit.text.roles import ROLES, by_name
-from lmkit.text.template import Row, Template, template_of, wrapped
+from lmkit.text.template import Row, Template, Truncate, template_of, wrapped
 from lmkit.text.units import UnitCache, splits_before_space
 
 
@@ -99,13 +99,19 @@ class Tokenizer:
         return [(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2)) for e in found]
 
     def rows(
-        self, texts: Sequence[str], pairs: Sequence[str | None] | None = None, *, max_length: int | None = None, specials: bool = False
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str | None] | None = None,
+        *,
+        max_length: int | None = None,
+        specials: bool = False,
+        truncate: Truncate = "end",
     ) -> list[Row]:
         """The row of each text, or of a text and its pair, as the model was trained to read it, cut to `max_length`."""
         pairs = pairs or [None] * len(texts)
         first, second = self.encode(texts, specials=specials), self.encode([pair or "" for pair in pairs], specials=specials)
         return [
-            self.template.row(a, None if pair is None else b, max_length=max_length)
+            self.template.row(a, None if pair is None else b, max_length=max_length, truncate=truncate)
             for a, b, pair in zip(first, second, pairs, strict=True)
         ]
 

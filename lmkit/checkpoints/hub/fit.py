@@ -17,7 +17,7 @@ FREE = ("dropout", "attention.dropout", "feed_forward.balance_weight")  # of tra
 TRANSFORM = ("output.transform_activation", "output.transform_bias", "output.transform_epsilon")
 UNSAID = (  # words of a task, and of no class
     *("labels", "class_weights", "multi_label", "threshold", "dropout", "weight", "data", "metrics", "label_smoothing"),
-    *("mask_rate", "whole_word"),
+    *("mask_rate", "whole_word", "truncate", "windows"),
 )
 
 
