@@ -120,6 +120,8 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
         shares = ", ".join(f"{label} {share:.3f}" for label, share in answer["probabilities"].items())
         said = answer["label"] if "label" in answer else ", ".join(answer["labels"]) or "no label"
         yield f"{said}  ({shares})"
+    elif "text" in answer:
+        yield answer["text"]
     elif "value" in answer:
         yield f"{answer['value']:.4f}"
     elif "vector" in answer:
