@@ -95,7 +95,7 @@ def walk(location: Iterable[str | int]) -> tuple[list[type[Spec]], Any]:
 
 def homes(key: str) -> list[str]:
     """The dotted sections, as a user writes them, in which a key is known."""
-    return [section for section, cls in sections() if key in fields(cls)]
+    return list(dict.fromkeys(section for section, cls in sections() if key in fields(cls)))
 
 
 def sections() -> Iterator[tuple[str, type[Spec]]]:
