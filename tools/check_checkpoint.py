@@ -33,10 +33,10 @@ from lmkit.generation.settings import Settings
 from lmkit.heads.cross_entropy import binary_cross_entropy, cross_entropy
 from lmkit.run.console import Console
 from lmkit.run.export import Options, outgoing_of
+from lmkit.run.generator import generator_of
 from lmkit.run.logits import batch_of, logits_of
 from lmkit.run.manner import habits_of, manner
 from lmkit.run.model import shapes_of, variables_of
-from lmkit.run.samples import generator_of
 from lmkit.run.source import Source, foreign_source
 from lmkit.run.verify import filled
 

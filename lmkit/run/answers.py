@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, assert_never
 import numpy as np
 from keras import ops
 
+from lmkit.data.conversations import told
 from lmkit.data.document import Document
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.heads.masked_language_model import gather_rows
@@ -15,22 +16,25 @@ from lmkit.run.open import OpenedRun
 from lmkit.run.rows import compiled_reader, room
 from lmkit.run.spans import span_finder
 from lmkit.run.token_answers import replaced_finder, word_labeller
-from lmkit.run.writing import writer
+from lmkit.run.writing import Writer
 from lmkit.tasks.next_sentence import LABELS
 from lmkit.tasks.spec import (
     AnyTask,
     CausalLm,
     Classification,
+    DirectPreference,
     MaskedLm,
     NextSentence,
     QuestionAnswering,
     Regression,
     ReplacedToken,
+    Reward,
     SentenceEmbedding,
     Seq2seq,
     TokenClassification,
 )
-from lmkit.text.template import Row
+from lmkit.text.chat_templates import chat_of
+from lmkit.text.template import Row, bare
 
 MASKS = 8  # places of a row that are filled at once
 TOP = 5
@@ -94,9 +98,11 @@ def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
         case SentenceEmbedding():
             return Reader(_nothing, _embedder(opened, name))
         case Seq2seq():
-            write = writer(opened.spec, opened.model, opened.tokenizer, name, habits_of(opened.directory.path))
+            write = Writer(opened.spec, opened.model, opened.tokenizer, name, habits_of(opened.directory.path))
             return Reader(_nothing, lambda documents: [{"text": text} for text in write([document.text for document in documents])])
-        case CausalLm():
+        case Reward():
+            return Reader(_nothing, _scorer(opened, name))
+        case CausalLm() | DirectPreference():
             return None
         case _:
             assert_never(task)
@@ -156,6 +162,22 @@ def _set_finder(opened: OpenedRun, name: str, task: Classification, labels: Sequ
 def _measurer(opened: OpenedRun, name: str, task: AnyTask) -> Read:
     scores = document_scores(opened, name, task)
     return lambda documents: [{"value": float(value)} for (value,) in scores(documents)]
+
+
+def _scorer(opened: OpenedRun, name: str) -> Read:
+    """Scores of conversations, and of texts as they are, without special tokens around them: as pairs were learned."""
+    head, longest, chat = opened.model.heads[name], room(opened), chat_of(opened.tokenizer)
+    read = compiled_reader(opened, name, lambda hidden, batch: head.logits(hidden, batch["segments"], None, batch["tokens"]))
+
+    def row(document: Document) -> Row:
+        if document.messages is not None and chat is not None:
+            parts: Sequence[str] = told(document, chat, "all").first
+        else:
+            parts = [document.text]
+        ids = np.concatenate(opened.tokenizer.encode(parts, specials=document.messages is not None))[-longest:]
+        return bare().row(ids)
+
+    return lambda documents: [{"score": float(value[0])} for (value,) in read([row(document) for document in documents])]
 
 
 def _embedder(opened: OpenedRun, name: str) -> Read:

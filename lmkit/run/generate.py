@@ -11,7 +11,7 @@ import numpy as np
 from lmkit.run.console import Console
 from lmkit.run.manner import habits_of, manner, most_new
 from lmkit.run.source import existing
-from lmkit.tasks.spec import CausalLm, Seq2seq
+from lmkit.tasks.spec import Seq2seq
 
 if TYPE_CHECKING:
     from lmkit.checkpoints.hub.generation import Habits
@@ -54,9 +54,9 @@ def generate(run: Path, *, prompts: Sequence[str], wish: Wish, console: Console,
         from lmkit.generation.settings import Settings
         from lmkit.generation.stream import TextStream
         from lmkit.run.chat import Chat
+        from lmkit.run.generator import generator_of, own_words, written_by
         from lmkit.run.material import start_of
         from lmkit.run.open import open_trained
-        from lmkit.run.samples import generator_of, own_words
         from lmkit.run.writing import decoding_words
 
     opened = open_trained(run, console, allow_code=allow_code)
@@ -72,7 +72,7 @@ def generate(run: Path, *, prompts: Sequence[str], wish: Wish, console: Console,
             words["suppressed"] = (*words.get("suppressed", ()), *nameless)
         for key in habits.unheard:
             console.err(f"note: {habits.file}: {key} is not followed")
-    task = next((task for task in opened.spec.tasks.values() if isinstance(task, CausalLm | Seq2seq)), None)
+    task = opened.spec.tasks[written_by(opened.spec)]
     if not habits:
         usual = decoding_words(task.decode) if isinstance(task, Seq2seq) and not (wish.words or wish.greedy) else {}
         words = own_words(tokenizer, ends, start_of(opened.spec)) | words | usual

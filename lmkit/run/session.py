@@ -15,13 +15,15 @@ from lmkit.run.directory import DONE, RunDirectory, require_space
 from lmkit.run.evaluator import evaluator
 from lmkit.run.grid import plan_of
 from lmkit.run.material import Material
-from lmkit.run.model import build_model, shapes_of, take_over, variables_of
+from lmkit.run.model import build_model, shapes_of, take_over, under_our_names, variables_of
 from lmkit.run.plan import flops_of
 from lmkit.run.pretrained import parts_of
+from lmkit.run.reference import References, Referred, mark_of, preferring, referred, store, stored, with_reference
 from lmkit.run.samples import Samples
 from lmkit.run.signals import StopRequest
 from lmkit.run.source import Source, source_of
 from lmkit.run.spec import RunSpec
+from lmkit.run.text_scores import text_scores
 from lmkit.training.bar import Bar
 from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints
@@ -31,7 +33,7 @@ from lmkit.training.loop import Trainer
 from lmkit.training.progress import RunState
 from lmkit.training.report import loss_chart, write_report
 from lmkit.training.schedules import learning_rate
-from lmkit.training.step import Step
+from lmkit.training.step import EvaluationStep, Step
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Session:
         self.optimizer = build_optimizer(spec.training.optimizer, self.variables, freeze=freeze, replicas=self.replicas)
         self.plan = plan_of(spec, material.batches)
         self.samples = Samples(spec, self.model, material.tokenizer)
+        self.text_scores = text_scores(spec, self.model, material.tokenizer, material.batches.validation)
 
     def train(self) -> None:
         """Raises Interrupted after a signal, NumericsError, CheckpointError, MachineError; whatever is raised, the newest
@@ -106,17 +109,33 @@ class Session:
         self.run.write_environment(
             {"versions": self.facts["versions"], "device": asdict(devices.facts()), "decisions": self.facts["decisions"]}
         )
+        names = preferring(self.spec)
+        self.references = stored(self.run, None, self.console.err) if snapshot is not None and names else None
+        if isinstance(self.spec.model, FromRun) and (snapshot is None or (names and self.references is None)):
+            self._take_over(source_of(Path(self.spec.model.from_)))
+        if names and self.references is None:
+            self.references = self._referred(names)
         if snapshot is not None:
             self.optimizer.restore(snapshot.model, snapshot.optimizer)
             self.console.err(f"going on from step {snapshot.step}")
-        elif isinstance(self.spec.model, FromRun):
-            self._take_over(source_of(Path(self.spec.model.from_)))
+
+    def _referred(self, names: list[str]) -> References:
+        """What the model, which is as it begins, says of every answer; kept for the next start."""
+        mark = mark_of({name: engine.as_numpy(variable) for name, variable in self.variables.items()}, self.material.fingerprints)
+        found = stored(self.run, mark, self.console.err)
+        if found is None:
+            self.console.err(f"asking the model what it thinks of all answers, as the reference of {', '.join(names)}")
+            step = EvaluationStep(self.model, self.replicas, xla=self.decision.xla)
+            found = referred(step, self.material.batches, names, self.stop)
+            store(self.run, mark, found)
+        return found
 
     def _take_over(self, source: Source) -> None:
         """Fills the body, the heads that fit, and what there is of others, with another model's weights."""
         rows = self.material.tokenizer.vocab_size
         tensors, _ = source.weights(lambda: shapes_of(source.spec, vocab_size=rows, labels=source.labels), self.console.err)
-        heads = take_over(self.model, dict(tensors), str(source.path))
+        tensors = under_our_names(tensors, self.spec.tasks, source.spec.tasks)
+        heads = take_over(self.model, tensors, str(source.path))
         new = {name: tuple(self.variables[name].shape) for name in self.variables if name.split(".")[1] in heads.new}
         parts = parts_of(self.spec, source, new, tensors)
         for name, value in parts.items():
@@ -140,15 +159,16 @@ class Session:
             steps_per_call=decision.steps_per_call,
             xla=decision.xla,
         )
+        train, held = (self.references.train, self.references.validation) if self.references else ({}, {})
+        validation = Referred(batches.validation, held)
+        figures = evaluator(spec, self.model, validation, tokenizer, batches.labels, self.replicas, xla=decision.xla)
         return Trainer(
             step,
             self.plan,
-            batch_at=batches.train,
+            batch_at=lambda i: with_reference(batches.train(i), train),
             rate_at=lambda s: learning_rate(schedule, s, self.plan.steps),
             weights=weights,
-            evaluate=evaluator(spec, self.model, batches.validation, tokenizer, batches.labels, self.replicas, xla=decision.xla)
-            if self.plan.evaluate_every
-            else None,
+            evaluate=(lambda stop: figures(stop) | self.text_scores(stop)) if self.plan.evaluate_every else None,
             hooks=hooks,
             state=RunState.from_json(snapshot.state) if snapshot else None,
             steps_per_epoch=batches.steps_per_epoch,

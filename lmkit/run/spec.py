@@ -14,11 +14,13 @@ from lmkit.tasks.spec import (
     AnyTask,
     CausalLm,
     Classification,
+    DirectPreference,
     MaskedLm,
     NextSentence,
     PerToken,
     Pooled,
     ReplacedToken,
+    Reward,
     Seq2seq,
     Trainable,
 )
@@ -92,8 +94,10 @@ class RunSpec(Spec):
     def rule_tasks_fit_the_model(self) -> Iterator[tuple[str, str]]:
         body = self.model.body if isinstance(self.model, FromRun) else self.model
         for name, task in self.tasks.items():
-            if isinstance(task, CausalLm) and isinstance(body, Encoder | EncoderDecoder):
-                yield f"tasks.{name}.kind", "causal_lm needs model.kind: decoder"
+            if isinstance(task, CausalLm | DirectPreference) and isinstance(body, Encoder | EncoderDecoder):
+                yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: decoder"
+            if isinstance(task, Reward) and isinstance(body, EncoderDecoder):
+                yield f"tasks.{name}.kind", "reward needs model.kind: decoder, or encoder"
             if isinstance(task, MaskedLm | NextSentence | ReplacedToken) and isinstance(body, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder"
             if isinstance(task, Seq2seq) and isinstance(body, Encoder | Decoder):
@@ -174,4 +178,5 @@ class RunSpec(Spec):
         for name, task in self.tasks.items():
             names.append(f"{name}/loss")
             names += [f"{name}/{metric}" for metric in (task.metrics if isinstance(task, Classification) else ("accuracy",))]
+            names += [f"{name}/{metric}" for metric in (task.metrics if isinstance(task, Seq2seq) and task.scored_texts else ())]
         return names

@@ -1,6 +1,6 @@
 """Texts that a seq2seq task writes: from its words on decoding to what the model makes of many texts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, assert_never
 from zlib import crc32
 
@@ -10,43 +10,48 @@ from lmkit.checkpoints.hub.generation import Habits
 from lmkit.generation.beams import BeamSearch
 from lmkit.generation.settings import Settings
 from lmkit.heads.model import Model
+from lmkit.run.generator import generator_of, own_words
 from lmkit.run.manner import most_new
 from lmkit.run.material import start_of
-from lmkit.run.samples import generator_of, own_words
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.spec import AnyDecoding, Beam, Draw, Greedy, Seq2seq
 from lmkit.text.tokenizer import Tokenizer
 
-Write = Callable[[Sequence[str]], list[str]]
 
+class Writer:
+    """Writes a text to each of some texts, as the task `name` says; what is written to one does not depend on the others.
 
-def writer(spec: RunSpec, model: Model, tokenizer: Tokenizer, name: str, habits: Habits | None = None) -> Write:
-    """A function that writes a text to each of some texts, as the task `name` says; what is written to one does not depend on the
-    others. Where the task says nothing of decoding, an imported model follows its makers' `habits`.
+    Where the task says nothing of decoding, an imported model follows its makers' `habits`.
     """
-    task = spec.tasks[name]
-    assert isinstance(task, Seq2seq)
-    words: dict[str, Any] = own_words(tokenizer, start=start_of(spec)) | decoding_words(task.decode)
-    most = task.decode.max_new_tokens or spec.data.target_length
-    if habits is not None and spec.imported and task.decode == Greedy():
-        words, most = {"end": tokenizer.ends} | habits.words, most_new(None, habits, 1)
-    generator = generator_of(spec, model, Settings(**words), name)
 
-    def write(texts: Sequence[str]) -> list[str]:
-        rows = tokenizer.rows([task.prefix + text for text in texts], max_length=spec.data.max_length)
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-        prompts = [rows[i].ids.tolist() for i in order]
-        if isinstance(generator, BeamSearch):
-            made = generator.generate(prompts, max_tokens=most)
+    def __init__(self, spec: RunSpec, model: Model, tokenizer: Tokenizer, name: str, habits: Habits | None = None) -> None:
+        task = spec.tasks[name]
+        assert isinstance(task, Seq2seq)
+        words: dict[str, Any] = own_words(tokenizer, start=start_of(spec)) | decoding_words(task.decode)
+        most = task.decode.max_new_tokens or spec.data.target_length
+        if habits is not None and spec.imported and task.decode == Greedy():
+            words, most = {"end": tokenizer.ends} | habits.words, most_new(None, habits, 1)
+        self.generator = generator_of(spec, model, Settings(**words), name)
+        self.tokenizer, self.prefix, self.longest, self.most, self.seed = tokenizer, task.prefix, spec.data.max_length, most, spec.seed
+
+    def __call__(self, texts: Sequence[str]) -> list[str]:
+        """A text for each text."""
+        rows = self.tokenizer.rows([self.prefix + text for text in texts], max_length=self.longest)
+        return self.write([row.ids.tolist() for row in rows])
+
+    def write(self, rows: Sequence[list[int]]) -> list[str]:
+        """A text for each row of ids, as the encoder reads them."""
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        prompts = [rows[i] for i in order]
+        if isinstance(self.generator, BeamSearch):
+            made = self.generator.generate(prompts, max_tokens=self.most)
         else:
             keys = [crc32(np.asarray(prompt, np.int32).tobytes()) for prompt in prompts]
-            made = generator.generate(prompts, max_tokens=most, seed=spec.seed, row_keys=keys)
+            made = self.generator.generate(prompts, max_tokens=self.most, seed=self.seed, row_keys=keys)
         found = [""] * len(rows)
         for i, one in zip(order, made, strict=True):
-            found[i] = tokenizer.decode(one.ids).strip()
+            found[i] = self.tokenizer.decode(one.ids).strip()
         return found
-
-    return write
 
 
 def decoding_words(decode: AnyDecoding) -> dict[str, Any]:

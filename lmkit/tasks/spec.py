@@ -299,6 +299,9 @@ class Seq2seq(Task):
     label_smoothing: Rate = Field(0.0, description="Probability that training shares among all tokens (Szegedy et al., 2016).")
     decode: AnyDecoding = Field(default_factory=Greedy, description="How texts are written in evaluation and prediction.")
     metrics: Annotated[tuple[TextMetric, ...], LISTED] = Field(("bleu", "chrf"), description="What written texts are scored by.")
+    scored_texts: Annotated[int, Field(ge=0)] = Field(
+        0, description="So many validation texts are written and scored at each evaluation in training, which takes its time; 0: none."
+    )
 
 
 class SentenceEmbedding(Task):
@@ -309,8 +312,45 @@ class SentenceEmbedding(Task):
     normalize: bool = Field(True, description="Vectors have length 1.")
 
 
+class DirectPreference(Task):
+    """Make the better of two answers likelier, measured against the model as it was (DPO, Rafailov et al., 2023)."""
+
+    kind: Literal["dpo"] = "dpo"
+    roles = ("chosen", "rejected")
+    beta: float = Field(0.1, gt=0, description="How dear it is to leave the model as it was.")
+    loss: Literal["sigmoid", "ipo", "hinge"] = Field("sigmoid", description="DPO's own, IPO's (Azar et al., 2023), or that of SLiC.")
+    label_smoothing: Annotated[Rate, Field(lt=0.5)] = Field(0.0, description="Share of the preferences taken to be wrong; of loss sigmoid.")
+
+    def rule_smoothing_has_its_loss(self) -> Iterator[tuple[str, str]]:
+        if self.label_smoothing and self.loss != "sigmoid":
+            yield "label_smoothing", f"loss: {self.loss} knows none; remove it, or write loss: sigmoid"
+
+
+class Reward(Pooled):
+    """A score for an answer, learned from pairs of which one is better (Bradley-Terry)."""
+
+    kind: Literal["reward"] = "reward"
+    roles = ("chosen", "rejected")
+    pooling: Literal["first", "mean", "last", "eos"] = Field(
+        "last", description="What stands for the text: the first token, the mean, the last token, or the last `end_id`."
+    )
+    classifier_bias: bool = Field(False, description="The last projection has a bias, which no pair can tell.")
+    dropout: Rate = Field(0.0, description="Before the last projection.")
+
+
 # Those that data/ makes batches for.
-Trainable = CausalLm | MaskedLm | NextSentence | Classification | Regression | TokenClassification | Seq2seq | QuestionAnswering
+Trainable = (
+    CausalLm
+    | MaskedLm
+    | NextSentence
+    | Classification
+    | Regression
+    | TokenClassification
+    | Seq2seq
+    | QuestionAnswering
+    | DirectPreference
+    | Reward
+)
 TRAINABLE = tuple(each.model_fields["kind"].default for each in get_args(Trainable))
 AnyTask = Annotated[
     Trainable | ReplacedToken | SentenceEmbedding,
