@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lmkit.heads.cross_entropy import row_losses
 from lmkit.heads.label_set import LabelSetHead
 from lmkit.heads.sequence_class import SequenceClassHead
 
@@ -51,6 +52,19 @@ def test_smoothing_is_for_training_alone() -> None:
     assert ours == pytest.approx(torch.nn.CrossEntropyLoss(label_smoothing=0.2)(logits, torch.tensor(labels)).item(), rel=1e-6)
     ours, logits = of(head, labels, np.ones(ROWS, np.float32))
     assert ours == pytest.approx(torch.nn.CrossEntropyLoss()(logits, torch.tensor(labels)).item(), rel=1e-6)
+
+
+def test_smoothed_tokens_cost_what_torch_and_transformers_say() -> None:
+    trainer = pytest.importorskip("transformers.trainer_pt_utils")
+    logits, labels = RANDOM.normal(size=(2, 5, 7)).astype(np.float32) * 3, RANDOM.integers(0, 7, (2, 5))
+    weights = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.float32)
+    out = row_losses(logits.reshape(-1, 7), labels, weights, 0.1)
+    ours = float(np.sum(out["loss"]) / np.sum(out["weight"]))
+    marked = torch.tensor(np.where(weights > 0, labels, -100))
+    theirs = torch.nn.CrossEntropyLoss(label_smoothing=0.1)(torch.tensor(logits).reshape(-1, 7), marked.reshape(-1))
+    assert ours == pytest.approx(theirs.item(), rel=1e-6)
+    smoother = trainer.LabelSmoother(epsilon=0.1)
+    assert ours == pytest.approx(smoother({"logits": torch.tensor(logits)}, marked.clone()).item(), rel=1e-6)
 
 
 def test_a_label_is_given_from_its_threshold_on() -> None:
