@@ -11,6 +11,7 @@ from lmkit.run.open import OpenedRun
 from lmkit.run.rows import compiled_reader, room
 from lmkit.tasks.spec import QuestionAnswering
 from lmkit.text.template import Row
+from lmkit.text.words import trimmed
 
 LONGEST_ROW = 384  # of an imported model, as such models were trained (SQuAD)
 
@@ -69,8 +70,9 @@ def spans_of(scores_2T: np.ndarray, row: Row, longest: int, best: int) -> tuple[
 def _answer(text: str, offsets: np.ndarray, candidates: list[Candidate], none: float, task: QuestionAnswering) -> Answer:
     best: dict[tuple[int, int], Answer] = {}
     for share, first, last in sorted(candidates, reverse=True):
-        a, b = int(offsets[first][0]), int(offsets[last][1])
-        best.setdefault((a, b), {"text": text[a:b], "start": a, "end": b, "probability": share})
+        a, b = trimmed(text, int(offsets[first][0]), int(offsets[last][1]))
+        if a < b:
+            best.setdefault((a, b), {"text": text[a:b], "start": a, "end": b, "probability": share})
     found = list(best.values())[: task.n_best]
     no_answer = none / (none + found[0]["probability"]) if found else 1.0
     empty = not found or (task.no_answer_threshold is not None and no_answer > task.no_answer_threshold)

@@ -28,12 +28,16 @@ def split_words(text: str, tokens_N2: np.ndarray, opens_N: np.ndarray) -> list[t
     edges = edges if len(edges) and edges[0] == 0 else np.insert(edges, 0, 0)
     found = []
     for first, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        start, stop = int(tokens_N2[first, 0]), int(tokens_N2[end - 1, 1])
-        word = text[start:stop]
-        start, stop = start + len(word) - len(word.lstrip()), stop - len(word) + len(word.rstrip())
+        start, stop = trimmed(text, int(tokens_N2[first, 0]), int(tokens_N2[end - 1, 1]))
         if start < stop:
             found.append((start, stop))
     return found
+
+
+def trimmed(text: str, start: int, stop: int) -> tuple[int, int]:
+    """[start, stop) without the blanks at its ends."""
+    part = text[start:stop]
+    return start + len(part) - len(part.lstrip()), stop - len(part) + len(part.rstrip())
 
 
 def first_tokens(words: Spans, tokens_N2: np.ndarray) -> np.ndarray:

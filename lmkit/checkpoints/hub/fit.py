@@ -18,6 +18,7 @@ TRANSFORM = ("output.transform_activation", "output.transform_bias", "output.tra
 UNSAID = (  # words of a task, and of no class
     *("labels", "class_weights", "multi_label", "threshold", "dropout", "weight", "data", "metrics", "label_smoothing"),
     *("mask_rate", "whole_word", "truncate", "windows"),
+    *("max_question_length", "stride", "max_answer_length", "n_best", "no_answer_threshold"),
 )
 
 
