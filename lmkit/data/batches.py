@@ -10,7 +10,7 @@ import numpy as np
 from lmkit.data.groups import Group
 from lmkit.data.layout import Corpus, cells, lay
 from lmkit.data.order import Mixture, mix, row_keys
-from lmkit.data.plans import Epochs, Plan, RowSource
+from lmkit.data.plans import Epochs, Plan, RowSource, fixed_plan
 from lmkit.data.rows import Rows
 from lmkit.data.sides import lay_sides
 from lmkit.tasks.features import Features
@@ -114,6 +114,14 @@ class Batches:
     def tasks_of(self, step: int) -> tuple[str, ...]:
         """The tasks that have a part in a step."""
         return self._streams[self._turns.locate(step)[0] if self._turns else 0].group.tasks
+
+    @property
+    def once(self) -> Evaluation:
+        """Every training row once, in batches that no seed moves."""
+        streams = self._streams
+        return Evaluation(
+            [(s, fixed_plan(list(s.sources.values()), s.group.layout, s.template, self.buckets, s.batch_size)) for s in streams]
+        )
 
     @property
     def tokens_per_step(self) -> float:

@@ -11,12 +11,11 @@ from lmkit.data.documents import Documents, all_documents, hold_out
 from lmkit.data.spec import Holdout
 from lmkit.run.body import with_body
 from lmkit.run.console import Console
-from lmkit.run.examples import Painter, show_row, sided
+from lmkit.run.examples import Painter, leftwards, show_row, sided
 from lmkit.run.load import load
 from lmkit.run.material import CACHE, RUNS, Material, material, tokenizer_of
 from lmkit.run.signals import watch
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import CausalLm
 from lmkit.text.tokenizer import Tokenizer
 
 SEARCH = 64  # steps among which a batch of every task is looked for
@@ -146,7 +145,7 @@ def rows(spec: RunSpec, stuff: Material, examples: int, painter: Painter) -> Ite
             continue
         shown.add(tasks)
         batch = stuff.batches.train(step)
-        causal = any(isinstance(spec.tasks[name], CausalLm) for name in tasks)
+        causal = leftwards(spec.tasks[name] for name in tasks)
         direction = "left to right" if causal else "both ways, written left to right" if sided(batch) else "both ways"
         yield painter.title(f"{', '.join(tasks)}: rows of step {step}, {batch['tokens'].shape[1]} tokens long, read {direction}")
         yield f"  {painter.legend(causal, sided(batch))}"
