@@ -29,6 +29,8 @@ def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console, a
         from lmkit.engine import tensorflow as engine
         from lmkit.run.evaluator import evaluator
         from lmkit.run.open import open_trained
+        from lmkit.run.reference import Referred, as_it_began
+        from lmkit.training.step import EvaluationStep
 
     opened = open_trained(run, console, allow_code=allow_code)
     spec = on_file(opened.spec, data, run) if opened.spec.imported else opened.spec
@@ -36,7 +38,10 @@ def evaluate(run: Path, *, data: Path | None, as_json: bool, console: Console, a
         batches = _batches(opened, spec, data, (RUNS if is_foreign(run) else run.parent) / CACHE, console, stop)
         if not len(batches):
             raise DataError(Problem("the run has no data.validation; name a file with --data", where=str(run)))
-        figures = evaluator(spec, opened.model, batches, opened.tokenizer, opened.labels, engine.replicas("one_device"), xla=False)(stop)
+        replicas = engine.replicas("one_device")
+        asked = EvaluationStep(opened.model, replicas)
+        given = Referred(batches, as_it_began(opened, batches, asked, own=data is None, say=console.err, stop=stop))
+        figures = evaluator(spec, opened.model, given, opened.tokenizer, opened.labels, replicas, xla=False)(stop)
     if as_json:
         console.out(json.dumps({"run": str(run), "step": opened.step, "figures": figures}, ensure_ascii=False))
         return 0

@@ -20,6 +20,7 @@ from lmkit.run.console import Console
 from lmkit.run.custom import parts_of
 from lmkit.run.source import Source, source_of
 from lmkit.run.tree import dotted
+from lmkit.tasks.spec import AnyTask, CausalLm, DirectPreference, Pooled, Regression, Reward
 from lmkit.text.export import huggingface_files, run_files
 from lmkit.text.keras_hub import ASSETS, OBJECT, preset_tokenizer
 from lmkit.text.tokenizer import Tokenizer
@@ -45,6 +46,7 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     if options.format not in FORMATS:
         raise SpecError(Problem(f"{options.format} is not written; lmkit writes {' and '.join(FORMATS)}", "--format", "command line"))
     source, heads = without_code(source_of(run))
+    source = replace(source, spec=source.spec.model_copy(update={"tasks": {n: known_abroad(t) for n, t in source.spec.tasks.items()}}))
     with console.quiet():
         from lmkit.run.model import shapes_of
 
@@ -82,6 +84,15 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
         shutil.rmtree(dest, ignore_errors=True)
         raise
     return 0
+
+
+def known_abroad(task: AnyTask) -> AnyTask:
+    """The task by which other programs know this one's head: of dpo a language model's, of reward that of one number."""
+    if isinstance(task, DirectPreference):
+        return CausalLm(weight=task.weight, data=task.data)
+    if isinstance(task, Reward):
+        return Regression(**{key: getattr(task, key) for key in Pooled.model_fields})
+    return task
 
 
 def without_code(source: Source) -> tuple[Source, dict[str, Custom]]:

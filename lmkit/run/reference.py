@@ -9,8 +9,13 @@ import numpy as np
 
 from lmkit.data.batches import Batch, Batches, Evaluation
 from lmkit.data.columns import ColumnWriter, Damaged, open_column
+from lmkit.engine.tensorflow import as_numpy
 from lmkit.errors import Interrupted
+from lmkit.models.initialize import initialize
+from lmkit.run.begin import begin
 from lmkit.run.directory import RunDirectory
+from lmkit.run.model import variables_of
+from lmkit.run.open import OpenedRun
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.spec import DirectPreference
 from lmkit.training.step import EvaluationStep
@@ -122,3 +127,23 @@ def _paths(columns: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 def referred(step: EvaluationStep, batches: Batches, names: Sequence[str], stop: Callable[[], bool]) -> References:
     """The tables of all records that a run reads."""
     return References(tables(step, batches.once, names, stop), tables(step, batches.validation, names, stop))
+
+
+def as_it_began(
+    opened: OpenedRun, batches: Evaluation, step: EvaluationStep, *, own: bool, say: Say, stop: Callable[[], bool]
+) -> Tables:  # fmt: skip
+    """What the model of a run said of batches before it was trained: of its `own` for validation it has kept that.
+
+    Of others it is asked again, with the weights that it began with, and is then what it was.
+    """
+    names, variables = preferring(opened.spec), variables_of(opened.model)
+    found = stored(opened.directory, None, say) if own and names else None
+    if found is not None or not names:
+        return found.validation if found else {}
+    trained = {name: as_numpy(variable) for name, variable in variables.items()}
+    initialize(opened.model, opened.spec.seed)
+    begin(opened.spec, opened.model, variables, vocab_size=opened.tokenizer.vocab_size, say=say)
+    asked = tables(step, batches, names, stop)
+    for name, variable in variables.items():
+        variable.assign(trained[name])
+    return asked

@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
 from lmkit.models.spec import FromRun
+from lmkit.run.begin import begin
 from lmkit.run.console import Console
 from lmkit.run.custom import run_code
 from lmkit.run.decision import decision_of
@@ -15,13 +15,11 @@ from lmkit.run.directory import DONE, RunDirectory, require_space
 from lmkit.run.evaluator import evaluator
 from lmkit.run.grid import plan_of
 from lmkit.run.material import Material
-from lmkit.run.model import build_model, shapes_of, take_over, under_our_names, variables_of
+from lmkit.run.model import build_model, variables_of
 from lmkit.run.plan import flops_of
-from lmkit.run.pretrained import parts_of
 from lmkit.run.reference import References, Referred, mark_of, preferring, referred, store, stored, with_reference
 from lmkit.run.samples import Samples
 from lmkit.run.signals import StopRequest
-from lmkit.run.source import Source, source_of
 from lmkit.run.spec import RunSpec
 from lmkit.run.text_scores import text_scores
 from lmkit.training.bar import Bar
@@ -111,8 +109,8 @@ class Session:
         )
         names = preferring(self.spec)
         self.references = stored(self.run, None, self.console.err) if snapshot is not None and names else None
-        if isinstance(self.spec.model, FromRun) and (snapshot is None or (names and self.references is None)):
-            self._take_over(source_of(Path(self.spec.model.from_)))
+        if snapshot is None or (names and self.references is None):
+            begin(self.spec, self.model, self.variables, vocab_size=self.material.tokenizer.vocab_size, say=self.console.err)
         if names and self.references is None:
             self.references = self._referred(names)
         if snapshot is not None:
@@ -129,21 +127,6 @@ class Session:
             found = referred(step, self.material.batches, names, self.stop)
             store(self.run, mark, found)
         return found
-
-    def _take_over(self, source: Source) -> None:
-        """Fills the body, the heads that fit, and what there is of others, with another model's weights."""
-        rows = self.material.tokenizer.vocab_size
-        tensors, _ = source.weights(lambda: shapes_of(source.spec, vocab_size=rows, labels=source.labels), self.console.err)
-        tensors = under_our_names(tensors, self.spec.tasks, source.spec.tasks)
-        heads = take_over(self.model, tensors, str(source.path))
-        new = {name: tuple(self.variables[name].shape) for name in self.variables if name.split(".")[1] in heads.new}
-        parts = parts_of(self.spec, source, new, tensors)
-        for name, value in parts.items():
-            self.variables[name].assign(value)
-        taken = tuple(dict.fromkeys(name.rpartition(".")[0] for name in parts))
-        for word, names in (("kept", heads.kept), ("dropped", heads.dropped), ("new", heads.new), ("new, but not in part", taken)):
-            if names:
-                self.console.err(f"heads {word}: {', '.join(names)}")
 
     def _trainer(self, snapshot: Snapshot | None, hooks: Hooks) -> Trainer:
         spec, decision, batches, tokenizer = self.spec, self.decision, self.material.batches, self.material.tokenizer
