@@ -26,8 +26,9 @@ from lmkit.text.tokenizer import Tokenizer
 def shortest(layout: Layout, template: Template) -> int:
     """Cells that a row needs at least."""
     single, pair = (frame.extra for frame in template.frames)
-    least = {"causal": 1, "masked": single + 1, "records": pair + 1, "tokens": single + 1, "sides": single + 1, "pairs": pair + 5}
-    return {**least, "windows": pair + 4}[layout]
+    least = {"causal": 1, "masked": single + 1, "records": pair + 1, "tokens": single + 1, "sides": single + 1, "raw": single + 2, "pairs": pair + 5}
+    least |= {"choices": 2 * (pair + 2), "twins": 2 * (single + 1), "twice": 2 * (single + 1)}
+    return {**least, "windows": pair + 4, "preferences": 4}[layout]
 
 
 def build_batches(

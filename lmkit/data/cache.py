@@ -32,6 +32,7 @@ OFFSETS = {
     "pair_documents": "pair_tokens",
     "target_documents": "target_tokens",
     "set_documents": "sets",
+    "choice_documents": "choice_begin",
 }
 FIRST = ("tokens", "documents", "sentences", "file", "line")
 NUMBERED = ("labels", "sets", "tags")  # columns of places in `names`

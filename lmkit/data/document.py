@@ -15,6 +15,7 @@ class Document:
     [from, to) of the words of `text` and `tags` a label for each. `answers` are (first character, text) of answers that stand in
     `pair`; empty, there is none. `target` are texts that say the same, of which the first is learned. `counted` are the characters
     [from, to) of `text` that a language model learns, in order, where the end of the document is one more character; None: all.
+    `choices` are texts of which one goes with `text`, and `label` is its place then, from 0.
     `messages` are a conversation that becomes `text` when a chat template is at hand, `rejected` one with a worse answer, to become
     `pair`, of which `counted_pair` is learned.
     `id` is what its file calls it where lines do not name it. `more` means that the next Document goes on with the same text: files
@@ -34,6 +35,7 @@ class Document:
     answers: tuple[tuple[int, str], ...] | None = None
     target: tuple[str, ...] | None = None
     counted: tuple[tuple[int, int], ...] | None = None
+    choices: tuple[str, ...] | None = None
     messages: tuple[Message, ...] | None = None
     rejected: tuple[Message, ...] | None = None
     counted_pair: tuple[tuple[int, int], ...] | None = None

@@ -13,6 +13,7 @@ from lmkit.tasks.rows import Examples
 COLUMNS = {
     "label": ("labels",),
     "labels": ("sets",),
+    "choices": ("choice_begin",),
     "value": ("values",),
     "tags": ("tags",),
     "answers": ("answer_first", "answer_last"),
@@ -21,7 +22,7 @@ COLUMNS = {
 }
 TEXTS = {"target": ("target_tokens",), "text_pair": ("pair_tokens",)}  # roles whose tokens are laid in rows
 TOKENS = ("tags", "counted")  # have an entry for each token, not for each record
-EDGES = {"sets": "set_documents"}  # have any number of entries for a record, and where those of each record begin
+EDGES = {"sets": "set_documents", "choice_begin": "choice_documents"}  # have any number of entries for a record, and where those of each record begin
 EACH = np.ones(1, np.int8)  # stands for a column of ones
 
 

@@ -11,6 +11,7 @@ from lmkit.tasks.spec import (
     Classification,
     MaskedLm,
     NextSentence,
+    MultipleChoice,
     QuestionAnswering,
     Regression,
     Seq2seq,
@@ -78,4 +79,10 @@ def layout_of(task: AnyTask) -> Layout:
         case QuestionAnswering():
             return "windows"
         case _:
+        case MultipleChoice():
+            return "choices"
+        case SentenceEmbedding(loss="simcse"):
+            return "twice"
+        case SentenceEmbedding():
+            return "twins"
             raise ValueError(f"no data format makes rows for {task.kind}")

@@ -8,6 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from lmkit.data.buckets import deal
+from lmkit.data.choices import choice_rows, choice_spans
 from lmkit.data.documents import Documents
 from lmkit.data.layout import Corpus, Layout, piece_extra, record_rows, token_rows, widths
 from lmkit.data.order import Mixture, mix, permutation
@@ -58,7 +59,9 @@ def span_table(sources: Sequence[Documents], layout: Layout, columns: Mapping[st
     for number, source in enumerate(sources):
         firsts.append(total)
         spans = [(np.asarray(source.cache.tokens), source.begin, source.end)]
-        if other := source.cache.text(SECOND.get(layout, "")):
+        if layout == "choices":
+            spans.append(choice_spans(source)[:3])
+        elif other := source.cache.text(SECOND.get(layout, "")):
             tokens, edges = other
             spans.append((tokens, edges[source.number], edges[source.number + 1]))
         for which, (tokens, begin, end) in enumerate(spans):
@@ -120,6 +123,12 @@ def row_source(
         case "causal" | "masked":
             make, extra = (packed_rows if packing else single_rows), piece_extra(layout, template)
             fixed = numbered(make(documents.lengths, max_length, extra, None))
+        case "preferences":
+            return _same(numbered(preference_rows(documents, max_length), record))
+        case "choices":
+            return _same(numbered(choice_rows(documents, max_length, template), record))
+        case "twins" | "twice":
+            return _same(numbered(twin_rows(documents.lengths, second_lengths(documents, layout), max_length, template), record))
             count = len(fixed) if not packing else len(make(documents.lengths, max_length, extra, (0, 0)))
             return RowSource(count, lambda seed, epoch: numbered(make(documents.lengths, max_length, extra, (seed, epoch))), fixed)
         case _:

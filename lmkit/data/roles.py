@@ -12,7 +12,7 @@ from lmkit.text.words import join_words
 NOWHERE = -1  # the first character of an answer whose place nobody says
 CONVERSATION = ("messages", "system", "prompt", "input", "response", "chosen", "rejected")  # read by data/conversations.py
 CONVERSATIONS = (("messages",), ("response",), ("chosen", "rejected"))  # what makes a conversation of a record
-ROLES = ("text", "words", "text_pair", "label", "labels", "value", "tags", "answers", "target", *CONVERSATION)
+ROLES = ("text", "words", "text_pair", "label", "labels", "value", "tags", "answers", "target", "choices", *CONVERSATION)
 
 
 def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str, *, replace: bool) -> dict[str, Any]:
@@ -40,6 +40,11 @@ def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str
                         raise DataError(Problem(f"{len(found['tags'])} tags for {len(words)} words of {name!r}", columns["tags"], where))
             case "text_pair":
                 found["pair"] = text(role)
+            case "choices":
+                found["choices"] = as_choices(_chosen_fields(record, name, where), name, where, replace)
+            case "label" if "choices" in columns:
+                choices = as_choices(_chosen_fields(record, columns["choices"], where), columns["choices"], where, replace)
+                found["label"] = as_choice(value(role), choices, name, where)
             case "label":
                 found["label"] = as_label(value(role), name, where)
             case "labels":
@@ -51,6 +56,21 @@ def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str
             case "target":
                 found["target"] = as_targets(value(role), name, where, replace)
     return found
+
+
+def fields_of(columns: Mapping[str, str]) -> list[str]:
+    """All fields that the roles name: choices may stand in several, with commas between their names."""
+    return [part for role, name in columns.items() for part in (_parts(name) if role == "choices" else [name])]
+
+
+def _parts(name: str) -> list[str]:
+    return [part.strip() for part in name.split(",")]
+
+
+def _chosen_fields(record: Mapping[str, Any], name: str, where: str) -> Any:
+    """The value of a field with several choices, or the values of several fields with one each."""
+    parts = _parts(name)
+    return field(record, name, where) if len(parts) == 1 else [field(record, part, where) for part in parts]
 
 
 def unlabelled(record: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[str, str]:
@@ -193,6 +213,36 @@ def as_targets(value: Any, name: str, where: str, replace: bool) -> tuple[str, .
     if not texts:
         raise DataError(Problem("no text to learn; give one or remove the record", name, where))
     return tuple(as_text(text, name, where, replace) for text in texts)
+
+
+def as_choices(value: Any, name: str, where: str, replace: bool) -> tuple[str, ...]:
+    """A list of two texts or more, which a table holds as JSON; Hugging Face's {text: [...], label: [...]} is one too."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise DataError(Problem('expected a list such as ["one", "other"], or a field for each choice', name, where)) from None
+    if isinstance(value, dict):
+        value = value.get("text")
+    choices = tuple(as_text(each, name, where, replace) for each in as_list(value, "a list of choices", name, where))
+    if len(choices) < 2:
+        raise DataError(Problem(f"two choices or more are needed, got {len(choices)}", name, where))
+    if any(not choice.strip() for choice in choices):
+        raise DataError(Problem("a choice is empty", name, where))
+    return choices
+
+
+def as_choice(value: Any, choices: Sequence[str], name: str, where: str) -> str:
+    """The place of the right choice, from 0, as text: given as such, as one of the choices, or as a letter from A on."""
+    label = as_label(value, name, where)
+    if isinstance(value, str) and label in choices:
+        return str(choices.index(label))
+    place = ord(label.upper()) - ord("A") if len(label) == 1 and label.isalpha() else int(label) if label.isdecimal() else -1
+    if not 0 <= place < len(choices):
+        last = len(choices) - 1
+        what = f'"{label[:40]}" is none of the {len(choices)} choices; write 0 to {last}, A to {chr(ord("A") + last)}, or its text'
+        raise DataError(Problem(what, name, where))
+    return str(place)
 
 
 def as_list(value: Any, expected: str, name: str, where: str) -> Sequence[Any]:

@@ -15,7 +15,7 @@ from lmkit.data.parallel import read_parallel
 from lmkit.data.parquet import read_parquet
 from lmkit.data.plain_text import read_text
 from lmkit.data.records import to_documents
-from lmkit.data.roles import unlabelled
+from lmkit.data.roles import fields_of, unlabelled
 from lmkit.data.separated import read_separated
 from lmkit.data.spec import (
     AnySource,
@@ -76,7 +76,7 @@ def read(
                 yield from read_squad(path, errors=source.encoding_errors, stop=stop)
         case HuggingFace():
             table = load_huggingface(source.huggingface, config=source.config, split=source.split, base=base)
-            needed = list(source.columns.values())
+            needed = fields_of(source.columns)
             yield from _documents(
                 source, source.huggingface, read_huggingface(table, source.huggingface, needed=needed, stop=stop), skipped
             )
@@ -122,7 +122,7 @@ def _strict(source: AnySource, stop: Stop) -> dict[str, Any]:
 
 
 def _rows(source: JsonLines | Csv | Tsv | Parquet, path: Path, stop: Stop) -> Rows:
-    needed, longest, split = list(source.columns.values()), source.max_record_bytes, source.long_records == "split"
+    needed, longest, split = fields_of(source.columns), source.max_record_bytes, source.long_records == "split"
     errors = source.encoding_errors
     match source:
         case JsonLines():

@@ -61,8 +61,9 @@ class Questions(Source):
 class Records(Questions):
     """What sources with named fields share."""
 
-    columns: dict[str, str] = Field(
-        {"text": "text"}, description=f"Which of the file's fields hold what: `{'`, `'.join(ROLES)}`, each named by its field."
+    columns: dict[str, FieldName] = Field(
+        {"text": "text"},
+        description=f"Which of the file's fields hold what: `{'`, `'.join(ROLES)}`, each by its field; choices may be a list of fields.",
     )
     document: Literal["field"] = Field("field", description="The text field of each record is one document.")
     unlabelled: Literal["fail", "skip", "never"] = Field(

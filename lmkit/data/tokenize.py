@@ -14,6 +14,8 @@ import numpy as np
 
 from lmkit.data.annotations import ALIGNED, annotations
 from lmkit.data.answers import placed
+from lmkit.data.choice_columns import COLUMNS as CHOICES
+from lmkit.data.choice_columns import add_choices
 from lmkit.data.columns import ColumnWriter
 from lmkit.data.conversations import Told, told
 from lmkit.data.document import Document
@@ -117,6 +119,8 @@ class _Writer:
         self.others = {role: column for role, column in OTHERS.items() if role in roles}
         for column in self.others.values():
             types |= {f"{column}_tokens": ids, f"{column}_documents": np.int64}
+        if "choices" in roles:
+            types |= {"choice_tokens": ids, **CHOICES}
         self.columns = {name: ColumnWriter(folder / f"{name}.npy", dtype) for name, dtype in types.items()}
         self.tokens = self.columns["tokens"]
         for name in self.columns:
@@ -168,6 +172,8 @@ class _Writer:
         self._append(tokens, lengths, places, edges)
         for role, column in self.others.items():
             self._append_other(column, [others[role][0][i] for i in kept])
+        if "choice_tokens" in self.columns:
+            add_choices(self.columns, self.tokenizer, [batch[i].choices or () for i in kept])
         pairs = next((others[role][1] for role in ("text_pair", "rejected") if role in others), [])
         for annotation in self.annotations:
             for i in kept:

@@ -51,6 +51,9 @@ class SequenceClassHead(RowClassHead):
 
     def logits(self, hidden_BTD: Any, segments_BT: Any, row_key: Any = None, tokens_BT: Any = None) -> Any:
         """[B, labels] in the dtype of `hidden`; `tokens_BT` is read by pooling `eos` alone."""
-        x = pool(hidden_BTD, segments_BT, self.pooling, tokens_BT=tokens_BT, end_id=self.end_id)
-        x = transformed(x, self.dense, self.pooler or "", self.pooler_norm)
+        return self.classified(pool(hidden_BTD, segments_BT, self.pooling, tokens_BT=tokens_BT, end_id=self.end_id), row_key)
+
+    def classified(self, pooled: Any, row_key: Any = None) -> Any:
+        """[B, ..., D] -> [B, ..., labels]: all that comes behind the pooling."""
+        x = transformed(pooled, self.dense, self.pooler or "", self.pooler_norm)
         return self.classifier(dropout(x, self.dropout, row_key, self.layer_id))

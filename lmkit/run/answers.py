@@ -10,6 +10,7 @@ from lmkit.data.conversations import told
 from lmkit.data.document import Document
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.heads.masked_language_model import gather_rows
+from lmkit.run.choices import chooser
 from lmkit.run.long_texts import document_scores
 from lmkit.run.manner import habits_of
 from lmkit.run.open import OpenedRun
@@ -24,6 +25,7 @@ from lmkit.tasks.spec import (
     Classification,
     DirectPreference,
     MaskedLm,
+    MultipleChoice,
     NextSentence,
     QuestionAnswering,
     Regression,
@@ -87,6 +89,8 @@ def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
             return Reader(_second_text, _classifier(opened, name, task, LABELS))
         case Regression():
             return Reader(_nothing, _measurer(opened, name, task))
+        case MultipleChoice():
+            return Reader(_choices, chooser(opened, name))
         case MaskedLm():
             return Reader(_masks(opened), _filler(opened, name))
         case TokenClassification():
@@ -114,6 +118,10 @@ def _nothing(document: Document) -> str:
 
 def _second_text(document: Document) -> str:
     return "" if document.pair is not None else "has one text, and two are needed; add --pair, or a field text_pair"
+def _choices(document: Document) -> str:
+    return "" if document.choices else "has no choices, and two or more are needed; add a field choices"
+
+
 
 
 def _masks(opened: OpenedRun) -> Callable[[Document], str]:

@@ -128,12 +128,24 @@ def repeats(train: Sequence[Documents], validation: Sequence[Documents]) -> str:
 
 def _digests(documents: Documents) -> Iterator[tuple[bytes, str]]:
     cache = documents.cache
+    choices = _choices(cache)
     for number, begin, end in zip(documents.number, documents.begin, documents.end, strict=True):
         digest = hashlib.blake2b(cache.tokens[begin:end].tobytes(), digest_size=12)
         if pair := cache.text("pair"):
             tokens, edges = pair
             digest.update(b"|" + tokens[edges[number] : edges[number + 1]].tobytes())
+        if choices is not None:
+            tokens, edges = choices
+            digest.update(tokens[edges[number] : edges[number + 1]].tobytes())
         yield digest.digest(), cache.where(int(number))
+
+
+def _choices(cache: Cache) -> tuple[np.ndarray, np.ndarray] | None:
+    """The tokens of all choices, and where those of each record begin, and the last end; None where records have none."""
+    if "choice_tokens" not in cache.more:
+        return None
+    tokens = np.asarray(cache.more["choice_tokens"])
+    return tokens, np.append(cache.more["choice_begin"], len(tokens))[cache.more["choice_documents"]]
 
 
 def rows(spec: RunSpec, stuff: Material, examples: int, painter: Painter) -> Iterator[str]:

@@ -6,7 +6,17 @@ from lmkit.data.batches import Evaluation
 from lmkit.engine import tensorflow as engine
 from lmkit.heads.model import Model
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import Labelled, NextSentence, QuestionAnswering, Regression, ReplacedToken
+from lmkit.tasks.spec import (
+    DirectPreference,
+    Labelled,
+    MultipleChoice,
+    NextSentence,
+    QuestionAnswering,
+    Regression,
+    ReplacedToken,
+    Reward,
+    SentenceEmbedding,
+)
 from lmkit.text.tokenizer import Tokenizer
 from lmkit.training.evaluate import evaluate
 from lmkit.training.step import EvaluationStep
@@ -19,7 +29,7 @@ def label_counts(spec: RunSpec, vocab_size: int, labels: Mapping[str, tuple[str,
         task = spec.tasks[name]
         if isinstance(task, Labelled):
             return len(labels[name])
-        if isinstance(task, Regression | QuestionAnswering):
+        if isinstance(task, Regression | SentenceEmbedding | MultipleChoice | QuestionAnswering | DirectPreference | Reward):
             return 0
         return 2 if isinstance(task, NextSentence | ReplacedToken) else vocab_size
 

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmkit.data.batches import Batch
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, QuestionAnswering, Regression, TokenClassification
+from lmkit.tasks.spec import (
+    AnyTask,
+    CausalLm,
+    Classification,
+    DirectPreference,
+    MaskedLm,
+    MultipleChoice,
+    NextSentence,
+    QuestionAnswering,
+    Regression,
+    Reward,
+    TokenClassification,
+)
 from lmkit.text.tokenizer import Tokenizer
 
 LONGEST = 1500  # characters of one row
@@ -125,6 +137,8 @@ def _labels(
         elif isinstance(task, QuestionAnswering):
             first, last = batch[f"{name}/labels"][row].tolist()
             answer = _pieces(batch["tokens"][row], np.arange(first, last + 1), tokenizer, lambda at, piece: piece)
+        elif isinstance(task, MultipleChoice):
+            yield f"{name}: choice {int(batch[f'{name}/labels'][row])} of {int(batch[f'{name}/choices'][row].sum())}"
             yield f"{name}: " + (f"tokens {first} to {last}, {answer}" if last else "no answer here")
         elif isinstance(task, TokenClassification):
             counted = batch[f"{name}/weights"][row] > 0

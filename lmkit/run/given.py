@@ -6,6 +6,7 @@ from pathlib import Path
 from lmkit.data.document import Document
 from lmkit.data.jsonl import record_of
 from lmkit.data.records import to_documents
+from lmkit.data.roles import fields_of
 from lmkit.data.sources import read
 from lmkit.data.spec import AnySource, Conll, Conllu, Csv, JsonLines, Parallel, Parquet, Records, Sentences, Squad, TextFiles, Tsv
 from lmkit.data.squad import is_squad
@@ -94,7 +95,7 @@ def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[
         as_objects = line.lstrip().startswith("{") if as_objects is None else as_objects
         if as_objects:
             record = record_of(line, f"{STANDARD_INPUT}:{number}")
-            columns = columns or next((c for c in candidates if set(c.values()) <= record.keys()), candidates[-1])
+            columns = columns or next((c for c in candidates if set(fields_of(c)) <= record.keys()), candidates[-1])
             yield from to_documents(record, columns, STANDARD_INPUT, number, longest=limit, split=False, replace=False)
         else:
             yield Document(line.rstrip("\r\n"), file=STANDARD_INPUT, line=number)

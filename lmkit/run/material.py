@@ -73,6 +73,7 @@ def prefix_of(spec: RunSpec, source: str) -> str:
     """What stands before each text of a source of data.train, or of any other texts: all tasks that read them agree on it."""
     return next(iter(spec.prefixes_of(source).values()), "")
 
+            yield from document.choices or ()
 
 def start_of(spec: RunSpec) -> int | None:
     """The token that the decoder begins with, None for a single stack. Raises SpecError where nothing says which it is."""

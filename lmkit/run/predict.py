@@ -19,6 +19,7 @@ from lmkit.run.spec import RunSpec
 CHUNK = 512  # rows in memory at once
 # The fields that a file may have for a model that knows of none.
 COLUMNS = (
+    {"text": "text", "choices": "choices"},
     {"text": "question", "text_pair": "context"},
     {"text": "text", "text_pair": "text_pair"},
     {"text": "text"},
@@ -83,7 +84,8 @@ def _documents(spec: RunSpec, path: str, console: Console) -> Iterator[Document]
     candidates: Sequence[Mapping[str, str]] = COLUMNS
     if isinstance(known, Records):
         words = "words" if "tags" in known.columns else "text"
-        own = {words if role == "text" else role: name for role, name in known.columns.items() if role in ("text", "words", "text_pair")}
+        read_roles = ("text", "words", "text_pair", "choices")
+        own = {words if role == "text" else role: name for role, name in known.columns.items() if role in read_roles}
         candidates = (own, {"text": "text"}, own) if "words" in own else (own,)
     return from_lines(console.lines(), candidates) if path == "-" else read(source_of(Path(path), candidates, known))
 
@@ -116,7 +118,9 @@ def _readable(row: dict[str, Any]) -> Iterator[str]:
 
 def _lines(answer: dict[str, Any]) -> Iterator[str]:
     """One answer for a reader; what tells it is which keys it has."""
-    if "probabilities" in answer:
+    if "choice" in answer:
+        yield f"{answer['choice']}  ({answer['place']}; {', '.join(f'{share:.3f}' for share in answer['probabilities'])})"
+    elif "probabilities" in answer:
         shares = ", ".join(f"{label} {share:.3f}" for label, share in answer["probabilities"].items())
         said = answer["label"] if "label" in answer else ", ".join(answer["labels"]) or "no label"
         yield f"{said}  ({shares})"

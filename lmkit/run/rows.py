@@ -30,12 +30,14 @@ def batches(rows: Sequence[Row], pad: int, longest: int) -> Iterator[tuple[list[
         length = min(bucket(len(rows[order[min(ROWS, len(order)) - 1]].ids)), longest)
         count = max(1, min(ROWS, CELLS // length))
         chosen, order = order[:count], order[count:]
-        batch: Batch = {name: np.zeros((count, length), np.int32) for name in ("tokens", "segments", "token_types")}
+        batch: Batch = {name: np.zeros((count, length), np.int32) for name in ("tokens", "segments", "positions", "token_types")}
         batch["tokens"][:] = pad
         for place, i in enumerate(chosen):
             size = len(rows[i].ids)
             batch["tokens"][place, :size] = rows[i].ids
-            batch["segments"][place, :size] = 1
+            segment = np.searchsorted(rows[i].segments, np.arange(size), side="right")
+            batch["segments"][place, :size] = segment
+            batch["positions"][place, :size] = np.arange(size) - np.array(rows[i].segments)[segment - 1]
             batch["token_types"][place, :size] = rows[i].types
         yield chosen, batch
 

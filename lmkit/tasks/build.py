@@ -7,6 +7,8 @@ from lmkit.heads.head import Head, build_named
 from lmkit.heads.label_set import LabelSetHead
 from lmkit.heads.language_model import LanguageModelHead
 from lmkit.heads.masked_language_model import MaskedLanguageModelHead
+from lmkit.heads.multiple_choice import MultipleChoiceHead
+from lmkit.heads.preference import DirectPreferenceHead, RewardHead
 from lmkit.heads.question_answering import QuestionAnsweringHead
 from lmkit.heads.regression import RegressionHead
 from lmkit.heads.replaced_token import ReplacedTokenHead
@@ -24,6 +26,7 @@ from lmkit.tasks.spec import (
     Labelled,
     MaskedLm,
     NextSentence,
+    MultipleChoice,
     PerToken,
     Pooled,
     QuestionAnswering,
@@ -75,6 +78,8 @@ def _head(task: AnyTask, spec: Encoder | Decoder, name: str, vocab: int, num_lab
         case SentenceEmbedding():
             return SentenceEmbeddingHead(pooling=task.pooling, normalize=task.normalize, name=name)
         case _:
+        case MultipleChoice():
+            return MultipleChoiceHead(hidden, 1, name=name, **_pooled(task, spec))
             assert_never(task)
 
 

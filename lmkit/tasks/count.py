@@ -11,6 +11,7 @@ from lmkit.tasks.spec import (
     CustomHead,
     MaskedLm,
     NextSentence,
+    MultipleChoice,
     PerToken,
     Pooled,
     QuestionAnswering,
@@ -40,7 +41,7 @@ def count_head(task: AnyTask, body: Body, *, vocab_size: int, num_labels: int = 
             return {"pooler": _linear(hidden, hidden), "classifier": _linear(hidden, 2)}
         case Classification():
             return _pooled(task, model, num_labels) if task.pools else {}
-        case Regression():
+        case Regression() | Reward() | MultipleChoice():
             return _pooled(task, model, 1)
         case TokenClassification():
             return _per_token(task, model, "classifier", num_labels)
@@ -71,7 +72,7 @@ def head_flops_per_token(task: AnyTask, body: Body, *, vocab_size: int, length: 
             forward = 2.0 * hidden * (hidden + 2) / length
         case Classification(head=CustomHead()):
             forward = 0.0
-        case Classification() | Regression():
+        case Classification() | Regression() | Reward() | MultipleChoice():
             outputs = num_labels if isinstance(task, Classification) else 1
             forward = 2.0 * hidden * ((hidden if task.pooler_activation else 0) + outputs) / length
         case TokenClassification() | QuestionAnswering():

@@ -5,7 +5,21 @@ from functools import partial
 
 import numpy as np
 
-from lmkit.tasks import causal_lm, classification, masked_lm, next_sentence, question_answering, regression, seq2seq, token_classification
+from lmkit.tasks import (
+    causal_lm,
+    classification,
+    masked_lm,
+    multiple_choice,
+    next_sentence,
+    preference,
+    prefix_lm,
+    question_answering,
+    regression,
+    sentence_embedding,
+    seq2seq,
+    span_corruption,
+    token_classification,
+)
 from lmkit.tasks.rows import Examples, TokenRows
 from lmkit.tasks.spec import (
     AnyTask,
@@ -15,6 +29,7 @@ from lmkit.tasks.spec import (
     MaskedLm,
     NextSentence,
     QuestionAnswering,
+    MultipleChoice,
     Regression,
     Seq2seq,
     TokenClassification,
@@ -68,6 +83,8 @@ def features(
         case Seq2seq() if start is not None:
             return partial(seq2seq.features, start=start)
         case _:
+        case MultipleChoice():
+            return partial(multiple_choice.features, examples=examples)
             raise ValueError(f"no data format makes rows for {task.kind}")
 
 

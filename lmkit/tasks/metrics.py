@@ -12,6 +12,7 @@ from lmkit.tasks.spec import (
     Classification,
     MaskedLm,
     NextSentence,
+    MultipleChoice,
     QuestionAnswering,
     Regression,
     ReplacedToken,
@@ -81,8 +82,11 @@ def metrics(task: AnyTask, sums: Sums, *, byte_length: np.ndarray | None = None)
             return {"loss": _mean(sums.loss, sums.weight), "accuracy": _mean(sums.correct, sums.weight)}
         case Regression():
             return {"loss": _mean(sums.loss, sums.weight)}
-        case SentenceEmbedding():
-            return {}
+        case QuestionAnswering() | MultipleChoice() | SentenceEmbedding():
+            return {"loss": _mean(sums.loss, sums.weight), "accuracy": _mean(sums.correct, sums.weight)}
+        case DirectPreference() | Reward():
+            found = {"loss": sums.loss, "accuracy": sums.correct, "margin": sums.margin}
+            return {name: _mean(total, sums.weight) for name, total in found.items()}
         case _:
             assert_never(task)
 

@@ -250,6 +250,15 @@ class ReplacedToken(Task):
     """Tell which tokens are not the text's own (ELECTRA's discriminator); model.output says how its transform looks."""
 
     kind: Literal["replaced_token"] = "replaced_token"
+    figures = ("loss",)
+    metrics: Annotated[tuple[NumberMetric, ...], LISTED] = Field(("spearman", "pearson"), description="What answers are scored by.")
+
+
+class MultipleChoice(Pooled):
+    """Find the right one of several texts that could go with a text; a row holds all pairs of them, each with its share of the room."""
+
+    kind: Literal["multiple_choice"] = "multiple_choice"
+    roles = ("choices", "label")
 
 
 class Decoding(Spec):
@@ -357,3 +366,4 @@ AnyTask = Annotated[
     Field(discriminator="kind"),
     short(),
 ]
+    | MultipleChoice

@@ -27,12 +27,16 @@ class Frame:
 
 
 class Row(NamedTuple):
-    """Ids and token types [T], int32; text i lies at `begins[i]` and has `lengths[i]` tokens, counted from its first one."""
+    """Ids and token types [T], int32; text i lies at `begins[i]` and has `lengths[i]` tokens, counted from its first one.
+
+    `segments` says where its segments begin, which do not see one another.
+    """
 
     ids: np.ndarray
     types: np.ndarray
     begins: tuple[int, ...]
     lengths: tuple[int, ...]
+    segments: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,15 @@ def longest_first(first: Any, second: Any, budget: int) -> tuple[Any, Any]:
     half = np.where(np.greater(first, second), (budget + 1) // 2, budget // 2)
     kept = np.minimum(first, np.maximum(budget - np.asarray(second), half))
     return kept, np.minimum(second, budget - kept)
+
+
+def joined_rows(rows: Sequence[Row]) -> Row:
+    """One row of several, each a segment of its own."""
+    sizes = [len(row.ids) for row in rows]
+    at = [sum(sizes[:i]) for i in range(len(rows))]
+    begins = tuple(start + begin for start, row in zip(at, rows, strict=True) for begin in row.begins)
+    lengths = tuple(length for row in rows for length in row.lengths)
+    return Row(np.concatenate([row.ids for row in rows]), np.concatenate([row.types for row in rows]), begins, lengths, tuple(at))
 
 
 def before_cut(kept: Any, truncate: Truncate) -> Any:

@@ -10,7 +10,7 @@ from lmkit.errors import CheckpointError, Problem
 
 NAMES = {"causal_lm": "lm", "masked_lm": "mlm", "next_sentence": "nsp", "sentence_embedding": "embedding"}
 LABELLED = ("classification", "token_classification")
-DROPPED = (*LABELLED, "regression", "question_answering")
+DROPPED = (*LABELLED, "regression", "multiple_choice", "question_answering")
 POOLING = {
     "pooling_mode_cls_token": "first",
     "pooling_mode_mean_tokens": "mean",

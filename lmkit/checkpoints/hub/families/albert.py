@@ -19,6 +19,8 @@ encoder.embedding_hidden_mapping_in = embeddings.projection lin
 pooler = heads.next_sentence.pooler lin
 pooler = heads.classification.pooler lin
 pooler = heads.regression.pooler lin
+pooler = heads.multiple_choice.pooler lin
+/classifier = heads.multiple_choice.classifier lin
 /sop_classifier.classifier = heads.next_sentence.classifier lin
 /predictions.dense = heads.masked_lm.transform lin
 /predictions.LayerNorm = heads.masked_lm.transform_norm norm
@@ -80,6 +82,7 @@ FAMILY = Family(
             Head("next_sentence", marker="sop_classifier.classifier.weight"),
         ),
         "AlbertForSequenceClassification": (Head("classification"),),
+        "AlbertForMultipleChoice": (Head("multiple_choice"),),
         "AlbertForTokenClassification": (Head("token_classification"),),
         "AlbertForQuestionAnswering": (Head("question_answering"),),
     },

@@ -26,6 +26,8 @@ keep: pooler\.dense\.(weight|bias)
 {BODY.replace("{output}", "lm_head.decoder.weight")}
 {LANGUAGE_HEAD}
 {DENSE_CLASSIFIER}
+pooler.dense = heads.multiple_choice.pooler lin
+/classifier = heads.multiple_choice.classifier lin
 {PER_TOKEN}
 """
 
@@ -58,6 +60,7 @@ def classes(name: str) -> dict[str, tuple[Head, ...]]:
     return {
         f"{name}ForMaskedLM": (Head("masked_lm", marker="lm_head.bias"),),
         f"{name}ForSequenceClassification": (Head("classification"),),
+        f"{name}ForMultipleChoice": (Head("multiple_choice"),),
         f"{name}ForTokenClassification": (Head("token_classification"),),
         f"{name}ForQuestionAnswering": (Head("question_answering"),),
     }
