@@ -33,8 +33,7 @@ def resolve(spec: RunSpec, *, absolute: bool = True) -> tuple[RunSpec, Rules]:
         "training": _training(spec, rules),
         "model": _from_run(spec.model, absolute) if isinstance(spec.model, FromRun) else _body(spec.model, spec, rules),
     }
-    if not isinstance(spec.model, FromRun):
-        changes["tasks"] = {name: _task(task, ("tasks", name), rules) for name, task in spec.tasks.items()}
+    changes["tasks"] = {name: _task(task, ("tasks", name), spec, rules) for name, task in spec.tasks.items()}
     if isinstance(spec.tokenizer, FromFile) and absolute:
         changes["tokenizer"] = spec.tokenizer.model_copy(update={"from_": _absolute(spec.tokenizer.from_)})
     return spec.model_copy(update=changes), rules
@@ -97,8 +96,10 @@ def _stack(model: S, path: Path, spec: RunSpec, rules: Rules, *, pairs: bool) ->
     return resolved(model, max_length=length, pairs=pairs)
 
 
-def _task(task: AnyTask, path: Path, rules: Rules) -> AnyTask:
-    if not isinstance(task, Pooled) or not task.pools:
+def _task(task: AnyTask, path: Path, spec: RunSpec, rules: Rules) -> AnyTask:
+    if isinstance(task, SentenceEmbedding) and task.loss != "cosine":
+        return _filled(task, path, rules, negatives=(spec.training.batch_size, "training.batch_size"))  # type: ignore[no-any-return]
+    if not isinstance(task, Pooled) or not task.pools or isinstance(spec.model, FromRun):
         return task
     pooler = task.pooler_activation or "none"
     return _filled(task, path, rules, pooler=(pooler, "tanh for pooling first, else none"))  # type: ignore[no-any-return]
