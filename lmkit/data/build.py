@@ -11,7 +11,7 @@ from lmkit.data.cache import Cache
 from lmkit.data.documents import Documents, all_documents, hold_out
 from lmkit.data.examples import COLUMNS, examples
 from lmkit.data.groups import Group, group_tasks
-from lmkit.data.layout import Layout, widths
+from lmkit.data.layout import BARE, Layout, widths
 from lmkit.data.order import mix
 from lmkit.data.plans import Epochs, fixed_plan, row_source, span_table
 from lmkit.data.spec import Data, Holdout
@@ -152,7 +152,7 @@ def _stream(
     weigh: bool = False,
 ) -> Stream:
     template = tokenizer.template if start is None else tokenizer.template.behind(start)
-    if group.layout == "causal":
+    if group.layout in BARE:
         tokenizer.require("eos", ", ".join(group.tasks))
     if group.layout == "pairs" and not template.pair.gaps[1]:
         raise SpecError(Problem(f"{group.tasks[0]} needs a token between two texts, and this tokenizer puts none there", "tokenizer"))
@@ -164,8 +164,9 @@ def _stream(
     heeded = dict.fromkeys(column for name in group.tasks for column in tasks[name].heeds)
     said, columns = examples(documents, roles, f"tasks.{group.tasks[0]}", heeded=list(heeded))
     corpus, firsts = span_table(documents, group.layout, columns)
+    room = data.max_length - template.single.extra
     made: dict[str, Features] = {
-        name: features(tasks[name], tokenizer, examples=said, labels=labels.get(name, ()), key=f"tasks.{name}", weigh=weigh, start=start)
+        name: features(tasks[name], tokenizer, examples=said, labels=labels.get(name, ()), key=f"tasks.{name}", weigh=weigh, start=start, room=room)
         for name in group.tasks
     }
     shape: dict[str, Any] = {"packing": _packed(group, data), "max_length": data.max_length, "target_length": data.target_length}

@@ -17,10 +17,13 @@ COLUMNS = {
     "value": ("values",),
     "tags": ("tags",),
     "answers": ("answer_first", "answer_last"),
+    "chosen": ("counted",),
+    "rejected": (),
     "target": (),
     "text_pair": (),
 }
-TEXTS = {"target": ("target_tokens",), "text_pair": ("pair_tokens",)}  # roles whose tokens are laid in rows
+# Roles whose tokens are laid in rows.
+TEXTS = {"target": ("target_tokens",), "text_pair": ("pair_tokens",), "rejected": ("pair_tokens", "pair_counted")}
 TOKENS = ("tags", "counted")  # have an entry for each token, not for each record
 EDGES = {"sets": "set_documents", "choice_begin": "choice_documents"}  # have any number of entries for a record, and where those of each record begin
 EACH = np.ones(1, np.int8)  # stands for a column of ones

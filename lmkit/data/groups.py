@@ -9,12 +9,17 @@ from lmkit.tasks.spec import (
     AnyTask,
     CausalLm,
     Classification,
+    DirectPreference,
     MaskedLm,
-    NextSentence,
     MultipleChoice,
+    NextSentence,
+    PrefixLm,
     QuestionAnswering,
     Regression,
+    Reward,
+    SentenceEmbedding,
     Seq2seq,
+    SpanCorruption,
     TokenClassification,
     WholeText,
 )
@@ -38,7 +43,7 @@ def group_tasks(tasks: Mapping[str, AnyTask]) -> list[Group]:
     """Groups in the order of their first task; where there are several they take turns, and weights act in the loss alone.
 
     masked_lm joins next_sentence of the same sources (BERT), never classification, whose texts stay whole; a second masked_lm
-    hides other tokens and so reads rows of its own. So do tasks that read long texts otherwise.
+    hides other tokens and so reads rows of its own, as do span_corruption and prefix_lm. So do tasks that read long texts otherwise.
     """
     members: dict[tuple[Layout, str | None, int, Windows | None, Truncate], list[str]] = {}
     masked: dict[tuple[Layout, str | None], int] = {}
@@ -46,8 +51,8 @@ def group_tasks(tasks: Mapping[str, AnyTask]) -> list[Group]:
     for name, task in tasks.items():
         layout = layout_of(task)
         number = 0
-        if isinstance(task, MaskedLm):
-            layout = "pairs" if task.data in paired else layout
+        if isinstance(task, MaskedLm | SpanCorruption | PrefixLm):
+            layout = "pairs" if isinstance(task, MaskedLm) and task.data in paired else layout
             number = masked[layout, task.data] = masked.get((layout, task.data), -1) + 1
         truncate = task.truncate if isinstance(task, WholeText) else "end"
         members.setdefault((layout, task.data, number, windows_of(task), truncate), []).append(name)
@@ -66,23 +71,27 @@ def layout_of(task: AnyTask) -> Layout:
     match task:
         case CausalLm():
             return "causal"
+        case DirectPreference() | Reward():
+            return "preferences"
         case MaskedLm():
             return "masked"
         case NextSentence():
             return "pairs"
         case Classification() | Regression():
             return "records"
-        case TokenClassification():
-            return "tokens"
-        case Seq2seq():
-            return "sides"
-        case QuestionAnswering():
-            return "windows"
-        case _:
         case MultipleChoice():
             return "choices"
         case SentenceEmbedding(loss="simcse"):
             return "twice"
         case SentenceEmbedding():
             return "twins"
+        case TokenClassification():
+            return "tokens"
+        case SpanCorruption() | PrefixLm():
+            return "raw"
+        case Seq2seq():
+            return "sides"
+        case QuestionAnswering():
+            return "windows"
+        case _:
             raise ValueError(f"no data format makes rows for {task.kind}")

@@ -14,10 +14,14 @@ from lmkit.data.layout import Corpus, Layout, piece_extra, record_rows, token_ro
 from lmkit.data.order import Mixture, mix, permutation
 from lmkit.data.packing import packed_rows, single_rows
 from lmkit.data.pairs import pair_rows, plan_chunks
+from lmkit.data.preferences import preference_rows
 from lmkit.data.rows import Rows, join_rows
 from lmkit.data.sides import side_rows
+from lmkit.data.twins import twin_rows
 from lmkit.data.windows import Windows, part_rows, window_rows
 from lmkit.text.template import Template, Truncate
+
+NOTHING = np.full(1, -1)  # stands for a column that says nothing
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,14 @@ class Plan:
         return self.rows.take(self.order[self.edges[index] : self.edges[index + 1]]), int(self.lengths[index])
 
 
-SECOND = {"records": "pair", "windows": "pair", "sides": "target"}  # layouts that read a second text of each record, and its role
+# Layouts that read a second text of each record, and its role.
+SECOND = {"records": "pair", "windows": "pair", "sides": "target", "preferences": "pair", "twins": "pair"}
 
 
 def span_table(sources: Sequence[Documents], layout: Layout, columns: Mapping[str, Sequence[np.ndarray]]) -> tuple[Corpus, list[int]]:
     """The documents of all sources as spans, each source's second texts behind its first ones; and each source's first span.
 
-    `columns` have an array a source, for the tokens of its first texts.
+    `columns` have an array a source, for the tokens of its first texts; a cache may have another for its pairs.
     """
     stores: list[np.ndarray] = []
     begins, ends, store, firsts, total = [], [], [], [], 0
@@ -66,7 +71,7 @@ def span_table(sources: Sequence[Documents], layout: Layout, columns: Mapping[st
             spans.append((tokens, edges[source.number], edges[source.number + 1]))
         for which, (tokens, begin, end) in enumerate(spans):
             for name, arrays in columns.items():
-                wide[name].append(arrays[number] if which == 0 else np.full(1, -1))
+                wide[name].append(arrays[number] if which == 0 else np.asarray(source.cache.more.get(f"pair_{name}", NOTHING)))
             store.append(np.full(len(begin), len(stores)))
             stores.append(tokens if len(tokens) else np.zeros(1, np.uint16))
             begins.append(begin)
@@ -118,17 +123,17 @@ def row_source(
             texts = second_lengths(documents, layout)
             assert texts is not None and windows is not None
             return _same(numbered(window_rows(documents.lengths, texts, max_length, template, windows), record))
-        case "tokens":
-            return _same(numbered(token_rows(documents.lengths, max_length, template), record))
-        case "causal" | "masked":
-            make, extra = (packed_rows if packing else single_rows), piece_extra(layout, template)
-            fixed = numbered(make(documents.lengths, max_length, extra, None))
         case "preferences":
             return _same(numbered(preference_rows(documents, max_length), record))
         case "choices":
             return _same(numbered(choice_rows(documents, max_length, template), record))
         case "twins" | "twice":
             return _same(numbered(twin_rows(documents.lengths, second_lengths(documents, layout), max_length, template), record))
+        case "tokens":
+            return _same(numbered(token_rows(documents.lengths, max_length, template), record))
+        case "causal" | "masked" | "raw":
+            make, extra = (packed_rows if packing else single_rows), piece_extra(layout, template)
+            fixed = numbered(make(documents.lengths, max_length, extra, None))
             count = len(fixed) if not packing else len(make(documents.lengths, max_length, extra, (0, 0)))
             return RowSource(count, lambda seed, epoch: numbered(make(documents.lengths, max_length, extra, (seed, epoch))), fixed)
         case _:

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from lmkit.data.roles import CONVERSATIONS, ROLES, conversational, near
 from lmkit.spec import ONE_OR_MORE, Also, Count, Fraction, Name, PathText, Spec
 
+FieldName = Annotated[
+    str, BeforeValidator(lambda v: ", ".join(v) if isinstance(v, list) and all(isinstance(one, str) for one in v) else v, str | list[str])
+]
 Paths = Annotated[tuple[PathText, ...], ONE_OR_MORE]
 
 
@@ -68,8 +71,8 @@ class Records(Questions):
     document: Literal["field"] = Field("field", description="The text field of each record is one document.")
     unlabelled: Literal["fail", "skip", "never"] = Field(
         "fail",
-        description="What to do with a record whose label is null, empty or -1 where one is asked for: refuse it, or leave it out; `never`: "
-        "-1 is a label like others.",
+        description="What to do with a record whose label is null, empty or -1 where one is asked for: refuse it, or leave it out; "
+        "`never`: -1 is a label like others.",
     )
 
     train_on: Literal["responses", "all", "last"] = Field(

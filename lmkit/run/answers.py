@@ -27,12 +27,14 @@ from lmkit.tasks.spec import (
     MaskedLm,
     MultipleChoice,
     NextSentence,
+    PrefixLm,
     QuestionAnswering,
     Regression,
     ReplacedToken,
     Reward,
     SentenceEmbedding,
     Seq2seq,
+    SpanCorruption,
     TokenClassification,
 )
 from lmkit.text.chat_templates import chat_of
@@ -87,10 +89,10 @@ def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
             return Reader(_nothing, _classifier(opened, name, task, opened.labels[name]))
         case NextSentence():
             return Reader(_second_text, _classifier(opened, name, task, LABELS))
-        case Regression():
-            return Reader(_nothing, _measurer(opened, name, task))
         case MultipleChoice():
             return Reader(_choices, chooser(opened, name))
+        case Regression():
+            return Reader(_nothing, _measurer(opened, name, task))
         case MaskedLm():
             return Reader(_masks(opened), _filler(opened, name))
         case TokenClassification():
@@ -106,7 +108,7 @@ def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
             return Reader(_nothing, lambda documents: [{"text": text} for text in write([document.text for document in documents])])
         case Reward():
             return Reader(_nothing, _scorer(opened, name))
-        case CausalLm() | DirectPreference():
+        case CausalLm() | SpanCorruption() | PrefixLm() | DirectPreference():
             return None
         case _:
             assert_never(task)
@@ -116,12 +118,12 @@ def _nothing(document: Document) -> str:
     return ""
 
 
-def _second_text(document: Document) -> str:
-    return "" if document.pair is not None else "has one text, and two are needed; add --pair, or a field text_pair"
 def _choices(document: Document) -> str:
     return "" if document.choices else "has no choices, and two or more are needed; add a field choices"
 
 
+def _second_text(document: Document) -> str:
+    return "" if document.pair is not None else "has one text, and two are needed; add --pair, or a field text_pair"
 
 
 def _masks(opened: OpenedRun) -> Callable[[Document], str]:
@@ -191,7 +193,20 @@ def _scorer(opened: OpenedRun, name: str) -> Read:
 def _embedder(opened: OpenedRun, name: str) -> Read:
     head = opened.model.heads[name]
     read = compiled_reader(opened, name, lambda hidden, batch: head.embed(hidden, batch["segments"]))
-    return lambda documents: [{"vector": vector.tolist()} for (vector,) in read(_rows(opened, documents))]
+
+    def vectors(texts: Sequence[str]) -> list[np.ndarray]:
+        return [vector for (vector,) in read(opened.tokenizer.rows(texts, max_length=room(opened)))]
+
+    def answer(documents: Sequence[Document]) -> list[Answer]:
+        answers: list[Answer] = [{"vector": vector.tolist()} for vector in vectors([document.text for document in documents])]
+        paired = [i for i, document in enumerate(documents) if document.pair is not None]
+        for i, other in zip(paired, vectors([documents[i].pair or "" for i in paired]) if paired else [], strict=True):
+            first = np.asarray(answers[i]["vector"])
+            similarity = first @ other / max(np.linalg.norm(first) * np.linalg.norm(other), 1e-12)
+            answers[i] |= {"vector_pair": other.tolist(), "similarity": float(similarity)}
+        return answers
+
+    return answer
 
 
 def _filler(opened: OpenedRun, name: str) -> Read:

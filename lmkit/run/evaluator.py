@@ -1,8 +1,8 @@
 """Evaluation of a run's model over its validation rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from lmkit.data.batches import Evaluation
+from lmkit.data.batches import Batch
 from lmkit.engine import tensorflow as engine
 from lmkit.heads.model import Model
 from lmkit.run.spec import RunSpec
@@ -39,7 +39,7 @@ def label_counts(spec: RunSpec, vocab_size: int, labels: Mapping[str, tuple[str,
 def evaluator(
     spec: RunSpec,
     model: Model,
-    batches: Evaluation,
+    batches: Sequence[Batch],
     tokenizer: Tokenizer,
     labels: Mapping[str, tuple[str, ...]],
     replicas: engine.Replicas,
@@ -51,6 +51,6 @@ def evaluator(
     sizes = label_counts(spec, tokenizer.vocab_size, labels)
 
     def run(stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
-        return evaluate(step, batches, spec.tasks, label_counts=sizes, byte_length=tokenizer.byte_length, stop=stop)
+        return evaluate(step, batches, spec.tasks, label_counts=sizes, labels=labels, byte_length=tokenizer.byte_length, stop=stop)
 
     return run

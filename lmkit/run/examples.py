@@ -1,6 +1,6 @@
 """Rows of a batch as a reader wants to see them: the pieces the model reads, and which of them the loss counts."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,7 @@ def show_row(
 ) -> Iterator[str]:
     """Two lines for one row: its pieces, and what they are made of, with the labels of the whole row; of two sides, those of each."""
     used = np.flatnonzero(batch["segments"][row])
-    causal = any(isinstance(task, CausalLm) for task in tasks.values())
+    causal = leftwards(tasks.values())
     hidden, counted = _targets(batch, row, tasks)
 
     def paint(at: int, piece: str) -> str:
@@ -84,6 +84,11 @@ def show_row(
         used = np.flatnonzero(batch[f"{name}/weights"][row])
         yield "writes: " + _pieces(learned[row], used, tokenizer, lambda at, piece: painter.predicted(piece))
         yield f"{len(used)} tokens; {learned.shape[1] - len(used)} padding"
+
+
+def leftwards(tasks: Iterable[AnyTask]) -> bool:
+    """Whether tokens are predicted from those before them."""
+    return any(isinstance(task, CausalLm | DirectPreference | Reward) for task in tasks)
 
 
 def sided(batch: Batch) -> bool:
@@ -116,8 +121,8 @@ def _targets(batch: Batch, row: int, tasks: Mapping[str, AnyTask]) -> tuple[dict
         if isinstance(task, MaskedLm):
             places = (batch[f"{name}/{key}"][row].tolist() for key in ("where", "labels", "weights"))
             hidden |= {at: label for at, label, weight in zip(*places, strict=True) if weight}
-        elif isinstance(task, CausalLm):
-            counted[1:] |= batch[f"{name}/weights"][row] > 0
+        elif leftwards([task]):
+            counted[1:] |= batch[f"{name}/{'weights' if isinstance(task, CausalLm) else 'counted'}"][row] > 0
     return hidden, counted
 
 
@@ -132,13 +137,13 @@ def _labels(
             number = int(batch[f"{name}/labels"][row])
             known = labels[name] if isinstance(task, Classification) else ("follows", "from elsewhere")
             yield f"{name}: {number} ({known[number]})"
+        elif isinstance(task, MultipleChoice):
+            yield f"{name}: choice {int(batch[f'{name}/labels'][row])} of {int(batch[f'{name}/choices'][row].sum())}"
         elif isinstance(task, Regression):
             yield f"{name}: {batch[f'{name}/labels'][row]:g}"
         elif isinstance(task, QuestionAnswering):
             first, last = batch[f"{name}/labels"][row].tolist()
             answer = _pieces(batch["tokens"][row], np.arange(first, last + 1), tokenizer, lambda at, piece: piece)
-        elif isinstance(task, MultipleChoice):
-            yield f"{name}: choice {int(batch[f'{name}/labels'][row])} of {int(batch[f'{name}/choices'][row].sum())}"
             yield f"{name}: " + (f"tokens {first} to {last}, {answer}" if last else "no answer here")
         elif isinstance(task, TokenClassification):
             counted = batch[f"{name}/weights"][row] > 0

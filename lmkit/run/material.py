@@ -14,7 +14,8 @@ from lmkit.models.spec import EncoderDecoder, FromRun
 from lmkit.run.body import body_of
 from lmkit.run.source import source_of
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import NextSentence
+from lmkit.tasks.span_corruption import sentinel_names
+from lmkit.tasks.spec import NextSentence, SpanCorruption
 from lmkit.text.build import train_tokenizer
 from lmkit.text.chat_templates import BUILTIN, give_template
 from lmkit.text.tokenizer import Tokenizer
@@ -45,7 +46,8 @@ class Material:
 def tokenizer_of(spec: RunSpec, *, say: Say, stop: Stop) -> Tokenizer:
     """The tokenizer that the spec declares: read from a file or the run that the model comes from, or trained on data.train.
 
-    It gets the chat template of the spec, with the tokens that a built-in one needs where it is trained.
+    It gets the chat template of the spec, with the tokens that a built-in one needs where it is trained, as those that stand for
+    hidden parts of texts.
     """
     word = spec.data.chat_template
     if isinstance(spec.model, FromRun):
@@ -53,10 +55,15 @@ def tokenizer_of(spec: RunSpec, *, say: Say, stop: Stop) -> Tokenizer:
     else:
         assert spec.tokenizer is not None
         say("training the tokenizer on data.train" if not hasattr(spec.tokenizer, "from_") else f"reading {spec.tokenizer.from_}")
-        tokenizer = train_tokenizer(spec.tokenizer, _texts(spec, stop), BUILTIN[word].controls if word in BUILTIN else ())
+        tokenizer = train_tokenizer(spec.tokenizer, _texts(spec, stop), [*(BUILTIN[word].controls if word in BUILTIN else ()), *_sentinels(spec)])
     if word is not None:
         give_template(tokenizer, word)
     return tokenizer
+
+
+def _sentinels(spec: RunSpec) -> list[str]:
+    found = [task for task in spec.tasks.values() if isinstance(task, SpanCorruption)]
+    return max((list(sentinel_names(spec.data.max_length, task.mask_rate, task.mean_span)) for task in found), key=len, default=[])
 
 
 def _texts(spec: RunSpec, stop: Stop) -> Iterator[str]:
@@ -66,6 +73,7 @@ def _texts(spec: RunSpec, stop: Stop) -> Iterator[str]:
             yield prefix + document.text
             if document.pair is not None:
                 yield document.pair
+            yield from document.choices or ()
             yield from (document.target or ())[:1]
 
 
@@ -73,7 +81,6 @@ def prefix_of(spec: RunSpec, source: str) -> str:
     """What stands before each text of a source of data.train, or of any other texts: all tasks that read them agree on it."""
     return next(iter(spec.prefixes_of(source).values()), "")
 
-            yield from document.choices or ()
 
 def start_of(spec: RunSpec) -> int | None:
     """The token that the decoder begins with, None for a single stack. Raises SpecError where nothing says which it is."""

@@ -23,17 +23,21 @@ from lmkit.tasks.spec import (
     CausalLm,
     Classification,
     CustomHead,
+    DirectPreference,
     Labelled,
     MaskedLm,
-    NextSentence,
     MultipleChoice,
+    NextSentence,
     PerToken,
     Pooled,
+    PrefixLm,
     QuestionAnswering,
     Regression,
     ReplacedToken,
+    Reward,
     SentenceEmbedding,
     Seq2seq,
+    SpanCorruption,
     TokenClassification,
 )
 
@@ -51,8 +55,13 @@ def build_head(task: AnyTask, name: str, *, backbone: Any, model_spec: Body, num
 def _head(task: AnyTask, spec: Encoder | Decoder, name: str, vocab: int, num_labels: int) -> Head:
     hidden, activation = spec.hidden_size, transform_activation(spec)
     match task:
-        case CausalLm():
+        case CausalLm() | SpanCorruption() | PrefixLm():
             return LanguageModelHead(hidden, vocab, name=name, **_output(spec, bias=False))
+        case DirectPreference():
+            own: dict[str, Any] = {"beta": task.beta, "loss": task.loss, "smoothing": task.label_smoothing}
+            return DirectPreferenceHead(hidden, vocab, name=name, **own, **_output(spec, bias=False))
+        case Reward():
+            return RewardHead(hidden, 1, name=name, **_pooled(task, spec))
         case Seq2seq():
             return LanguageModelHead(hidden, vocab, label_smoothing=task.label_smoothing, name=name, **_output(spec, bias=False))
         case MaskedLm():
@@ -69,6 +78,8 @@ def _head(task: AnyTask, spec: Encoder | Decoder, name: str, vocab: int, num_lab
             return SequenceClassHead(hidden, num_labels, label_smoothing=task.label_smoothing, name=name, **_pooled(task, spec))
         case Regression():
             return RegressionHead(hidden, 1, name=name, **_pooled(task, spec))
+        case MultipleChoice():
+            return MultipleChoiceHead(hidden, 1, name=name, **_pooled(task, spec))
         case TokenClassification():
             return TokenClassHead(hidden, num_labels, name=name, **_per_token(task, spec))
         case QuestionAnswering():
@@ -76,10 +87,10 @@ def _head(task: AnyTask, spec: Encoder | Decoder, name: str, vocab: int, num_lab
         case ReplacedToken():
             return ReplacedTokenHead(hidden, 1, transform=activation, transform_bias=spec.output.transform_bias, name=name)
         case SentenceEmbedding():
-            return SentenceEmbeddingHead(pooling=task.pooling, normalize=task.normalize, name=name)
+            shape: dict[str, Any] = {"pooling": task.pooling, "normalize": task.normalize}
+            group: dict[str, Any] = {"negatives": task.negatives, "temperature": task.temperature, "symmetric": task.symmetric}
+            return SentenceEmbeddingHead(loss=task.loss, name=name, **shape, **group)
         case _:
-        case MultipleChoice():
-            return MultipleChoiceHead(hidden, 1, name=name, **_pooled(task, spec))
             assert_never(task)
 
 

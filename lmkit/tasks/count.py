@@ -9,16 +9,20 @@ from lmkit.tasks.spec import (
     CausalLm,
     Classification,
     CustomHead,
+    DirectPreference,
     MaskedLm,
-    NextSentence,
     MultipleChoice,
+    NextSentence,
     PerToken,
     Pooled,
+    PrefixLm,
     QuestionAnswering,
     Regression,
     ReplacedToken,
+    Reward,
     SentenceEmbedding,
     Seq2seq,
+    SpanCorruption,
     TokenClassification,
 )
 
@@ -31,7 +35,7 @@ def count_head(task: AnyTask, body: Body, *, vocab_size: int, num_labels: int = 
     model = stacks(body)[-1]
     hidden, width = model.hidden_size, model.embedding_size or model.hidden_size
     match task:
-        case CausalLm() | Seq2seq():
+        case CausalLm() | Seq2seq() | SpanCorruption() | PrefixLm() | DirectPreference():
             projection = {"projection": hidden * width} if width != hidden else {}
             return projection | _output(model, vocab_size, bias=False)
         case MaskedLm():
@@ -64,7 +68,7 @@ def head_flops_per_token(task: AnyTask, body: Body, *, vocab_size: int, length: 
     model = stacks(body)[-1]
     hidden, width = model.hidden_size, model.embedding_size or model.hidden_size
     match task:
-        case CausalLm() | Seq2seq():
+        case CausalLm() | Seq2seq() | SpanCorruption() | PrefixLm() | DirectPreference():
             forward = 2.0 * width * (vocab_size + (hidden if width != hidden else 0))
         case MaskedLm():
             forward = 2.0 * width * (hidden + vocab_size) * -(-task.mask_rate * length // 1) / length

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -25,13 +26,18 @@ from lmkit.tasks.spec import (
     AnyTask,
     CausalLm,
     Classification,
+    DirectPreference,
     Labelled,
     MaskedLm,
-    NextSentence,
-    QuestionAnswering,
     MultipleChoice,
+    NextSentence,
+    PrefixLm,
+    QuestionAnswering,
     Regression,
+    Reward,
+    SentenceEmbedding,
     Seq2seq,
+    SpanCorruption,
     TokenClassification,
 )
 from lmkit.text.tokenizer import Tokenizer
@@ -49,15 +55,19 @@ def features(
     key: str = "",
     weigh: bool = False,
     start: int | None = None,
+    room: int = 0,
 ) -> Features:
     """`examples` say what the task's `roles` ask for; `labels` are the task's own, and `key` is that of the task in the spec;
-    `weigh` lets its class weights act; `start` is what a decoder beside an encoder begins with.
+    `weigh` lets its class weights act; `start` is what a decoder beside an encoder begins with, `room` the most tokens of a text
+    in a row.
 
     Raises DataError for a label in the examples that is not among them.
     """
     match task:
         case CausalLm():
             return causal_lm.features
+        case DirectPreference() | Reward():
+            return preference.features
         case MaskedLm():
             return partial(
                 masked_lm.features,
@@ -73,18 +83,29 @@ def features(
         case Classification():
             table, weights = _labelled(task, "labels", examples, labels, key, weigh)
             return partial(classification.features, examples=examples, table=table, weights=weights)
+        case MultipleChoice():
+            return partial(multiple_choice.features, examples=examples)
         case Regression():
             return partial(regression.features, examples=examples)
+        case SentenceEmbedding():
+            return partial(sentence_embedding.features, examples=examples, values=task.values)
         case TokenClassification():
             table, weights = _labelled(task, "tags", examples, labels, key, weigh)
             return partial(token_classification.features, table=table, weights=weights)
         case QuestionAnswering():
             return partial(question_answering.features, examples=examples)
+        case SpanCorruption() if start is not None:
+            spans: dict[str, Any] = {"mask_rate": task.mask_rate, "mean_span": task.mean_span}
+            sentinels = span_corruption.sentinels(tokenizer, room, key=f"{key}.mean_span", **spans)
+            sides: dict[str, Any] = {"template": tokenizer.template.behind(start), "start": start, "pad": tokenizer.pad}
+            return partial(span_corruption.features, sentinels=sentinels, **spans, **sides)
+        case PrefixLm() if start is not None:
+            return partial(prefix_lm.two_sides, template=tokenizer.template.behind(start), start=start, pad=tokenizer.pad)
+        case PrefixLm():
+            return prefix_lm.one_stack
         case Seq2seq() if start is not None:
             return partial(seq2seq.features, start=start)
         case _:
-        case MultipleChoice():
-            return partial(multiple_choice.features, examples=examples)
             raise ValueError(f"no data format makes rows for {task.kind}")
 
 

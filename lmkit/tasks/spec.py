@@ -1,12 +1,28 @@
 """What the model is asked to do: one kind a task; several tasks share one body."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
 from lmkit.blocks.spec import Activation
 from lmkit.layers.spec import Custom
+from lmkit.scores.names import (
+    CLASSES,
+    MULTI_LABEL,
+    NO_SINGLE_AIM,
+    RETRIEVAL,
+    SIMILARITY,
+    AnswerMetric,
+    BleuTokenizer,
+    ClassMetric,
+    NumberMetric,
+    RetrievalMetric,
+    SetMetric,
+    SimilarityMetric,
+    TagMetric,
+    TextMetric,
+)
 from lmkit.spec import LISTED, Count, Fraction, Rate, Spec, short
 
 HeadActivation = Activation | Literal["tanh"]
@@ -25,15 +41,31 @@ class Task(Spec):
 
     roles: ClassVar[tuple[str, ...]] = ()  # what it needs of each record beside the text: roles of the columns of a source
     heeds: ClassVar[tuple[str, ...]] = ()  # what it minds of each token where a source says it: columns of a cache
+    figures: ClassVar[tuple[str, ...]] = ("loss", "accuracy")  # of its batches, as far as one may aim at them
 
     weight: float = Field(1.0, gt=0, description="Its loss counts so much in the sum.")
     data: str | None = Field(None, description="The named source of data.train that it reads; default: all.")
+
+    @property
+    def by_answers(self) -> bool:
+        """Whether its metrics are of answers to whole documents, which the rows of a batch do not show."""
+        return False
+
+    def scored(self, roles: Collection[str]) -> tuple[str, ...]:
+        """Its metrics, as far as records with these roles tell them."""
+        return getattr(self, "metrics", ())
+
+    def aims(self, roles: Collection[str], *, answers: bool) -> tuple[str, ...]:
+        """Figures that an evaluation in training gives and that one may aim at; `answers`: where documents are answered there."""
+        scored = self.scored(roles) if answers or not self.by_answers else ()
+        return tuple(dict.fromkeys((*self.figures, *(name for name in scored if name not in NO_SINGLE_AIM))))
 
 
 class CausalLm(Task):
     """Predict each token from those before it."""
 
     kind: Literal["causal_lm"] = "causal_lm"
+    figures = ("loss", "perplexity", "accuracy", "bits_per_byte")
     heeds = ("counted",)
 
 
@@ -41,6 +73,7 @@ class MaskedLm(Task):
     """Predict hidden tokens from both sides: of the chosen ones 80 % become [MASK], 10 % a random token, 10 % stay (BERT)."""
 
     kind: Literal["masked_lm"] = "masked_lm"
+    figures = ("loss", "perplexity", "accuracy")
     mask_rate: Fraction = Field(0.15, gt=0, lt=1, description="Share of the tokens that is predicted.")
     whole_word: bool = Field(False, description="Choose all pieces of a word together.")
 
@@ -69,12 +102,16 @@ class WholeText(Task):
         description="It is read in several rows instead. Of two texts the first has half of a row at most, and the second is the long one.",
     )
 
+    @property
+    def by_answers(self) -> bool:
+        return self.windows is not None
+
     def rule_windows_lose_nothing(self) -> Iterator[tuple[str, str]]:
         if self.windows is not None and self.truncate != "end":
             yield "truncate", "with windows nothing is cut; remove one of the two"
 
 
-class Pooled(WholeText):
+class Pooled(Task):
     """What tasks with one answer for a row share: which vector stands for the row, and what is made of it."""
 
     pooling: Literal["first", "mean", "last", "eos"] = Field(
@@ -160,7 +197,7 @@ class CustomHead(Custom):
 AnyHead = Annotated[DefaultHead | CustomHead, Field(discriminator="kind"), short()]
 
 
-class Classification(Labelled, Pooled):
+class Classification(Labelled, WholeText, Pooled):
     """One label for a text or a pair of texts, or any number of labels."""
 
     kind: Literal["classification"] = "classification"
@@ -169,7 +206,10 @@ class Classification(Labelled, Pooled):
     )
     threshold: Fraction = Field(0.5, gt=0, lt=1, description="With multi_label, labels of this probability or more are given.")
     label_smoothing: Rate = Field(0.0, description="Probability that training shares among all labels (Szegedy et al., 2016).")
-    metrics: Annotated[tuple[Literal["accuracy", "f1"], ...], LISTED] = Field(("accuracy",), description="f1 is the mean over labels.")
+    metrics: Annotated[tuple[Literal[ClassMetric, SetMetric], ...], LISTED] = Field(
+        ("accuracy",),
+        description="What answers are scored by. f1, precision and recall are means over labels; ..._binary is of the second.",
+    )
     head: AnyHead = Field(default_factory=DefaultHead, description="`default`, or a head of your own.")
 
     @property
@@ -188,20 +228,37 @@ class Classification(Labelled, Pooled):
         if not self.multi_label and self.threshold != 0.5:
             yield "threshold", "goes with multi_label: true; of one label a text the likeliest is given"
 
+    def rule_metrics_are_of_its_kind(self) -> Iterator[tuple[str, str]]:
+        known, kind = (MULTI_LABEL, "multi_label") if self.multi_label else (CLASSES, "one label a text")
+        for i, name in enumerate(self.metrics):
+            if name not in known:
+                yield f"metrics.{i}", f"{name} is no figure of {kind}; choose from {', '.join(known)}"
+            elif name.endswith("_binary") and self.declared and len(self.declared) != 2:
+                yield f"metrics.{i}", f"{name} is of two labels, and there are {len(self.declared)}; write {name.removesuffix('_binary')}"
+
     def rule_custom_head_has_its_own_keys(self) -> Iterator[tuple[str, str]]:
         for key, field in Pooled.model_fields.items():
-            if not self.pools and key not in WholeText.model_fields and getattr(self, key) != field.default:
+            if not self.pools and key not in Task.model_fields and getattr(self, key) != field.default:
                 yield key, "is a key of the default head; a custom one gets what head.config says"
         for key in ("multi_label", "label_smoothing"):
             if not self.pools and getattr(self, key):
                 yield key, "is for the default head; a custom one has a loss of its own"
 
 
-class Regression(Pooled):
+class Regression(WholeText, Pooled):
     """One number for a text or a pair of texts."""
 
     kind: Literal["regression"] = "regression"
     roles = ("value",)
+    figures = ("loss",)
+    metrics: Annotated[tuple[NumberMetric, ...], LISTED] = Field(("spearman", "pearson"), description="What answers are scored by.")
+
+
+class MultipleChoice(Pooled):
+    """Find the right one of several texts that could go with a text; a row holds all pairs of them, each with its share of the room."""
+
+    kind: Literal["multiple_choice"] = "multiple_choice"
+    roles = ("choices", "label")
 
 
 class PerToken(Task):
@@ -223,6 +280,11 @@ class TokenClassification(Labelled, PerToken):
 
     kind: Literal["token_classification"] = "token_classification"
     roles = ("tags",)
+    metrics: Annotated[tuple[TagMetric, ...], LISTED] = Field(
+        ("accuracy", "f1"),
+        description="What answers are scored by. f1, precision and recall are of entities, and there are none where no tag is B-... or I-...; "
+        "f1_tags is the mean over tags.",
+    )
 
 
 class QuestionAnswering(PerToken):
@@ -230,6 +292,9 @@ class QuestionAnswering(PerToken):
 
     kind: Literal["question_answering"] = "question_answering"
     roles = ("text_pair", "answers")
+    metrics: Annotated[tuple[AnswerMetric, ...], LISTED] = Field(
+        ("exact_match", "f1"), description="What answers are scored by, as SQuAD does."
+    )
     dropout: Rate = Field(0.0, description="Before the last projection.")
     max_question_length: Count = Field(64, description="Tokens of a question; the rest of a longer one is cut off.")
     stride: Count = Field(
@@ -245,20 +310,34 @@ class QuestionAnswering(PerToken):
         "(0.5: where none is the likelier); default: never.",
     )
 
+    @property
+    def by_answers(self) -> bool:
+        return True
+
 
 class ReplacedToken(Task):
     """Tell which tokens are not the text's own (ELECTRA's discriminator); model.output says how its transform looks."""
 
     kind: Literal["replaced_token"] = "replaced_token"
-    figures = ("loss",)
-    metrics: Annotated[tuple[NumberMetric, ...], LISTED] = Field(("spearman", "pearson"), description="What answers are scored by.")
 
 
-class MultipleChoice(Pooled):
-    """Find the right one of several texts that could go with a text; a row holds all pairs of them, each with its share of the room."""
+class SpanCorruption(Task):
+    """Write the hidden parts of a text to what is left of it (T5); beside an encoder."""
 
-    kind: Literal["multiple_choice"] = "multiple_choice"
-    roles = ("choices", "label")
+    kind: Literal["span_corruption"] = "span_corruption"
+    figures = ("loss", "perplexity", "accuracy")
+    mask_rate: Fraction = Field(0.15, gt=0, lt=1, description="Share of the tokens that is hidden.")
+    mean_span: float = Field(3.0, ge=1, description="Tokens of a hidden part, on average.")
+
+
+class PrefixLm(Task):
+    """Predict each token of a text behind a beginning of random length, which is seen in both directions (T5, UL2).
+
+    Beside an encoder the beginning is read by the encoder and the rest written by the decoder.
+    """
+
+    kind: Literal["prefix_lm"] = "prefix_lm"
+    figures = ("loss", "perplexity", "accuracy")
 
 
 class Decoding(Spec):
@@ -296,7 +375,6 @@ class Draw(Decoding):
 
 
 AnyDecoding = Annotated[Greedy | Beam | Draw, Field(discriminator="kind"), short()]
-TextMetric = Literal["bleu", "chrf", "chrf++", "ter", "rouge1", "rouge2", "rougeL", "rougeLsum", "exact_match"]
 
 
 class Seq2seq(Task):
@@ -304,13 +382,16 @@ class Seq2seq(Task):
 
     kind: Literal["seq2seq"] = "seq2seq"
     roles = ("target",)
+    figures = ("loss", "perplexity", "accuracy")
     prefix: str = Field("", description='Stands before every text that is read, as in "translate English to German: ".')
     label_smoothing: Rate = Field(0.0, description="Probability that training shares among all tokens (Szegedy et al., 2016).")
     decode: AnyDecoding = Field(default_factory=Greedy, description="How texts are written in evaluation and prediction.")
     metrics: Annotated[tuple[TextMetric, ...], LISTED] = Field(("bleu", "chrf"), description="What written texts are scored by.")
-    scored_texts: Annotated[int, Field(ge=0)] = Field(
-        0, description="So many validation texts are written and scored at each evaluation in training, which takes its time; 0: none."
-    )
+    bleu_tokenizer: BleuTokenizer = Field("13a", description="How bleu tells words: 13a (mteval), zh, intl, char, or none.")
+
+    @property
+    def by_answers(self) -> bool:
+        return True
 
 
 class SentenceEmbedding(Task):
@@ -319,12 +400,59 @@ class SentenceEmbedding(Task):
     kind: Literal["sentence_embedding"] = "sentence_embedding"
     pooling: Literal["first", "mean", "last"] = Field("mean", description="What stands for the text.")
     normalize: bool = Field(True, description="Vectors have length 1.")
+    loss: Literal["contrastive", "simcse", "cosine"] = Field(
+        "contrastive",
+        description="`contrastive`: of all texts of its group, a text is nearest to its own text_pair; `simcse`: to itself, seen through "
+        "another dropout (Gao et al., 2021); `cosine`: the cosine of both texts is their value.",
+    )
+    negatives: Count | None = Field(
+        None,
+        ge=2,
+        description="So many neighbouring rows of a batch are a group, in which each text is compared to all; default: batch_size.",
+    )
+    temperature: float = Field(0.05, gt=0, description="Cosines are divided by it before they are compared.")
+    symmetric: bool = Field(False, description="The second texts look for the first ones, too.")
+    values: Annotated[tuple[float, float], LISTED] = Field(
+        (0.0, 1.0), description="The values of records that stand for a cosine of 0 and of 1."
+    )
+    metrics: Annotated[tuple[Literal[SimilarityMetric, RetrievalMetric], ...], LISTED] | None = Field(
+        None,
+        description="What vectors of pairs are scored by; default: spearman, of cosines and the records' values, where these are there, else "
+        "accuracy_at_1 and mrr of finding the second text by the first among all.",
+    )
+
+    @property
+    def roles(self) -> tuple[str, ...]:  # type: ignore[override]
+        return {"contrastive": ("text_pair",), "simcse": (), "cosine": ("text_pair", "value")}[self.loss]
+
+    @property
+    def figures(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("loss",) if self.loss == "cosine" else ("loss", "accuracy")
+
+    @property
+    def by_answers(self) -> bool:
+        return True
+
+    def scored(self, roles: Collection[str]) -> tuple[str, ...]:
+        possible = [*(SIMILARITY if "value" in roles else ()), *RETRIEVAL] if "text_pair" in roles else []
+        usual = ("spearman",) if "value" in roles else RETRIEVAL
+        return tuple(name for name in self.metrics or usual if name in possible)
+
+    def rule_each_loss_has_its_keys(self) -> Iterator[tuple[str, str]]:
+        given = {"negatives": self.negatives is not None, "symmetric": self.symmetric, "temperature": self.temperature != 0.05}
+        for key in (key for key, there in given.items() if there and self.loss == "cosine"):
+            yield key, "loss: cosine compares no texts of other rows; remove it, or write loss: contrastive"
+        if self.values != (0.0, 1.0) and self.loss != "cosine":
+            yield "values", "goes with loss: cosine; remove it"
+        if self.values[0] == self.values[1]:
+            yield "values", "needs two different values"
 
 
 class DirectPreference(Task):
     """Make the better of two answers likelier, measured against the model as it was (DPO, Rafailov et al., 2023)."""
 
     kind: Literal["dpo"] = "dpo"
+    figures = ("loss", "accuracy", "margin")
     roles = ("chosen", "rejected")
     beta: float = Field(0.1, gt=0, description="How dear it is to leave the model as it was.")
     loss: Literal["sigmoid", "ipo", "hinge"] = Field("sigmoid", description="DPO's own, IPO's (Azar et al., 2023), or that of SLiC.")
@@ -339,6 +467,7 @@ class Reward(Pooled):
     """A score for an answer, learned from pairs of which one is better (Bradley-Terry)."""
 
     kind: Literal["reward"] = "reward"
+    figures = ("loss", "accuracy", "margin")
     roles = ("chosen", "rejected")
     pooling: Literal["first", "mean", "last", "eos"] = Field(
         "last", description="What stands for the text: the first token, the mean, the last token, or the last `end_id`."
@@ -354,16 +483,19 @@ Trainable = (
     | NextSentence
     | Classification
     | Regression
+    | MultipleChoice
     | TokenClassification
     | Seq2seq
+    | SpanCorruption
+    | PrefixLm
     | QuestionAnswering
     | DirectPreference
     | Reward
+    | SentenceEmbedding
 )
 TRAINABLE = tuple(each.model_fields["kind"].default for each in get_args(Trainable))
 AnyTask = Annotated[
-    Trainable | ReplacedToken | SentenceEmbedding,
+    Trainable | ReplacedToken,
     Field(discriminator="kind"),
     short(),
 ]
-    | MultipleChoice

@@ -80,8 +80,8 @@ class Template:
         return Row(np.concatenate(ids), np.concatenate(types), tuple(begins), tuple(map(len, texts)))
 
 
-def longest_first(first: Any, second: Any, budget: int) -> tuple[Any, Any]:
-    """How many tokens of two texts (numbers or arrays of them) stay in a row of `budget`, the longer cut first.
+def longest_first(first: Any, second: Any, budget: Any) -> tuple[Any, Any]:
+    """How many tokens of two texts (numbers or arrays of them) stay in a row of `budget` (one, or one for each), the longer cut first.
 
     As the tokenizers library: where both are cut to half of an odd budget, the longer keeps the odd one, the second of equals.
     """
