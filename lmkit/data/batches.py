@@ -20,6 +20,7 @@ from lmkit.text.tokenizer import Tokenizer
 
 Batch = dict[str, np.ndarray]
 VALIDATION = 0x56414C49
+BODY = ("prefix_length",)  # what the body reads, of any task
 DECODER = "decoder/"  # begins what the decoder beside an encoder reads
 
 
@@ -48,7 +49,7 @@ class Stream:
         }
         for name, make in self.features.items():
             for key, value in make(made).items():
-                batch[key if key in batch or key.startswith(DECODER) else f"{name}/{key}"] = value
+                batch[key if key in batch or key in BODY or key.startswith(DECODER) else f"{name}/{key}"] = value
             weights = batch[f"{name}/weights"]
             batch[f"{name}/denominator"] = np.maximum(weights.sum(dtype=np.float32), np.float32(1e-9)).reshape(())
         return batch

@@ -16,8 +16,11 @@ from lmkit.text.tokenizer import Tokenizer
 # causal: text text ...   masked: the tokenizer's row of one text, again and again   pairs, records: its row of one or two, one segment
 # tokens: its row of one text, which is cut where it is long   sides: one row for an encoder and one that a decoder writes
 # windows: a row of two, of which the second is a part of a text   choices: its row of two, again and again
-Layout = Literal["causal", "masked", "pairs", "records", "tokens", "sides", "windows", "choices"]
+# raw: a part of one text, which its task cuts up and frames   preferences: two texts, as causal ones
+# twins: the row of one text for each of two   twice: the same for one text, two times
+Layout = Literal["causal", "masked", "pairs", "records", "tokens", "sides", "windows", "choices", "raw", "preferences", "twins", "twice"]
 JOINED = ("pairs", "records", "tokens", "windows")  # all pieces of a row are one segment
+BARE = ("causal", "raw", "preferences")  # no special tokens around texts, each predicted from what stands before
 PARTED = ("records", "choices")  # a text may be two pieces, with what is cut between them
 
 
@@ -34,7 +37,7 @@ class Corpus:
 
 def piece_extra(layout: Layout, template: Template) -> int:
     """Special tokens that every piece of a row brings along where pieces are segments of their own."""
-    return 0 if layout == "causal" else template.single.extra
+    return 0 if layout in BARE and layout != "raw" else template.single.extra
 
 
 def widths(rows: Rows, layout: Layout, template: Template) -> np.ndarray:
@@ -71,7 +74,7 @@ def lay(
 
     Raises DataError for a token id outside the vocabulary.
     """
-    count, wrapped, row = len(rows), layout != "causal", _row(rows)
+    count, wrapped, row = len(rows), layout not in BARE, _row(rows)
     places = _places(rows, row, layout)
     lead, tail = _gaps(template, places) if wrapped else (np.zeros(len(row), np.int64), np.zeros(len(row), np.int64))
     size = rows.length + lead + tail
@@ -115,7 +118,7 @@ def lay(
     if layout == "windows":
         out.place = np.full(shape, -1, np.int32)
         out.place.ravel()[target] = np.repeat(rows.start - done, rows.length) + inner
-    if layout == "causal":
+    if layout in BARE:
         out.following = _following(corpus, rows, source, target, cell, shape, tokenizer.eos)
     return out
 

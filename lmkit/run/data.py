@@ -157,7 +157,7 @@ def rows(spec: RunSpec, stuff: Material, examples: int, painter: Painter) -> Ite
             continue
         shown.add(tasks)
         batch = stuff.batches.train(step)
-        causal = leftwards(spec.tasks[name] for name in tasks)
+        causal = leftwards((spec.tasks[name] for name in tasks), batch)
         direction = "left to right" if causal else "both ways, written left to right" if sided(batch) else "both ways"
         yield painter.title(f"{', '.join(tasks)}: rows of step {step}, {batch['tokens'].shape[1]} tokens long, read {direction}")
         yield f"  {painter.legend(causal, sided(batch))}"

@@ -14,6 +14,7 @@ from lmkit.tasks.spec import (
     MaskedLm,
     MultipleChoice,
     NextSentence,
+    PrefixLm,
     QuestionAnswering,
     Regression,
     Reward,
@@ -67,7 +68,7 @@ def show_row(
 ) -> Iterator[str]:
     """Two lines for one row: its pieces, and what they are made of, with the labels of the whole row; of two sides, those of each."""
     used = np.flatnonzero(batch["segments"][row])
-    causal = leftwards(tasks.values())
+    causal = leftwards(tasks.values(), batch)
     hidden, counted = _targets(batch, row, tasks)
 
     def paint(at: int, piece: str) -> str:
@@ -86,9 +87,9 @@ def show_row(
         yield f"{len(used)} tokens; {learned.shape[1] - len(used)} padding"
 
 
-def leftwards(tasks: Iterable[AnyTask]) -> bool:
-    """Whether tokens are predicted from those before them."""
-    return any(isinstance(task, CausalLm | DirectPreference | Reward) for task in tasks)
+def leftwards(tasks: Iterable[AnyTask], batch: Batch) -> bool:
+    """Whether tokens of the rows are predicted from those before them."""
+    return not sided(batch) and any(isinstance(task, CausalLm | PrefixLm | DirectPreference | Reward) for task in tasks)
 
 
 def sided(batch: Batch) -> bool:
@@ -121,8 +122,8 @@ def _targets(batch: Batch, row: int, tasks: Mapping[str, AnyTask]) -> tuple[dict
         if isinstance(task, MaskedLm):
             places = (batch[f"{name}/{key}"][row].tolist() for key in ("where", "labels", "weights"))
             hidden |= {at: label for at, label, weight in zip(*places, strict=True) if weight}
-        elif leftwards([task]):
-            counted[1:] |= batch[f"{name}/{'weights' if isinstance(task, CausalLm) else 'counted'}"][row] > 0
+        elif leftwards([task], batch):
+            counted[1:] |= batch[f"{name}/{'weights' if isinstance(task, CausalLm | PrefixLm) else 'counted'}"][row] > 0
     return hidden, counted
 
 

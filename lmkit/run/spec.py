@@ -19,9 +19,12 @@ from lmkit.tasks.spec import (
     NextSentence,
     PerToken,
     Pooled,
+    PrefixLm,
     ReplacedToken,
     Reward,
+    SentenceEmbedding,
     Seq2seq,
+    SpanCorruption,
     Trainable,
 )
 from lmkit.text.spec import Tokenizer
@@ -100,8 +103,17 @@ class RunSpec(Spec):
                 yield f"tasks.{name}.kind", "reward needs model.kind: decoder, or encoder"
             if isinstance(task, MaskedLm | NextSentence | ReplacedToken) and isinstance(body, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder"
-            if isinstance(task, Seq2seq) and isinstance(body, Encoder | Decoder):
-                yield f"tasks.{name}.kind", "seq2seq needs model.kind: encoder_decoder"
+            if (
+                isinstance(task, SentenceEmbedding)
+                and task.loss == "simcse"
+                and body is not None
+                and not any(s.dropout for s in stacks(body))
+            ):
+                yield f"tasks.{name}.loss", "simcse tells a text from itself by dropout, and the model has none; write model.dropout: 0.1"
+            if isinstance(task, Seq2seq | SpanCorruption) and isinstance(body, Encoder | Decoder):
+                yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder_decoder"
+            if isinstance(task, PrefixLm) and isinstance(body, Encoder):
+                yield f"tasks.{name}.kind", "prefix_lm needs model.kind: decoder, or encoder_decoder"
             if isinstance(task, Pooled | PerToken) and isinstance(body, EncoderDecoder) and body.start_id is None:
                 yield f"tasks.{name}.kind", f"{task.kind} reads the decoder, which must know its first token; add model.start_id"
             if isinstance(task, Pooled) and task.pools and task.pooling == "first" and isinstance(body, Decoder | EncoderDecoder):
@@ -154,6 +166,23 @@ class RunSpec(Spec):
             near = nearest_multiples(self.training.batch_size, parts)
             product = f"runtime.replicas = {replicas}" + (f" x gradient_accumulation_steps = {micro}" if parts > replicas else "")
             yield "training.batch_size", f"{self.training.batch_size} is not divisible by {product}; nearest: {near}"
+
+    def rule_groups_of_negatives_stay_together(self) -> Iterator[tuple[str, str]]:
+        micro = self.training.gradient_accumulation_steps
+        parts = (self.runtime.replicas or 1) * (micro if isinstance(micro, int) else 1)
+        yield from self.split_groups(parts)
+
+    def split_groups(self, parts: int) -> Iterator[tuple[str, str]]:
+        """For each task that compares the rows of a group to each other, what is wrong with a batch in so many parts."""
+        rows = self.training.batch_size // parts
+        for name, task in self.tasks.items():
+            if isinstance(task, SentenceEmbedding) and task.loss != "cosine" and rows % (task.negatives or self.training.batch_size):
+                where = f"batch_size = {self.training.batch_size}" + (f" in {parts} parts (replicas x micro-batches)" if parts > 1 else "")
+                fitting = next(size for size in range(min(rows, task.negatives or rows), 0, -1) if rows % size == 0)
+                yield (
+                    f"tasks.{name}.negatives",
+                    f"{where} is not whole groups of {task.negatives or self.training.batch_size}; write {fitting}",
+                )
 
     def rule_early_stopping_has_something_to_watch(self) -> Iterator[tuple[str, str]]:
         if self.training.early_stopping is not None and self.data.validation is None:

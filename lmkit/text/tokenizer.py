@@ -135,6 +135,11 @@ class Tokenizer:
         """int32[V]: UTF-8 bytes of text each id stands for; 0 for specials. Wordpiece counts one space before each word."""
         return byte_lengths(self._pieces, self.specials, self._scheme)
 
+    def index(self, token: str) -> int:
+        """The id of a token as the tokenizer's own file writes it, -1 for none."""
+        found = self._backend.token_to_id(token)
+        return -1 if found is None else found
+
     def token(self, index: int) -> str:
         """How the tokenizer's own file writes a token."""
         return self._pieces[index] or ""
