@@ -27,6 +27,9 @@ from lmkit.tasks.spec import (
     TokenClassification,
 )
 
+# Figures that some heads give for each row beside loss and accuracy.
+OTHERS = ("margin", "generator_loss", "generator_accuracy", "discriminator_loss", "replaced")
+
 
 @dataclass
 class Sums:
@@ -41,7 +44,7 @@ class Sums:
     loss: float = 0.0
     weight: float = 0.0
     correct: float = 0.0
-    margin: float = 0.0
+    others: dict[str, float] = field(default_factory=dict)
     counts: np.ndarray = field(init=False)
     rows: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
@@ -58,15 +61,18 @@ class Sums:
         self.loss += float(np.sum(outputs["loss"], dtype=np.float64))
         self.weight += float(np.sum(outputs["weight"], dtype=np.float64))
         self.correct += float(np.sum(outputs["correct"], dtype=np.float64))
-        self.margin += float(np.sum(outputs.get("margin", 0.0), dtype=np.float64))
+        for name in (name for name in OTHERS if name in outputs):
+            self.others[name] = self.others.get(name, 0.0) + float(np.sum(outputs[name], dtype=np.float64))
         real = weights > 0
         if self.size:
             true, several = labels[real], labels.ndim > weights.ndim
             self.counts += true.sum(axis=0, dtype=np.int64) if several else np.bincount(true, minlength=self.size)
         if self.kept:
             predicted = np.asarray(outputs["predicted"])
-            inside = real if real.ndim > 1 else np.full(len(real), ...)
-            self.rows += [(labels[i][inside[i]], predicted[i][inside[i]]) for i in np.flatnonzero(real.reshape(len(real), -1).any(axis=1))]
+            if real.ndim > 1:
+                self.rows += [(labels[i][real[i]], predicted[i][real[i]]) for i in np.flatnonzero(real.any(axis=1))]
+            else:
+                self.rows += zip(labels[real], predicted[real], strict=True)
 
 
 def metrics(task: AnyTask, sums: Sums, labels: Sequence[str] = (), *, byte_length: np.ndarray | None = None) -> dict[str, float]:
@@ -107,7 +113,7 @@ def of_sums(task: AnyTask, sums: Sums, byte_length: np.ndarray | None) -> dict[s
             return language_model(sums, byte_length)
         case MaskedLm() | Seq2seq() | SpanCorruption() | PrefixLm():
             return language_model(sums, None)
-        case NextSentence() | TokenClassification() | ReplacedToken():
+        case NextSentence() | TokenClassification():
             return labelled(sums)
         case Classification():
             return {name: value for name, value in labelled(sums).items() if not (task.multi_label and name == "majority")}
@@ -115,11 +121,15 @@ def of_sums(task: AnyTask, sums: Sums, byte_length: np.ndarray | None) -> dict[s
             return {"loss": _mean(sums.loss, sums.weight)}
         case QuestionAnswering() | MultipleChoice() | SentenceEmbedding():
             return {"loss": _mean(sums.loss, sums.weight), "accuracy": _mean(sums.correct, sums.weight)}
-        case DirectPreference() | Reward():
-            found = {"loss": sums.loss, "accuracy": sums.correct, "margin": sums.margin}
-            return {name: _mean(total, sums.weight) for name, total in found.items()}
+        case DirectPreference() | Reward() | ReplacedToken():
+            return _means(sums)
         case _:
             assert_never(task)
+
+
+def _means(sums: Sums) -> dict[str, float]:
+    """loss, accuracy, and whatever else the head says, each a mean over the weight."""
+    return {name: _mean(total, sums.weight) for name, total in {"loss": sums.loss, "accuracy": sums.correct, **sums.others}.items()}
 
 
 def language_model(sums: Sums, byte_length: np.ndarray | None) -> dict[str, float]:

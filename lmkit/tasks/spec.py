@@ -1,7 +1,7 @@
 """What the model is asked to do: one kind a task; several tasks share one body."""
 
 from collections.abc import Collection, Iterator
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -282,7 +282,7 @@ class TokenClassification(Labelled, PerToken):
     roles = ("tags",)
     metrics: Annotated[tuple[TagMetric, ...], LISTED] = Field(
         ("accuracy", "f1"),
-        description="What answers are scored by. f1, precision and recall are of entities, and there are none where no tag is B-... or I-...; "
+        description="What answers are scored by. f1, precision and recall are of entities, and none of tags that spell no such (B-..., I-...); "
         "f1_tags is the mean over tags.",
     )
 
@@ -315,10 +315,21 @@ class QuestionAnswering(PerToken):
         return True
 
 
+class Generator(Spec):
+    """A masked language model that fills hidden places: the body's words, but narrower, on the body's table of tokens."""
+
+    hidden_size: Fraction = Field(0.25, gt=0, le=1, description="Its width, feed-forward width and heads, as a share of the body's.")
+    num_layers: Count | None = Field(None, description="Number of its blocks; default: the body's.")
+
+
 class ReplacedToken(Task):
-    """Tell which tokens are not the text's own (ELECTRA's discriminator); model.output says how its transform looks."""
+    """Tell which tokens are not the text's own, but a generator's (ELECTRA); model.output says how its transform looks."""
 
     kind: Literal["replaced_token"] = "replaced_token"
+    generator: Generator | None = Field(None, description="What replaces tokens in training, and is trained beside; a model needs it for that.")
+    mask_rate: Fraction = Field(0.15, gt=0, lt=1, description="Share of the tokens that the generator fills.")
+    discriminator_weight: float = Field(50.0, gt=0, description="How much telling tokens apart counts against the generator's own loss.")
+    figures = ("loss", "accuracy", "generator_loss", "generator_accuracy", "discriminator_loss")
 
 
 class SpanCorruption(Task):
@@ -387,6 +398,9 @@ class Seq2seq(Task):
     label_smoothing: Rate = Field(0.0, description="Probability that training shares among all tokens (Szegedy et al., 2016).")
     decode: AnyDecoding = Field(default_factory=Greedy, description="How texts are written in evaluation and prediction.")
     metrics: Annotated[tuple[TextMetric, ...], LISTED] = Field(("bleu", "chrf"), description="What written texts are scored by.")
+    scored_texts: Annotated[int, Field(ge=0)] = Field(
+        0, description="So many validation texts are written and scored at each evaluation in training, which takes its time; 0: none."
+    )
     bleu_tokenizer: BleuTokenizer = Field("13a", description="How bleu tells words: 13a (mteval), zh, intl, char, or none.")
 
     @property
@@ -417,7 +431,7 @@ class SentenceEmbedding(Task):
     )
     metrics: Annotated[tuple[Literal[SimilarityMetric, RetrievalMetric], ...], LISTED] | None = Field(
         None,
-        description="What vectors of pairs are scored by; default: spearman, of cosines and the records' values, where these are there, else "
+        description="What vectors of pairs are scored by; default: spearman, of cosines and the records' values, if these are there, else "
         "accuracy_at_1 and mrr of finding the second text by the first among all.",
     )
 
@@ -476,8 +490,7 @@ class Reward(Pooled):
     dropout: Rate = Field(0.0, description="Before the last projection.")
 
 
-# Those that data/ makes batches for.
-Trainable = (
+AnyTask = Annotated[
     CausalLm
     | MaskedLm
     | NextSentence
@@ -492,10 +505,7 @@ Trainable = (
     | DirectPreference
     | Reward
     | SentenceEmbedding
-)
-TRAINABLE = tuple(each.model_fields["kind"].default for each in get_args(Trainable))
-AnyTask = Annotated[
-    Trainable | ReplacedToken,
+    | ReplacedToken,
     Field(discriminator="kind"),
     short(),
 ]
