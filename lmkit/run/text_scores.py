@@ -31,7 +31,7 @@ def text_scores(spec: RunSpec, model: Model, tokenizer: Tokenizer, batches: Eval
             if stop():
                 raise Stopped
             written = writers[name].write([read for read, _ in pairs[name]])
-            figures = generation(written, [[right] for _, right in pairs[name]], task.metrics)
+            figures = generation(written, [[right] for _, right in pairs[name]], task.metrics, tokenize=task.bleu_tokenizer)
             found |= {f"{name}/{metric}": figure.value for metric, figure in figures.items()}
         return found
 
