@@ -163,6 +163,20 @@ def test_spans_are_the_best_of_all_pairs(length: int, question: int, seed: int) 
     assert all(share == pytest.approx(starts[i + 1] * ends[j + 1]) and 0 <= j - i < LONGEST for share, i, j in found)
 
 
+def test_an_answer_is_empty_where_none_is_likelier_than_the_threshold() -> None:
+    documents = [Document("Who jumps?", TEXT), Document("dog", TEXT * 4), Document("Who?", "")]
+    free = answerer(opened("qa"))(documents)
+    for share in (0.0, 0.3, 0.6, 1.0):
+        strict = opened("qa")
+        task = strict.spec.tasks["qa"].model_copy(update={"no_answer_threshold": share})
+        strict = replace(strict, spec=strict.spec.model_copy(update={"tasks": {"qa": task}}))
+        for before, after in zip(free, answerer(strict)(documents), strict=True):
+            none = before["qa"]["no_answer"]
+            assert 0 <= none <= 1 and after["qa"]["answer"] == ("" if none > share else before["qa"]["answer"])
+            assert near(after["qa"]["spans"], before["qa"]["spans"])
+    assert free[2]["qa"] == {"answer": "", "spans": [], "no_answer": 1.0}
+
+
 @pytest.mark.parametrize(
     ("labels", "found"),
     [
