@@ -21,7 +21,6 @@ from lmkit.run.reference import References, Referred, mark_of, preferring, refer
 from lmkit.run.samples import Samples
 from lmkit.run.signals import StopRequest
 from lmkit.run.spec import RunSpec
-from lmkit.run.text_scores import text_scores
 from lmkit.training.bar import Bar
 from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints
@@ -66,7 +65,6 @@ class Session:
         self.optimizer = build_optimizer(spec.training.optimizer, self.variables, freeze=freeze, replicas=self.replicas)
         self.plan = plan_of(spec, material.batches)
         self.samples = Samples(spec, self.model, material.tokenizer)
-        self.text_scores = text_scores(spec, self.model, material.tokenizer, material.batches.validation)
 
     def train(self) -> None:
         """Raises Interrupted after a signal, NumericsError, CheckpointError, MachineError; whatever is raised, the newest
@@ -151,7 +149,7 @@ class Session:
             batch_at=lambda i: with_reference(batches.train(i), train),
             rate_at=lambda s: learning_rate(schedule, s, self.plan.steps),
             weights=weights,
-            evaluate=(lambda stop: figures(stop) | self.text_scores(stop)) if self.plan.evaluate_every else None,
+            evaluate=figures if self.plan.evaluate_every else None,
             hooks=hooks,
             state=RunState.from_json(snapshot.state) if snapshot else None,
             steps_per_epoch=batches.steps_per_epoch,
