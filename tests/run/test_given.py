@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lmkit.data.spec import Builtin, Csv, JsonLines, Parquet, TextFiles, Tsv
+from lmkit.data.spec import Builtin, Conll, Conllu, Csv, JsonLines, Parquet, Squad, TextFiles, Tsv
 from lmkit.errors import DataError
 from lmkit.run.given import from_lines, source_like, source_of
 
@@ -32,6 +32,34 @@ def test_a_file_of_another_format_keeps_the_columns() -> None:
     assert source_like(Csv(csv=("train.csv",), columns=COLUMNS), Path("new.jsonl")) == JsonLines(jsonl=("new.jsonl",), columns=COLUMNS)
     assert source_like(TextFiles(text=("a.txt",)), Path("new.csv")) == Csv(csv=("new.csv",))
     assert source_like(Builtin(builtin="python_reference"), Path("new.txt")) == TextFiles(text=("new.txt",), document="line")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.conll", Conll), ("a.bio.gz", Conll), ("a.iob2", Conll), ("a.CONLLU", Conllu)])
+def test_a_file_of_words_is_read_with_the_roles_that_are_asked_for(name: str, kind: type) -> None:
+    asked, tagged = source_of(Path(name), [{"text": "text"}]), source_of(Path(name), [{"words": "words", "tags": "tags"}])
+    assert isinstance(asked, kind) and asked.paths == (name,) and asked.columns.keys() == {"text"}
+    assert isinstance(tagged, kind) and tagged.columns.keys() == {"text", "tags"}
+
+
+def test_a_table_without_a_header_is_read_as_the_run_reads_its_own_words() -> None:
+    own = Conll(conll=("train.tsv",), columns={"text": 0, "tags": 1})
+    for name in ("test.tsv", "test.conll", "test"):
+        assert source_like(own, Path(name)) == own.model_copy(update={"conll": (name,)})
+    assert source_like(own, Path("dev.conllu")) == Conllu(conllu=("dev.conllu",))
+    assert source_of(Path("new.tsv"), [{"text": "text"}], own) == Conll(conll=("new.tsv",), columns={"text": 0})
+    assert source_of(Path("new.txt"), [{"text": "text"}], own) == TextFiles(text=("new.txt",), document="line")
+
+
+def test_json_is_squads_where_it_begins_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"data": [{"paragraphs": []}], "version": "1.1"}')
+    squad = Squad(squad=(str(path),))
+    assert source_of(path, [{"text": "text"}]) == squad
+    own = Squad(squad=("train.json",), wrong_answers="find")
+    assert source_like(own, path) == own.model_copy(update={"squad": (str(path),)})
+    assert source_like(own, Path("a.csv")) == Csv(csv=("a.csv",), columns=Squad.columns)
+    path.write_text('{"text": "one"}\n')
+    assert source_of(path, [{"text": "text"}]) == JsonLines(jsonl=(str(path),))
 
 
 def test_plain_text_cannot_stand_for_records() -> None:
