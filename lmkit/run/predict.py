@@ -126,8 +126,8 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
         yield f"{said}  ({shares})"
     elif "text" in answer:
         yield answer["text"]
-    elif "value" in answer:
-        yield f"{answer['value']:.4f}"
+    elif "value" in answer or "score" in answer:
+        yield f"{answer.get('value', answer.get('score')):.4f}"
     elif "vector" in answer:
         first = ", ".join(f"{value:.4f}" for value in answer["vector"][:4])
         yield f"[{first}, ...]  ({len(answer['vector'])} numbers; --json gives all)"
