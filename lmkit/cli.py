@@ -204,6 +204,10 @@ def _code(parser: Parser) -> None:
     parser.add_argument("--allow-code", action="store_true", help="run the Python files that the spec or run names (kind: custom)")
 
 
+def _columns(parser: Parser) -> None:
+    parser.add_argument("--columns", metavar="ROLE=FIELD,...", help="which fields of the file hold what, such as text=body,label=stars")
+
+
 def _json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="write JSON to standard output, errors too")
 
@@ -297,14 +301,18 @@ def _train(a: Arguments, console: Console) -> int:
 def _declare_evaluate(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory, a Hugging Face folder or a keras-hub preset")
     parser.add_argument("--data", type=Path, metavar="FILE", help="evaluate on this file instead of the run's validation data")
+    _columns(parser)
+    parser.add_argument("--predictions", type=Path, metavar="FILE", help="write what was answered there, beside what is right, as JSONL")
     _code(parser)
     _json(parser)
 
 
 def _evaluate(a: Arguments, console: Console) -> int:
     from lmkit.run.evaluate import evaluate
+    from lmkit.run.given import columns_of
 
-    return evaluate(a.run, data=a.data, as_json=a.json, console=console, allow_code=a.allow_code)
+    files = {"data": a.data, "columns": columns_of(a.columns) if a.columns else {}, "predictions": a.predictions}
+    return evaluate(a.run, **files, as_json=a.json, console=console, allow_code=a.allow_code)
 
 
 def _declare_predict(parser: Parser) -> None:
@@ -314,7 +322,7 @@ def _declare_predict(parser: Parser) -> None:
     parser.add_argument(
         "--input",
         metavar="FILE",
-        help="JSONL, CSV, TSV, Parquet or text, one answer a record or line; - is standard input, texts or JSON objects",
+        help="JSONL, CSV, TSV, Parquet, CoNLL, SQuAD or text, one answer a record or line; - is standard input, texts or JSON objects",
     )
     parser.add_argument("--output", metavar="FILE", help="JSONL; - is standard output")
     _code(parser)

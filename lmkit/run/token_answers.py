@@ -14,7 +14,7 @@ from lmkit.run.rows import Forward, compiled_reader, room
 from lmkit.scores.tags import ENTITY_TAG
 from lmkit.scores.tags import entities as spelled
 from lmkit.text.template import Row
-from lmkit.text.words import first_tokens, split_words
+from lmkit.text.words import behind_marks, first_tokens, split_words
 
 OVERLAP = 128  # tokens that neighbouring windows of a long text share, and half a window at most
 OUTSIDE = "O"
@@ -53,7 +53,7 @@ def word_labeller(opened: OpenedRun, name: str, labels: Sequence[str]) -> Read:
     A word has the label of its first token, where it was learned (transformers' aggregation_strategy "first"). The words are the
     document's own, or those that the tokenizer sees in running text; one that the tokenizer leaves out has no label.
     """
-    head, word_start = opened.model.heads[name], opened.tokenizer.word_start
+    head, tokenizer = opened.model.heads[name], opened.tokenizer
     tagged = all(ENTITY_TAG.fullmatch(label) for label in labels)
 
     def forward(hidden: Any, batch: dict[str, Any]) -> Any:
@@ -61,7 +61,8 @@ def word_labeller(opened: OpenedRun, name: str, labels: Sequence[str]) -> Read:
 
     def answer(document: Document, ids: np.ndarray, spans: np.ndarray, shares: np.ndarray) -> Answer:
         text = document.text
-        places = document.words or split_words(text, spans, word_start[ids])
+        opens = tokenizer.word_start[ids] | (not tokenizer.spaced and behind_marks(text, spans))
+        places = document.words or split_words(text, spans, opens)
         words = []
         for (a, b), token in zip(places, first_tokens(places, spans).tolist(), strict=True):
             label, share = (labels[int(shares[token].argmax())], float(shares[token].max())) if token >= 0 else (None, 0.0)

@@ -34,6 +34,15 @@ def split_words(text: str, tokens_N2: np.ndarray, opens_N: np.ndarray) -> list[t
     return found
 
 
+def behind_marks(text: str, tokens_N2: np.ndarray) -> np.ndarray:
+    """bool [N]: a blank or a mark stands before the token, so that it goes on with no word; an apostrophe is part of one."""
+    return np.array([not _goes_on(text[start - 1]) if start else True for start in tokens_N2[:, 0].tolist()], bool)
+
+
+def _goes_on(character: str) -> bool:
+    return character.isalnum() or character in "'’" or unicodedata.category(character)[0] == "M"
+
+
 def trimmed(text: str, start: int, stop: int) -> tuple[int, int]:
     """[start, stop) without the blanks at its ends."""
     part = text[start:stop]
