@@ -11,6 +11,7 @@ from lmkit.text.words import join_words
 
 NOWHERE = -1  # the first character of an answer whose place nobody says
 CONVERSATION = ("messages", "system", "prompt", "input", "response", "chosen", "rejected")  # read by data/conversations.py
+OPTIONAL = ("system", "input")  # a record may lack these
 CONVERSATIONS = (("messages",), ("response",), ("chosen", "rejected"))  # what makes a conversation of a record
 ROLES = ("text", "words", "text_pair", "label", "labels", "value", "tags", "answers", "target", "choices", *CONVERSATION)
 

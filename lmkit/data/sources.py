@@ -89,6 +89,13 @@ def read(
             assert_never(source)
 
 
+def fields_in(source: JsonLines | Csv | Tsv) -> list[str]:
+    """The fields of the first record of its first file, none where there are no records."""
+    path = find(patterns(source), Path())[0]
+    _, record = next(_rows(source.model_copy(update={"columns": {}}), path, never), (0, {}))
+    return list(record)
+
+
 def patterns(source: AnySource) -> tuple[str, ...]:
     """The paths and globs that a source names; empty for what is no file."""
     match source:

@@ -1,6 +1,6 @@
 """What a model answers: rows of documents in, one JSON-able answer for each out, whatever else is in their batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, assert_never
 
 import numpy as np
@@ -8,6 +8,7 @@ from keras import ops
 
 from lmkit.data.conversations import told
 from lmkit.data.document import Document
+from lmkit.data.roles import near
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.heads.masked_language_model import gather_rows
 from lmkit.run.choices import chooser
@@ -54,31 +55,41 @@ class Reader(NamedTuple):
     read: Read
 
 
-def answerer(opened: OpenedRun) -> Read:
-    """A function that answers with every task of the model that can. Raises SpecError where none can.
+def answerer(opened: OpenedRun, tasks: Collection[str] = ()) -> Callable[[Sequence[Document]], list[Answer | DataError]]:
+    """A function from documents to what the tasks answer each: every task of the model that can, or these alone.
 
-    A row that lacks what one task needs (a second text, a mask) is answered by the others; DataError where no other is left.
+    A document that lacks what one task needs (a second text, a mask) is answered by the others; where no other is left, the
+    error takes the answer's place. Raises SpecError for a task that is none or gives no answers, and where none gives any.
     """
-    found = {name: reader for name, task in opened.spec.tasks.items() if (reader := _reader(opened, name, task)) is not None}
-    if not found:
-        what = "no task of this model gives predictions for a text; lmkit generate continues texts"
-        raise SpecError(Problem(what, where=str(opened.directory.path)))
+    found = readers(opened, tasks)
 
-    def answer(documents: Sequence[Document]) -> list[Answer]:
-        answers: list[Answer] = [
-            {"text": document.text} | ({} if document.pair is None else {"text_pair": document.pair}) for document in documents
-        ]
+    def answer(documents: Sequence[Document]) -> list[Answer | DataError]:
+        answers: list[Answer] = [{} for _ in documents]
         for name, reader in found.items():
             able = [i for i, document in enumerate(documents) if not reader.lacks(document)]
             for i, value in zip(able, reader.read([documents[i] for i in able]), strict=True):
                 answers[i][name] = value
-        for document, given in zip(documents, answers, strict=True):
-            if not given.keys() & found.keys():
-                reasons = dict.fromkeys(reader.lacks(document) for reader in found.values())
-                raise DataError(Problem("; ".join(reasons), where=document.where if document.file else json_text(document.text)))
-        return answers
+        return [given or _unanswered(document) for document, given in zip(documents, answers, strict=True)]
+
+    def _unanswered(document: Document) -> DataError:
+        reasons = dict.fromkeys(reader.lacks(document) for reader in found.values())
+        return DataError(Problem("; ".join(reasons), where=document.where if document.file else json_text(document.text)))
 
     return answer
+
+
+def readers(opened: OpenedRun, tasks: Collection[str] = ()) -> dict[str, Reader]:
+    """What answers for each task of the model that can, or for these; SpecError as `answerer` raises it."""
+    known = opened.spec.tasks
+    unknown = next((name for name in tasks if name not in known), None)
+    if unknown is not None:
+        raise SpecError(Problem(f"is no task of this model{near(unknown, known)}; it has {', '.join(known)}", unknown, "command line"))
+    found = {name: _reader(opened, name, known[name]) for name in tasks or known}
+    able = {name: reader for name, reader in found.items() if reader is not None}
+    if not able or (tasks and len(able) < len(found)):
+        which = "no task of this model" if not able else f"task {next(name for name in found if name not in able)} of this model never"
+        raise SpecError(Problem(f"{which} gives predictions for a text; lmkit generate continues texts", where=str(opened.directory.path)))
+    return able
 
 
 def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from lmkit.data.document import Document
 from lmkit.data.jsonl import record_of
 from lmkit.data.records import to_documents
-from lmkit.data.roles import fields_of
-from lmkit.data.sources import read
+from lmkit.data.roles import OPTIONAL, ROLES, fields_of, near
+from lmkit.data.sources import fields_in, read
 from lmkit.data.spec import AnySource, Conll, Conllu, Csv, JsonLines, Parallel, Parquet, Records, Sentences, Squad, TextFiles, Tsv
 from lmkit.data.squad import is_squad
-from lmkit.errors import DataError, Problem
+from lmkit.errors import DataError, Problem, SpecError
 
 Columns = Mapping[str, str]
 Named = JsonLines | Csv | Tsv | Parquet
@@ -79,6 +79,29 @@ def source_like(source: AnySource, path: Path) -> AnySource:
     if isinstance(source, found):
         return source.model_copy(update={_key(found): (str(path),)})
     return _named(found, path, source.columns)
+
+
+def columns_of(text: str) -> Columns:
+    """`text=body,label=stars` by role. Raises SpecError for anything else, and for a role that is none."""
+    found = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+    if len(found) < text.count(",") + 1 or not all(found.values()):
+        raise SpecError(Problem(f"expected ROLE=FIELD,..., each role once, got {text}", "--columns", "command line"))
+    for role in found:
+        if role not in ROLES:
+            what = f"unknown role {role}{near(role, ROLES)}; the roles are {', '.join(ROLES)}"
+            raise SpecError(Problem(what, "--columns", "command line"))
+    return found
+
+
+def require_fields(source: AnySource, path: Path) -> None:
+    """Raises DataError, with the roles, where a file's first record lacks fields that the source names."""
+    fields = fields_in(source) if isinstance(source, JsonLines | Csv | Tsv) else []
+    columns = source.columns if isinstance(source, Records) else {}
+    lacking = {role: name for role, name in columns.items() if role not in OPTIONAL and not set(fields_of({role: name})) <= set(fields)}
+    if fields and lacking:
+        what = f"no field {' and '.join(f'{name!r} for the {role}' for role, name in lacking.items())}"
+        fix = ",".join(f"{role}=FIELD" for role in lacking)
+        raise DataError(Problem(f"{what}; the fields are {', '.join(map(repr, fields))}; say which: --columns {fix}", where=str(path)))
 
 
 def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[Document]:

@@ -10,9 +10,10 @@ from typing import Any
 from lmkit.data.document import Document
 from lmkit.data.sources import read
 from lmkit.data.spec import Records
-from lmkit.errors import MachineError, Problem, SpecError
+from lmkit.errors import DataError, MachineError, Problem, SpecError
 from lmkit.run.console import Console
 from lmkit.run.given import from_lines, source_of
+from lmkit.run.output import texts_of
 from lmkit.run.source import existing
 from lmkit.run.spec import RunSpec
 
@@ -59,7 +60,11 @@ def predict(
     answer = answerer(opened)
     given = [Document(text, pair) for text, pair in zip_longest(texts, pairs)]
     documents: Iterable[Document] = given or _documents(opened.spec, str(input), console)
-    rows = (row for chunk in _chunks(documents) for row in answer(chunk))
+    rows = (
+        texts_of(document) | given
+        for chunk in _chunks(documents)
+        for document, given in zip(chunk, map(_whole, answer(chunk)), strict=True)
+    )
     if output not in (None, "-"):
         _write(Path(str(output)), rows)
     elif texts and not as_json and output is None:
@@ -70,6 +75,12 @@ def predict(
         for row in rows:
             console.out(json.dumps(row, ensure_ascii=False))
     return 0
+
+
+def _whole(given: dict[str, Any] | DataError) -> dict[str, Any]:
+    if isinstance(given, DataError):
+        raise given
+    return given
 
 
 def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:

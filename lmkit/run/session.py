@@ -1,6 +1,7 @@
 """A training session: model, step, evaluation, logs and loop put together; the first code of a run that imports TensorFlow."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,15 +17,17 @@ from lmkit.run.evaluator import evaluator
 from lmkit.run.grid import plan_of
 from lmkit.run.material import Material
 from lmkit.run.model import build_model, variables_of
+from lmkit.run.open import OpenedRun
 from lmkit.run.plan import flops_of
 from lmkit.run.reference import References, Referred, mark_of, preferring, referred, store, stored, with_reference
 from lmkit.run.samples import Samples
+from lmkit.run.scoring import answer_scores
 from lmkit.run.signals import StopRequest
 from lmkit.run.spec import RunSpec
 from lmkit.training.bar import Bar
 from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints
-from lmkit.training.hooks import Hooks, Snapshot
+from lmkit.training.hooks import Hooks, Snapshot, Stop
 from lmkit.training.logging import Logger, cut_back
 from lmkit.training.loop import Trainer
 from lmkit.training.progress import RunState
@@ -140,22 +143,28 @@ class Session:
             steps_per_call=decision.steps_per_call,
             xla=decision.xla,
         )
-        train, held = (self.references.train, self.references.validation) if self.references else ({}, {})
-        validation = Referred(batches.validation, held)
-        figures = evaluator(spec, self.model, validation, tokenizer, batches.labels, self.replicas, xla=decision.xla)
+        train = self.references.train if self.references else {}
         return Trainer(
             step,
             self.plan,
             batch_at=lambda i: with_reference(batches.train(i), train),
             rate_at=lambda s: learning_rate(schedule, s, self.plan.steps),
             weights=weights,
-            evaluate=figures if self.plan.evaluate_every else None,
+            evaluate=self._evaluation() if self.plan.evaluate_every else None,
             hooks=hooks,
             state=RunState.from_json(snapshot.state) if snapshot else None,
             steps_per_epoch=batches.steps_per_epoch,
             flops_per_token=flops_of(spec, tokenizer.vocab_size)["training"],
             peak_flops=devices.peak_flops(decision.precision) * self.replicas.count,
         )
+
+    def _evaluation(self) -> Callable[[Stop], dict[str, float]]:
+        """Figures of all validation rows, and scores of answers to some of their documents."""
+        stuff, labels = self.material, self.material.batches.labels
+        rows = Referred(stuff.batches.validation, self.references.validation if self.references else {})
+        figures = evaluator(self.spec, self.model, rows, stuff.tokenizer, labels, self.replicas, xla=self.decision.xla)
+        scores = answer_scores(OpenedRun(self.run, self.spec, stuff.tokenizer, self.model, labels, 0), stuff.caches, self.stop)
+        return lambda stop: figures(stop) | scores(stop)
 
     def _show(self, logger: Logger, step: int) -> None:
         """Samples and histograms after an evaluation."""

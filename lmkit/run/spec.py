@@ -10,10 +10,8 @@ from lmkit.models.spec import Decoder, Encoder, EncoderDecoder, FromRun, Model, 
 from lmkit.positions.spec import Learned
 from lmkit.spec import Name, Spec
 from lmkit.tasks.spec import (
-    TRAINABLE,
     AnyTask,
     CausalLm,
-    Classification,
     DirectPreference,
     MaskedLm,
     NextSentence,
@@ -25,7 +23,6 @@ from lmkit.tasks.spec import (
     SentenceEmbedding,
     Seq2seq,
     SpanCorruption,
-    Trainable,
 )
 from lmkit.text.spec import Tokenizer
 from lmkit.training.spec import Logging, Runtime, Training
@@ -91,8 +88,8 @@ class RunSpec(Spec):
 
     def rule_tasks_can_be_trained(self) -> Iterator[tuple[str, str]]:
         for name, task in self.tasks.items():
-            if not isinstance(task, Trainable) and not self.imported:
-                yield f"tasks.{name}.kind", f"no data can train {task.kind} yet; those that can be trained are {', '.join(TRAINABLE)}"
+            if isinstance(task, ReplacedToken) and task.generator is None and not self.imported:
+                yield f"tasks.{name}", "replaced_token learns from what a generator replaces; add generator: {hidden_size: 25%}"
 
     def rule_tasks_fit_the_model(self) -> Iterator[tuple[str, str]]:
         body = self.model.body if isinstance(self.model, FromRun) else self.model
@@ -203,9 +200,8 @@ class RunSpec(Spec):
 
     def monitors(self) -> list[str]:
         """Validation figures that early stopping and the best checkpoint may watch."""
-        names = ["loss"]
-        for name, task in self.tasks.items():
-            names.append(f"{name}/loss")
-            names += [f"{name}/{metric}" for metric in (task.metrics if isinstance(task, Classification) else ("accuracy",))]
-            names += [f"{name}/{metric}" for metric in (task.metrics if isinstance(task, Seq2seq) and task.scored_texts else ())]
-        return names
+        held = self.data.validation
+        sources = self.data.train.values() if held is None or isinstance(held, Holdout) else [held]
+        roles = {role for source in sources for role in getattr(source, "columns", {})}
+        answers = self.training.evaluate_documents > 0
+        return ["loss", *(f"{name}/{aim}" for name, task in self.tasks.items() for aim in task.aims(roles, answers=answers))]

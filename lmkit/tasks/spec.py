@@ -276,13 +276,13 @@ class PerToken(Task):
 
 
 class TokenClassification(Labelled, PerToken):
-    """One label for each token (names, parts of speech)."""
+    """One label for each word (names, parts of speech), learned and given at its first token."""
 
     kind: Literal["token_classification"] = "token_classification"
     roles = ("tags",)
     metrics: Annotated[tuple[TagMetric, ...], LISTED] = Field(
         ("accuracy", "f1"),
-        description="What answers are scored by. f1, precision and recall are of entities, and none of tags that spell no such (B-..., I-...); "
+        description="What answers are scored by. f1, precision and recall are of entities, where tags spell such (B-..., I-...); "
         "f1_tags is the mean over tags.",
     )
 
@@ -326,7 +326,9 @@ class ReplacedToken(Task):
     """Tell which tokens are not the text's own, but a generator's (ELECTRA); model.output says how its transform looks."""
 
     kind: Literal["replaced_token"] = "replaced_token"
-    generator: Generator | None = Field(None, description="What replaces tokens in training, and is trained beside; a model needs it for that.")
+    generator: Generator | None = Field(
+        None, description="What replaces tokens in training, and is trained beside; a model needs it for that."
+    )
     mask_rate: Fraction = Field(0.15, gt=0, lt=1, description="Share of the tokens that the generator fills.")
     discriminator_weight: float = Field(50.0, gt=0, description="How much telling tokens apart counts against the generator's own loss.")
     figures = ("loss", "accuracy", "generator_loss", "generator_accuracy", "discriminator_loss")
@@ -398,9 +400,6 @@ class Seq2seq(Task):
     label_smoothing: Rate = Field(0.0, description="Probability that training shares among all tokens (Szegedy et al., 2016).")
     decode: AnyDecoding = Field(default_factory=Greedy, description="How texts are written in evaluation and prediction.")
     metrics: Annotated[tuple[TextMetric, ...], LISTED] = Field(("bleu", "chrf"), description="What written texts are scored by.")
-    scored_texts: Annotated[int, Field(ge=0)] = Field(
-        0, description="So many validation texts are written and scored at each evaluation in training, which takes its time; 0: none."
-    )
     bleu_tokenizer: BleuTokenizer = Field("13a", description="How bleu tells words: 13a (mteval), zh, intl, char, or none.")
 
     @property

@@ -95,22 +95,25 @@ def test_no_answer_depends_on_what_else_is_asked(everything: Any) -> None:
 
 def test_a_row_is_answered_by_the_tasks_that_can(everything: Any) -> None:
     one, two, three = everything([Document("fox"), Document("fox", "dog"), Document("fox [MASK]", "dog")])
-    assert set(one) == {"text", "class", "score", "ner", "rtd", "embedding"}
-    assert set(two) - set(one) == {"text_pair", "nsp", "qa"}
+    assert set(one) == {"class", "score", "ner", "rtd", "embedding"}
+    assert set(two) - set(one) == {"nsp", "qa"}
     assert set(three) - set(two) == {"mlm"}
     assert json.loads(json.dumps(three)) == three
     for name, answer in three.items():
-        if not name.startswith("text"):
-            assert list(_lines(answer)), name
+        assert list(_lines(answer)), name
 
 
 def test_what_no_task_can_answer_is_said_with_the_reason() -> None:
-    with pytest.raises(DataError, match=r'"Who jumps.": has one text, and two are needed'):
-        answerer(opened("qa"))([Document("Who jumps?")])
-    with pytest.raises(DataError, match=r"part.csv:7: has 0 masks; write \[MASK\], in just these letters, at 1 to 8 places"):
-        answerer(opened("mlm"))([Document("x [MASK]"), Document("Who jumps?", file="part.csv", line=7)])
+    (error,) = answerer(opened("qa"))([Document("Who jumps?")])
+    assert isinstance(error, DataError) and str(error).startswith('"Who jumps?": has one text, and two are needed')
+    found, error = answerer(opened("mlm"))([Document("x [MASK]"), Document("Who jumps?", file="part.csv", line=7)])
+    assert str(error) == "part.csv:7: has 0 masks; write [MASK], in just these letters, at 1 to 8 places" and "mlm" in found
     with pytest.raises(SpecError, match="lmkit generate"):
         answerer(opened("lm"))
+    with pytest.raises(SpecError, match="task lm of this model never gives predictions"):
+        answerer(opened("lm", "score"), ["lm"])
+    with pytest.raises(SpecError, match="scor: is no task of this model; did you mean 'score'.; it has lm, score"):
+        answerer(opened("lm", "score"), ["scor"])
 
 
 def test_tokens_and_answers_stand_where_they_say(everything: Any) -> None:
