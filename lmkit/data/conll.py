@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from lmkit.data.document import Document
-from lmkit.data.files import Stop, lines
+from lmkit.data.files import Stop, lines, tried
 from lmkit.errors import DataError, Problem
 from lmkit.text.words import join_words
 
@@ -18,11 +18,12 @@ Lines = list[tuple[int, str]]  # of one sentence, with their numbers in the file
 
 def read_conll(
     path: Path, *, text: int, tags: int | None, errors: Literal["fail", "replace"], longest: int, stop: Stop
-) -> Iterator[Document]:
+) -> Iterator[Document | DataError]:
     """One document a sentence: its words are column `text`, their tags column `tags` (from 0; -1 is the last).
 
     Columns end at a tab where the first line has one, else at blanks, and every line has as many as the first. A line that begins
-    with # and has another number of columns is a comment; lines of -DOCSTART- say nothing.
+    with # and has another number of columns is a comment; lines of -DOCSTART- say nothing. A sentence that cannot be read is an error
+    in its place, if its lines are UTF-8.
     """
     width, tabbed = 0, False
     for block in sentences(path, lines(path, errors=errors, longest=longest, stop=stop), longest):
@@ -34,16 +35,21 @@ def read_conll(
             tabbed = "\t" in first[1]
             width = len(split(first[1], tabbed))
             _require_columns((text, tags), width, f"{path}:{first[0]}")
-        found = [_fields(line, tabbed, width, f"{path}:{number}") for number, line in rows]
-        words = [(number, fields) for (number, _), fields in zip(rows, found, strict=True) if fields]
-        if words:
-            yield sentence(
-                [(number, fields[text]) for number, fields in words],
-                None if tags is None else [fields[tags] for _, fields in words],
-                path,
-            )
+        document = tried(_sentence, rows, tabbed, width, text, tags, path)
+        if document is not None:
+            yield document
     if not width:
         raise DataError(Problem("holds no sentences", where=str(path)))
+
+
+def _sentence(rows: Lines, tabbed: bool, width: int, text: int, tags: int | None, path: Path) -> Document | None:
+    """The document of some lines, None where all are comments."""
+    found = [(number, _fields(line, tabbed, width, f"{path}:{number}")) for number, line in rows]
+    words = [(number, fields) for number, fields in found if fields]
+    if not words:
+        return None
+    named = None if tags is None else [fields[tags] for _, fields in words]
+    return sentence([(number, fields[text]) for number, fields in words], named, path)
 
 
 def sentences(path: Path, numbered: Iterable[tuple[int, str]], longest: int) -> Iterator[Lines]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from lmkit.data.conll import Lines, sentence, sentences
 from lmkit.data.document import Document
-from lmkit.data.files import Stop, lines
+from lmkit.data.files import Stop, lines, tried
 from lmkit.errors import DataError, Problem
 
 FIELDS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
@@ -18,29 +18,35 @@ NOT_GIVEN = "_"
 
 def read_conllu(
     path: Path, *, text: str, tags: str | None, errors: Literal["fail", "replace"], longest: int, stop: Stop
-) -> Iterator[Document]:
+) -> Iterator[Document | DataError]:
     """One document a sentence, of its words: fields `text` and `tags` of lines 1, 2, 3, ...
 
     Tags belong to words, so a multiword token (1-2) gives its words, which stand without a blank between them where they spell it,
-    and an empty node (1.1) stands nowhere in the text. SpaceAfter=No leaves the blank out.
+    and an empty node (1.1) stands nowhere in the text. SpaceAfter=No leaves the blank out. A sentence that cannot be read is an
+    error in its place.
     """
     word, tag = FIELDS.index(text), None if tags is None else FIELDS.index(tags)
     found = False
     for block in sentences(path, lines(path, errors=errors, longest=longest, stop=stop), longest):
-        rows, glued = _words(block, path)
-        if not rows:
-            continue
-        found = True
-        for number, fields in rows:
-            if tag is not None and fields[tag] == NOT_GIVEN and tag not in (FEATS, MISC):
-                raise DataError(
-                    Problem(f'"{fields[FORM]}" has no {tags}, only _; choose another column for tags', where=f"{path}:{number}")
-                )
-        yield sentence(
-            [(number, fields[word]) for number, fields in rows], None if tag is None else [fields[tag] for _, fields in rows], path, glued
-        )
+        document = tried(_sentence, block, word, tag, path)
+        if document is not None:
+            found = True
+            yield document
     if not found:
         raise DataError(Problem("holds no sentences", where=str(path)))
+
+
+def _sentence(block: Lines, word: int, tag: int | None, path: Path) -> Document | None:
+    """The document of some lines, None where none of them has a word."""
+    rows, glued = _words(block, path)
+    if not rows:
+        return None
+    for number, fields in rows:
+        if tag is not None and fields[tag] == NOT_GIVEN and tag not in (FEATS, MISC):
+            what = f'"{fields[FORM]}" has no {FIELDS[tag]}, only _; choose another column for tags'
+            raise DataError(Problem(what, where=f"{path}:{number}"))
+    tags = None if tag is None else [fields[tag] for _, fields in rows]
+    return sentence([(number, fields[word]) for number, fields in rows], tags, path, glued)
 
 
 def _words(block: Lines, path: Path) -> tuple[list[tuple[int, list[str]]], list[bool]]:

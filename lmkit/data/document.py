@@ -18,8 +18,8 @@ class Document:
     `choices` are texts of which one goes with `text`, and `label` is its place then, from 0.
     `messages` are a conversation that becomes `text` when a chat template is at hand, `rejected` one with a worse answer, to become
     `pair`, of which `counted_pair` is learned.
-    `id` is what its file calls it where lines do not name it. `more` means that the next Document goes on with the same text: files
-    of any size pass through in parts.
+    `id` is what its file calls it where lines do not name it; `record` is all that its file says of it, where that was asked for.
+    `more` means that the next Document goes on with the same text: files of any size pass through in parts.
     """
 
     text: str
@@ -40,6 +40,7 @@ class Document:
     rejected: tuple[Message, ...] | None = None
     counted_pair: tuple[tuple[int, int], ...] | None = None
     id: str = ""
+    record: Mapping[str, Any] | None = None
 
     @property
     def where(self) -> str:

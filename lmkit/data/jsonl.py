@@ -6,23 +6,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from lmkit.data.files import SPLIT_LIMIT, Stop, lines
+from lmkit.data.files import SPLIT_LIMIT, Stop, each_line, tried
 from lmkit.data.json_array import is_array, read_array
 from lmkit.errors import DataError, Problem
 
 
 def read_jsonl(
     path: Path, *, errors: Literal["fail", "replace"], longest: int, split: bool, stop: Stop
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, object) of each line that is not blank, or of each object of the array, which begins there."""
+) -> Iterator[tuple[int, dict[str, Any] | DataError]]:
+    """(line, object) of each line that is not blank, or of each object of the array, which begins there; one that cannot be read is an
+    error in its place.
+    """
     longest = max(longest, SPLIT_LIMIT) if split else longest
     if is_array(path):
         for number, text in read_array(path, errors=errors, longest=longest, stop=stop):
-            yield number, _record(text, f"{path}:{number}", partial(_inside, path, number))
+            yield number, tried(_record, text, f"{path}:{number}", partial(_inside, path, number))
         return
-    for number, text in lines(path, errors=errors, longest=longest, stop=stop):
-        if not text.isspace():
-            yield number, record_of(text, f"{path}:{number}")
+    for number, line in each_line(path, errors=errors, longest=longest, stop=stop):
+        if isinstance(line, DataError):
+            yield number, line
+        elif not line.isspace():
+            yield number, tried(record_of, line, f"{path}:{number}")
 
 
 def record_of(text: str, where: str) -> dict[str, Any]:

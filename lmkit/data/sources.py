@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace as with_
 from pathlib import Path
 from typing import Any, assert_never
 
 from lmkit.data.conll import read_conll
 from lmkit.data.conllu import read_conllu
 from lmkit.data.document import Document
-from lmkit.data.files import Stop, Warn, find, never, silent
+from lmkit.data.files import Stop, Warn, find, never, silent, sound, tried
 from lmkit.data.huggingface import load_huggingface, read_huggingface
 from lmkit.data.jsonl import read_jsonl
 from lmkit.data.parallel import read_parallel
@@ -36,7 +37,7 @@ from lmkit.data.spec import (
 from lmkit.data.squad import read_squad
 from lmkit.errors import DataError, Problem
 
-Rows = Iterator[tuple[int, dict[str, Any]]]
+Rows = Iterator[tuple[int, dict[str, Any] | DataError]]
 
 
 def read(
@@ -49,6 +50,20 @@ def read(
     Raises DataError with the place of the first thing that is wrong, MachineError where a library is missing, Interrupted once
     `stop()` is true.
     """
+    for document in read_each(source, base=base, stop=stop, warn=warn, skipped=skipped):
+        yield sound(document)
+
+
+def read_each(
+    source: AnySource,
+    *,
+    base: Path = Path(),
+    stop: Stop = never,
+    warn: Warn = silent,
+    skipped: Counter[str] | None = None,
+    whole: bool = False,
+) -> Iterator[Document | DataError]:
+    """As `read`, but what is wrong with one record stands in its place. `whole` gives documents of records these as `record`."""
     match source:
         case Builtin():
             yield from _builtin(source.builtin)
@@ -77,14 +92,13 @@ def read(
         case HuggingFace():
             table = load_huggingface(source.huggingface, config=source.config, split=source.split, base=base)
             needed = fields_of(source.columns)
-            yield from _documents(
-                source, source.huggingface, read_huggingface(table, source.huggingface, needed=needed, stop=stop), skipped
-            )
+            rows = read_huggingface(table, source.huggingface, needed=needed, stop=stop)
+            yield from _documents(source, source.huggingface, rows, skipped, whole)
         case Imported():
             raise DataError(Problem("the model was imported and brings no text; name a file", "data.train", source.imported))
         case JsonLines() | Csv() | Tsv() | Parquet():
             for path in find(patterns(source), base, warn):
-                yield from _documents(source, str(path), _rows(source, path, stop), skipped)
+                yield from _documents(source, str(path), _rows(source, path, stop, whole), skipped, whole)
         case _:
             assert_never(source)
 
@@ -93,7 +107,7 @@ def fields_in(source: JsonLines | Csv | Tsv) -> list[str]:
     """The fields of the first record of its first file, none where there are no records."""
     path = find(patterns(source), Path())[0]
     _, record = next(_rows(source.model_copy(update={"columns": {}}), path, never), (0, {}))
-    return list(record)
+    return list(sound(record))
 
 
 def patterns(source: AnySource) -> tuple[str, ...]:
@@ -128,7 +142,7 @@ def _strict(source: AnySource, stop: Stop) -> dict[str, Any]:
     return {"errors": source.encoding_errors, "longest": source.max_record_bytes, "stop": stop}
 
 
-def _rows(source: JsonLines | Csv | Tsv | Parquet, path: Path, stop: Stop) -> Rows:
+def _rows(source: JsonLines | Csv | Tsv | Parquet, path: Path, stop: Stop, whole: bool = False) -> Rows:
     needed, longest, split = fields_of(source.columns), source.max_record_bytes, source.long_records == "split"
     errors = source.encoding_errors
     match source:
@@ -141,33 +155,37 @@ def _rows(source: JsonLines | Csv | Tsv | Parquet, path: Path, stop: Stop) -> Ro
         case Tsv():
             return read_separated(path, delimiter="\t", quoted=False, needed=needed, errors=errors, longest=longest, split=split, stop=stop)
         case Parquet():
-            return read_parquet(path, needed=needed, stop=stop)
+            return read_parquet(path, needed=needed, whole=whole, stop=stop)
         case _:
             assert_never(source)
 
 
-def _documents(source: Records, file: str, rows: Rows, skipped: Counter[str] | None) -> Iterator[Document]:
+def _documents(source: Records, file: str, rows: Rows, skipped: Counter[str] | None, whole: bool) -> Iterator[Document | DataError]:
     number = 0
     for number, record in rows:
-        name, found = unlabelled(record, source.columns)
-        if name and source.unlabelled == "skip":
+        if isinstance(record, DataError):
+            yield record
+            continue
+        if source.unlabelled == "skip" and unlabelled(record, source.columns)[0]:
             if skipped is not None:
                 skipped["unlabelled"] += 1
             continue
-        if found == "-1" and source.unlabelled == "fail":
-            what = "-1 mostly means no label; write unlabelled: skip under the source, or unlabelled: never where -1 is one"
-            raise DataError(Problem(what, name, f"{file}:{number}"))
-        yield from to_documents(
-            record,
-            source.columns,
-            file,
-            number,
-            longest=source.max_record_bytes,
-            split=source.long_records == "split",
-            replace=source.encoding_errors == "replace",
-        )
+        made = tried(_of_record, source, record, file, number)
+        if isinstance(made, DataError):
+            yield made
+        else:
+            yield from (with_(document, record=record) for document in made) if whole else made
     if not number:
         raise DataError(Problem("holds no records", where=file))
+
+
+def _of_record(source: Records, record: dict[str, Any], file: str, number: int) -> list[Document]:
+    name, found = unlabelled(record, source.columns)
+    if found == "-1" and source.unlabelled == "fail":
+        what = "-1 mostly means no label; write unlabelled: skip under the source, or unlabelled: never where -1 is one"
+        raise DataError(Problem(what, name, f"{file}:{number}"))
+    limits: dict[str, Any] = {"longest": source.max_record_bytes, "split": source.long_records == "split"}
+    return list(to_documents(record, source.columns, file, number, **limits, replace=source.encoding_errors == "replace"))
 
 
 def _builtin(name: str) -> Iterator[Document]:

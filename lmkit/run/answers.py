@@ -86,9 +86,10 @@ def readers(opened: OpenedRun, tasks: Collection[str] = ()) -> dict[str, Reader]
         raise SpecError(Problem(f"is no task of this model{near(unknown, known)}; it has {', '.join(known)}", unknown, "command line"))
     found = {name: _reader(opened, name, known[name]) for name in tasks or known}
     able = {name: reader for name, reader in found.items() if reader is not None}
-    if not able or (tasks and len(able) < len(found)):
-        which = "no task of this model" if not able else f"task {next(name for name in found if name not in able)} of this model never"
-        raise SpecError(Problem(f"{which} gives predictions for a text; lmkit generate continues texts", where=str(opened.directory.path)))
+    unable = next((name for name in tasks if name not in able), None)
+    if unable is not None or not able:
+        what = f"task {unable} gives no answers to a text" if unable else "no task of this model gives predictions for a text"
+        raise SpecError(Problem(f"{what}; lmkit generate continues texts", where=str(opened.directory.path)))
     return able
 
 

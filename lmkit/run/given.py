@@ -1,9 +1,12 @@
 """Data that a user gives beside a run: a file whose ending tells its format, or the lines of standard input."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lmkit.data.document import Document
+from lmkit.data.files import tried
 from lmkit.data.jsonl import record_of
 from lmkit.data.records import to_documents
 from lmkit.data.roles import OPTIONAL, ROLES, fields_of, near
@@ -104,26 +107,34 @@ def require_fields(source: AnySource, path: Path) -> None:
         raise DataError(Problem(f"{what}; the fields are {', '.join(map(repr, fields))}; say which: --columns {fix}", where=str(path)))
 
 
-def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[Document]:
-    """A document for each line: a JSON object with the named fields where the first one is such, else a text.
+def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[Document | DataError]:
+    """A document for each line, with its record: a JSON object with the named fields where the first one is such, else a text.
 
-    Raises DataError as files do.
+    One that cannot be read is an error in its place. Raises DataError where there is nothing.
     """
     as_objects: bool | None = None
     columns: Columns | None = None
-    limit = int(JsonLines.model_fields["max_record_bytes"].default)
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         as_objects = line.lstrip().startswith("{") if as_objects is None else as_objects
         if as_objects:
-            record = record_of(line, f"{STANDARD_INPUT}:{number}")
+            record = tried(record_of, line, f"{STANDARD_INPUT}:{number}")
+            if isinstance(record, DataError):
+                yield record
+                continue
             columns = columns or next((c for c in candidates if set(fields_of(c)) <= record.keys()), candidates[-1])
-            yield from to_documents(record, columns, STANDARD_INPUT, number, longest=limit, split=False, replace=False)
+            yield tried(_document, record, columns, number)
         else:
             yield Document(line.rstrip("\r\n"), file=STANDARD_INPUT, line=number)
     if as_objects is None:
         raise DataError(Problem("is empty", where=STANDARD_INPUT))
+
+
+def _document(record: Mapping[str, Any], columns: Columns, number: int) -> Document:
+    limit = int(JsonLines.model_fields["max_record_bytes"].default)
+    (document,) = to_documents(record, columns, STANDARD_INPUT, number, longest=limit, split=False, replace=False)
+    return replace(document, record=record)
 
 
 def _is_squad(path: Path) -> bool:
