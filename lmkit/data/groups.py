@@ -16,6 +16,7 @@ from lmkit.tasks.spec import (
     PrefixLm,
     QuestionAnswering,
     Regression,
+    ReplacedToken,
     Reward,
     SentenceEmbedding,
     Seq2seq,
@@ -43,7 +44,8 @@ def group_tasks(tasks: Mapping[str, AnyTask]) -> list[Group]:
     """Groups in the order of their first task; where there are several they take turns, and weights act in the loss alone.
 
     masked_lm joins next_sentence of the same sources (BERT), never classification, whose texts stay whole; a second masked_lm
-    hides other tokens and so reads rows of its own, as do span_corruption and prefix_lm. So do tasks that read long texts otherwise.
+    hides other tokens and so reads rows of its own, as do replaced_token, span_corruption and prefix_lm. So do tasks that read long
+    texts otherwise.
     """
     members: dict[tuple[Layout, str | None, int, Windows | None, Truncate], list[str]] = {}
     masked: dict[tuple[Layout, str | None], int] = {}
@@ -51,7 +53,7 @@ def group_tasks(tasks: Mapping[str, AnyTask]) -> list[Group]:
     for name, task in tasks.items():
         layout = layout_of(task)
         number = 0
-        if isinstance(task, MaskedLm | SpanCorruption | PrefixLm):
+        if isinstance(task, MaskedLm | ReplacedToken | SpanCorruption | PrefixLm):
             layout = "pairs" if isinstance(task, MaskedLm) and task.data in paired else layout
             number = masked[layout, task.data] = masked.get((layout, task.data), -1) + 1
         truncate = task.truncate if isinstance(task, WholeText) else "end"
@@ -73,7 +75,7 @@ def layout_of(task: AnyTask) -> Layout:
             return "causal"
         case DirectPreference() | Reward():
             return "preferences"
-        case MaskedLm():
+        case MaskedLm() | ReplacedToken():
             return "masked"
         case NextSentence():
             return "pairs"

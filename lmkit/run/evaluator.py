@@ -29,7 +29,9 @@ def label_counts(spec: RunSpec, vocab_size: int, labels: Mapping[str, tuple[str,
         task = spec.tasks[name]
         if isinstance(task, Labelled):
             return len(labels[name])
-        if isinstance(task, Regression | SentenceEmbedding | ReplacedToken | MultipleChoice | QuestionAnswering | DirectPreference | Reward):
+        if isinstance(
+            task, Regression | SentenceEmbedding | ReplacedToken | MultipleChoice | QuestionAnswering | DirectPreference | Reward
+        ):
             return 0
         return 2 if isinstance(task, NextSentence) else vocab_size
 

@@ -39,10 +39,12 @@ def shapes_of(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence[s
 
 def _built(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence[str]]) -> Model:
     body = body_of(spec)
-    rematerialize = spec.training.rematerialize == "blocks"
-    backbone = build_backbone(body, vocab_size=vocab_size, max_length=spec.data.max_length, rematerialize=rematerialize)
+    rematerialize, longest = spec.training.rematerialize == "blocks", spec.data.max_length
+    backbone = build_backbone(body, vocab_size=vocab_size, max_length=longest, rematerialize=rematerialize)
     heads = {
-        name: build_head(task, name, backbone=backbone, model_spec=body, num_labels=len(labels.get(name, ())))
+        name: build_head(
+            task, name, backbone=backbone, model_spec=body, num_labels=len(labels.get(name, ())), max_length=spec.data.max_length
+        )
         for name, task in spec.tasks.items()
     }
     model = Model(backbone, heads)

@@ -11,7 +11,7 @@ from lmkit.models.spec import SHARED, SIDES, Body, EncoderDecoder, FromRun
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import Path, dotted
 from lmkit.spec import Amount, Spec
-from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, MultipleChoice, NextSentence, Pooled, SentenceEmbedding, Seq2seq
+from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, MultipleChoice, NextSentence, Pooled, ReplacedToken, SentenceEmbedding, Seq2seq
 from lmkit.text.build import load_tokenizer
 from lmkit.text.roles import TRAINED
 from lmkit.text.spec import FromFile
@@ -133,7 +133,7 @@ def _training(spec: RunSpec, rules: Rules) -> Training:
 
 
 def _data(spec: RunSpec, rules: Rules, absolute: bool) -> Data:
-    whole = all(isinstance(task, CausalLm | MaskedLm) for task in spec.tasks.values())
+    whole = all(isinstance(task, CausalLm | MaskedLm | ReplacedToken) for task in spec.tasks.values())
     why = "only causal_lm and masked_lm read documents that can share a row" if whole else "a task needs each row for one example"
     data = _filled(spec.data, ("data",), rules, packing=(whole, why))
     if any(isinstance(task, Seq2seq) for task in spec.tasks.values()):

@@ -2,7 +2,8 @@
 
 from typing import assert_never
 
-from lmkit.models.count import norm_size
+from lmkit.models.count import count, flops_per_token, norm_size
+from lmkit.models.shrink import shrunk
 from lmkit.models.spec import Body, Decoder, Encoder, stacks
 from lmkit.tasks.spec import (
     AnyTask,
@@ -52,7 +53,8 @@ def count_head(task: AnyTask, body: Body, *, vocab_size: int, num_labels: int = 
         case QuestionAnswering():
             return _per_token(task, model, "span", 2)
         case ReplacedToken():
-            return {"transform": _linear(hidden, hidden, model.output.transform_bias), "classifier": _linear(hidden, 1)}
+            head = {"transform": _linear(hidden, hidden, model.output.transform_bias), "classifier": _linear(hidden, 1)}
+            return head | _generator(task, model, vocab_size)
         case SentenceEmbedding():
             return {}
         case _:
@@ -83,12 +85,28 @@ def head_flops_per_token(task: AnyTask, body: Body, *, vocab_size: int, length: 
             outputs = num_labels if isinstance(task, TokenClassification) else 2
             forward = 2.0 * hidden * ((hidden if task.transform != "none" else 0) + outputs)
         case ReplacedToken():
-            forward = 2.0 * hidden * (hidden + 1)
+            forward = 2.0 * hidden * (hidden + 1) + _generator_forward(task, model, vocab_size=vocab_size, length=length)
         case SentenceEmbedding():
             forward = 0.0
         case _:
             assert_never(task)
     return {"forward": forward, "training": 3 * forward}
+
+
+def _generator(task: ReplacedToken, model: Encoder | Decoder, vocab_size: int) -> dict[str, int]:
+    if task.generator is None:
+        return {}
+    small = shrunk(model, task.generator.hidden_size, num_layers=task.generator.num_layers, max_length=1)
+    parts = count(small, vocab_size=0, max_length=1) | count_head(MaskedLm(), small, vocab_size=vocab_size)
+    return {"generator": sum(parts.values())}
+
+
+def _generator_forward(task: ReplacedToken, model: Encoder | Decoder, **sizes: int) -> float:
+    if task.generator is None:
+        return 0.0
+    small = shrunk(model, task.generator.hidden_size, num_layers=task.generator.num_layers, max_length=1)
+    filled = head_flops_per_token(MaskedLm(mask_rate=task.mask_rate), small, **sizes)
+    return flops_per_token(small, length=sizes["length"])["forward"] + filled["forward"]
 
 
 def _output(model: Encoder | Decoder, vocab_size: int, *, bias: bool) -> dict[str, int]:

@@ -16,6 +16,7 @@ from lmkit.tasks import (
     prefix_lm,
     question_answering,
     regression,
+    replaced_token,
     sentence_embedding,
     seq2seq,
     span_corruption,
@@ -34,6 +35,7 @@ from lmkit.tasks.spec import (
     PrefixLm,
     QuestionAnswering,
     Regression,
+    ReplacedToken,
     Reward,
     SentenceEmbedding,
     Seq2seq,
@@ -87,6 +89,8 @@ def features(
             return partial(multiple_choice.features, examples=examples)
         case Regression():
             return partial(regression.features, examples=examples)
+        case ReplacedToken():
+            return partial(replaced_token.features, vocabulary=masked_lm.vocabulary(tokenizer), mask_rate=task.mask_rate)
         case SentenceEmbedding():
             return partial(sentence_embedding.features, examples=examples, values=task.values)
         case TokenClassification():

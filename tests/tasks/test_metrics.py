@@ -87,7 +87,7 @@ def test_aims_are_what_evaluations_give() -> None:
         sums = Sums(0 if isinstance(task, Regression | Reward) else 2, kept=scored_by_rows(task))
         one = np.ones((2, 1)) if isinstance(task, TokenClassification) else np.ones(2)
         true = np.array([0, 1]).reshape(one.shape)
-        outputs = {"loss": one, "weight": one, "correct": one, "predicted": true}
+        outputs = {"loss": one, "weight": one, "correct": one, "predicted": true, "margin": one}
         sums.add(true, one, outputs)
         found = metrics(task, sums, labels, byte_length=np.ones(2))
         assert set(task.aims((), answers=False)) == found.keys() - {"unigram_entropy", "majority"}, task.kind
