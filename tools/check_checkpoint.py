@@ -115,9 +115,11 @@ class Checked:
                     yield from {"start_logits": value[:, 0], "end_logits": value[:, 1]}.items()
                 case "sentence_embedding":
                     yield "sentence_embedding", value
-                case "masked_lm" if "next_sentence" in kinds:
+                case "masked_lm" if kinds.keys() & {"next_sentence", "sentence_order"}:
                     yield "prediction_logits", value
                     yield "logits", value
+                case "sentence_order":
+                    yield "sop_logits", value
                 case "next_sentence":
                     yield "seq_relationship_logits", value
                     if len(kinds) == 1:

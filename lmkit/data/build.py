@@ -26,7 +26,8 @@ from lmkit.text.tokenizer import Tokenizer
 def shortest(layout: Layout, template: Template) -> int:
     """Cells that a row needs at least."""
     single, pair = (frame.extra for frame in template.frames)
-    least = {"causal": 1, "masked": single + 1, "records": pair + 1, "tokens": single + 1, "sides": single + 1, "raw": single + 2, "pairs": pair + 5}
+    least = {"causal": 1, "masked": single + 1, "records": pair + 1, "tokens": single + 1, "sides": single + 1, "raw": single + 2}
+    least |= {"pairs": pair + 5, "ordered": pair + 5}
     least |= {"choices": 2 * (pair + 2), "twins": 2 * (single + 1), "twice": 2 * (single + 1)}
     return {**least, "windows": pair + 4, "preferences": 4}[layout]
 
@@ -154,7 +155,7 @@ def _stream(
     template = tokenizer.template if start is None else tokenizer.template.behind(start)
     if group.layout in BARE:
         tokenizer.require("eos", ", ".join(group.tasks))
-    if group.layout == "pairs" and not template.pair.gaps[1]:
+    if group.layout in ("pairs", "ordered") and not template.pair.gaps[1]:
         raise SpecError(Problem(f"{group.tasks[0]} needs a token between two texts, and this tokenizer puts none there", "tokenizer"))
     if data.max_length < shortest(group.layout, template):
         least = shortest(group.layout, template)
@@ -166,7 +167,9 @@ def _stream(
     corpus, firsts = span_table(documents, group.layout, columns)
     room = data.max_length - template.single.extra
     made: dict[str, Features] = {
-        name: features(tasks[name], tokenizer, examples=said, labels=labels.get(name, ()), key=f"tasks.{name}", weigh=weigh, start=start, room=room)
+        name: features(
+            tasks[name], tokenizer, examples=said, labels=labels.get(name, ()), key=f"tasks.{name}", weigh=weigh, start=start, room=room
+        )
         for name in group.tasks
     }
     shape: dict[str, Any] = {"packing": _packed(group, data), "max_length": data.max_length, "target_length": data.target_length}

@@ -19,6 +19,7 @@ from lmkit.tasks.spec import (
     ReplacedToken,
     Reward,
     SentenceEmbedding,
+    SentenceOrder,
     Seq2seq,
     SpanCorruption,
     TokenClassification,
@@ -43,18 +44,18 @@ class Group:
 def group_tasks(tasks: Mapping[str, AnyTask]) -> list[Group]:
     """Groups in the order of their first task; where there are several they take turns, and weights act in the loss alone.
 
-    masked_lm joins next_sentence of the same sources (BERT), never classification, whose texts stay whole; a second masked_lm
-    hides other tokens and so reads rows of its own, as do replaced_token, span_corruption and prefix_lm. So do tasks that read long
-    texts otherwise.
+    masked_lm joins next_sentence or sentence_order of the same sources (BERT, ALBERT), never classification, whose texts stay whole; a
+    second masked_lm hides other tokens and so reads rows of its own, as do replaced_token, span_corruption and prefix_lm. So do tasks
+    that read long texts otherwise.
     """
     members: dict[tuple[Layout, str | None, int, Windows | None, Truncate], list[str]] = {}
     masked: dict[tuple[Layout, str | None], int] = {}
-    paired = {task.data for task in tasks.values() if isinstance(task, NextSentence)}
+    paired = {task.data: layout_of(task) for task in reversed(list(tasks.values())) if isinstance(task, NextSentence | SentenceOrder)}
     for name, task in tasks.items():
         layout = layout_of(task)
         number = 0
         if isinstance(task, MaskedLm | ReplacedToken | SpanCorruption | PrefixLm):
-            layout = "pairs" if isinstance(task, MaskedLm) and task.data in paired else layout
+            layout = paired.get(task.data, layout) if isinstance(task, MaskedLm) else layout
             number = masked[layout, task.data] = masked.get((layout, task.data), -1) + 1
         truncate = task.truncate if isinstance(task, WholeText) else "end"
         members.setdefault((layout, task.data, number, windows_of(task), truncate), []).append(name)
@@ -79,6 +80,8 @@ def layout_of(task: AnyTask) -> Layout:
             return "masked"
         case NextSentence():
             return "pairs"
+        case SentenceOrder():
+            return "ordered"
         case Classification() | Regression():
             return "records"
         case MultipleChoice():

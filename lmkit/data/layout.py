@@ -13,13 +13,16 @@ from lmkit.tasks.rows import TokenRows
 from lmkit.text.template import Special, Template, Truncate, before_cut, longest_first
 from lmkit.text.tokenizer import Tokenizer
 
-# causal: text text ...   masked: the tokenizer's row of one text, again and again   pairs, records: its row of one or two, one segment
-# tokens: its row of one text, which is cut where it is long   sides: one row for an encoder and one that a decoder writes
+# causal: text text ...   masked: the tokenizer's row of one text, again and again   records, pairs: its row of one or two, one segment
+# ordered: as pairs   tokens: its row of one text, which is cut where it is long
+# sides: one row for an encoder and one that a decoder writes
 # windows: a row of two, of which the second is a part of a text   choices: its row of two, again and again
 # raw: a part of one text, which its task cuts up and frames   preferences: two texts, as causal ones
 # twins: the row of one text for each of two   twice: the same for one text, two times
-Layout = Literal["causal", "masked", "pairs", "records", "tokens", "sides", "windows", "choices", "raw", "preferences", "twins", "twice"]
-JOINED = ("pairs", "records", "tokens", "windows")  # all pieces of a row are one segment
+Layout = Literal[
+    "causal", "masked", "pairs", "ordered", "records", "tokens", "sides", "windows", "choices", "raw", "preferences", "twins", "twice"
+]
+JOINED = ("pairs", "ordered", "records", "tokens", "windows")  # all pieces of a row are one segment
 BARE = ("causal", "raw", "preferences")  # no special tokens around texts, each predicted from what stands before
 PARTED = ("records", "choices")  # a text may be two pieces, with what is cut between them
 

@@ -13,7 +13,7 @@ from lmkit.data.documents import Documents
 from lmkit.data.layout import Corpus, Layout, piece_extra, record_rows, token_rows, widths
 from lmkit.data.order import Mixture, mix, permutation
 from lmkit.data.packing import packed_rows, single_rows
-from lmkit.data.pairs import pair_rows, plan_chunks
+from lmkit.data.pairs import order_rows, pair_rows, plan_chunks
 from lmkit.data.preferences import preference_rows
 from lmkit.data.rows import Rows, join_rows
 from lmkit.data.sides import side_rows
@@ -99,11 +99,12 @@ def row_source(
         return Rows(rows.offsets, rows.document + first, rows.start, rows.length, rows.mark + mark)
 
     match layout:
-        case "pairs":
-            chunks = plan_chunks(documents, max_length - template.pair.extra)
+        case "pairs" | "ordered":
+            chunks = plan_chunks(documents, max_length - template.pair.extra, mixed=layout == "pairs")
+            pairs = pair_rows if layout == "pairs" else order_rows
 
             def planned(seed: int, epoch: int) -> Rows:
-                return numbered(pair_rows(chunks, documents, seed, epoch))
+                return numbered(pairs(chunks, documents, seed, epoch))
 
             return RowSource(len(chunks), planned, planned(0, 0))
         case "records":

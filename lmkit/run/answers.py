@@ -1,6 +1,7 @@
 """What a model answers: rows of documents in, one JSON-able answer for each out, whatever else is in their batch."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, NamedTuple, assert_never
 
 import numpy as np
@@ -15,7 +16,7 @@ from lmkit.run.choices import chooser
 from lmkit.run.long_texts import document_scores
 from lmkit.run.manner import habits_of
 from lmkit.run.open import OpenedRun
-from lmkit.run.rows import compiled_reader, room
+from lmkit.run.rows import compiled_reader, require_going, room
 from lmkit.run.spans import span_finder
 from lmkit.run.token_answers import replaced_finder, word_labeller
 from lmkit.run.writing import Writer
@@ -34,6 +35,7 @@ from lmkit.tasks.spec import (
     ReplacedToken,
     Reward,
     SentenceEmbedding,
+    SentenceOrder,
     Seq2seq,
     SpanCorruption,
     TokenClassification,
@@ -99,8 +101,9 @@ def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
             return Reader(_nothing, _set_finder(opened, name, task, opened.labels[name]))
         case Classification():
             return Reader(_nothing, _classifier(opened, name, task, opened.labels[name]))
-        case NextSentence():
-            return Reader(_second_text, _classifier(opened, name, task, LABELS))
+        case NextSentence() | SentenceOrder():
+            labels = LABELS if isinstance(task, NextSentence) else ("ordered", "swapped")
+            return Reader(_second_text, _classifier(opened, name, task, labels))
         case MultipleChoice():
             return Reader(_choices, chooser(opened, name))
         case Regression():
@@ -117,13 +120,21 @@ def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
             return Reader(_nothing, _embedder(opened, name))
         case Seq2seq():
             write = Writer(opened.spec, opened.model, opened.tokenizer, name, habits_of(opened.directory.path))
-            return Reader(_nothing, lambda documents: [{"text": text} for text in write([document.text for document in documents])])
+            return Reader(_nothing, partial(_written, opened, write))
         case Reward():
             return Reader(_nothing, _scorer(opened, name))
         case CausalLm() | SpanCorruption() | PrefixLm() | DirectPreference():
             return None
         case _:
             assert_never(task)
+
+
+def _written(opened: OpenedRun, write: Writer, documents: Sequence[Document]) -> list[Answer]:
+    found: list[Answer] = []
+    for start in range(0, len(documents), opened.at_once):
+        require_going(opened)
+        found += [{"text": text} for text in write([document.text for document in documents[start : start + opened.at_once]])]
+    return found
 
 
 def _nothing(document: Document) -> str:

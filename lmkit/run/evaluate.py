@@ -21,7 +21,7 @@ from lmkit.run.signals import watch
 from lmkit.run.source import existing, is_foreign
 from lmkit.run.spec import RunSpec
 from lmkit.scores.figure import ROUNDS, Figure
-from lmkit.tasks.spec import NextSentence
+from lmkit.tasks.spec import TwoSegments
 
 if TYPE_CHECKING:
     from lmkit.run.open import OpenedRun
@@ -114,7 +114,7 @@ def _batches(
         buckets = stuff.batches.buckets
     validation = spec.data.validation
     assert validation is not None and not isinstance(validation, Holdout)
-    sentences = any(isinstance(task, NextSentence) for task in spec.tasks.values())
+    sentences = any(isinstance(task, TwoSegments) for task in spec.tasks.values())
     rows = open_cache(
         validation, tokenizer, directory=cache, needs_sentences=sentences, prefix=prefix_of(spec, "validation"), warn=console.err, stop=stop
     )

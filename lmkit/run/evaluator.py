@@ -10,12 +10,12 @@ from lmkit.tasks.spec import (
     DirectPreference,
     Labelled,
     MultipleChoice,
-    NextSentence,
     QuestionAnswering,
     Regression,
     ReplacedToken,
     Reward,
     SentenceEmbedding,
+    TwoSegments,
 )
 from lmkit.text.tokenizer import Tokenizer
 from lmkit.training.evaluate import evaluate
@@ -33,7 +33,7 @@ def label_counts(spec: RunSpec, vocab_size: int, labels: Mapping[str, tuple[str,
             task, Regression | SentenceEmbedding | ReplacedToken | MultipleChoice | QuestionAnswering | DirectPreference | Reward
         ):
             return 0
-        return 2 if isinstance(task, NextSentence) else vocab_size
+        return 2 if isinstance(task, TwoSegments) else vocab_size
 
     return {name: size(name) for name in spec.tasks}
 

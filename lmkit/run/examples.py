@@ -17,8 +17,11 @@ from lmkit.tasks.spec import (
     PrefixLm,
     QuestionAnswering,
     Regression,
+    ReplacedToken,
     Reward,
+    SentenceEmbedding,
     TokenClassification,
+    TwoSegments,
 )
 from lmkit.text.tokenizer import Tokenizer
 
@@ -119,8 +122,9 @@ def _targets(batch: Batch, row: int, tasks: Mapping[str, AnyTask]) -> tuple[dict
     hidden: dict[int, int] = {}
     counted = np.zeros(batch["tokens"].shape[1] + 1, bool)
     for name, task in tasks.items():
-        if isinstance(task, MaskedLm):
-            places = (batch[f"{name}/{key}"][row].tolist() for key in ("where", "labels", "weights"))
+        if isinstance(task, MaskedLm | ReplacedToken):
+            keys = ("where", "labels", "weights") if isinstance(task, MaskedLm) else ("where", "hidden", "shares")
+            places = (batch[f"{name}/{key}"][row].tolist() for key in keys)
             hidden |= {at: label for at, label, weight in zip(*places, strict=True) if weight}
         elif leftwards([task], batch):
             counted[1:] |= batch[f"{name}/{'weights' if isinstance(task, CausalLm | PrefixLm) else 'counted'}"][row] > 0
@@ -134,12 +138,15 @@ def _labels(
         if isinstance(task, Classification) and task.multi_label:
             right = np.flatnonzero(batch[f"{name}/labels"][row])
             yield f"{name}: " + (", ".join(labels[name][number] for number in right) or "no label")
-        elif isinstance(task, Classification | NextSentence):
+        elif isinstance(task, Classification | TwoSegments):
             number = int(batch[f"{name}/labels"][row])
-            known = labels[name] if isinstance(task, Classification) else ("follows", "from elsewhere")
+            told = ("follows", "from elsewhere") if isinstance(task, NextSentence) else ("in order", "exchanged")
+            known = labels[name] if isinstance(task, Classification) else told
             yield f"{name}: {number} ({known[number]})"
         elif isinstance(task, MultipleChoice):
             yield f"{name}: choice {int(batch[f'{name}/labels'][row])} of {int(batch[f'{name}/choices'][row].sum())}"
+        elif isinstance(task, SentenceEmbedding) and task.loss == "cosine":
+            yield f"{name}: cosine {batch[f'{name}/labels'][row]:g}"
         elif isinstance(task, Regression):
             yield f"{name}: {batch[f'{name}/labels'][row]:g}"
         elif isinstance(task, QuestionAnswering):

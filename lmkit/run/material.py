@@ -15,7 +15,7 @@ from lmkit.run.body import body_of
 from lmkit.run.source import source_of
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.span_corruption import sentinel_names
-from lmkit.tasks.spec import NextSentence, SpanCorruption
+from lmkit.tasks.spec import SpanCorruption, TwoSegments
 from lmkit.text.build import train_tokenizer
 from lmkit.text.chat_templates import BUILTIN, give_template
 from lmkit.text.tokenizer import Tokenizer
@@ -55,7 +55,9 @@ def tokenizer_of(spec: RunSpec, *, say: Say, stop: Stop) -> Tokenizer:
     else:
         assert spec.tokenizer is not None
         say("training the tokenizer on data.train" if not hasattr(spec.tokenizer, "from_") else f"reading {spec.tokenizer.from_}")
-        tokenizer = train_tokenizer(spec.tokenizer, _texts(spec, stop), [*(BUILTIN[word].controls if word in BUILTIN else ()), *_sentinels(spec)])
+        tokenizer = train_tokenizer(
+            spec.tokenizer, _texts(spec, stop), [*(BUILTIN[word].controls if word in BUILTIN else ()), *_sentinels(spec)]
+        )
     if word is not None:
         give_template(tokenizer, word)
     return tokenizer
@@ -100,7 +102,7 @@ def material(spec: RunSpec, *, tokenizer: Tokenizer, cache: Path, say: Say, stop
     declared = getattr(spec.tokenizer, "vocab_size", None)
     if declared is not None and tokenizer.vocab_size != declared:
         raise SpecError(Problem(f"{declared} was declared, the tokenizer has {tokenizer.vocab_size} ids", "tokenizer.vocab_size"))
-    sentences = any(isinstance(task, NextSentence) for task in spec.tasks.values())
+    sentences = any(isinstance(task, TwoSegments) for task in spec.tasks.values())
     sources = dict(spec.data.train)
     validation = spec.data.validation
     if validation is not None and not isinstance(validation, Holdout):

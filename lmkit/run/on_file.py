@@ -7,7 +7,7 @@ from lmkit.data.spec import AnySource, Holdout, Records
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run.given import Columns, require_fields, source_like, source_of
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import NextSentence, ReplacedToken, SentenceEmbedding
+from lmkit.tasks.spec import ReplacedToken, SentenceEmbedding, TwoSegments
 
 
 def on_file(spec: RunSpec, path: Path | None, columns: Columns, run: Path) -> RunSpec:
@@ -37,7 +37,7 @@ def _imported(spec: RunSpec, path: Path, columns: Columns, run: Path) -> RunSpec
     rated = any(isinstance(task, SentenceEmbedding) for task in tasks.values())
     source = source_of(path, [columns] if columns else usual_columns(roles, rated=rated))
     require_fields(source, path)
-    whole = not roles and not any(isinstance(task, NextSentence) for task in tasks.values())
+    whole = not roles and not any(isinstance(task, TwoSegments) for task in tasks.values())
     data = spec.data.model_copy(update={"packing": whole})
     return _validated_by(spec.model_copy(update={"tasks": tasks, "data": data}), source)
 

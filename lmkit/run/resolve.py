@@ -11,7 +11,7 @@ from lmkit.models.spec import SHARED, SIDES, Body, EncoderDecoder, FromRun
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import Path, dotted
 from lmkit.spec import Amount, Spec
-from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, MultipleChoice, NextSentence, Pooled, ReplacedToken, SentenceEmbedding, Seq2seq
+from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, MultipleChoice, Pooled, ReplacedToken, SentenceEmbedding, Seq2seq, TwoSegments
 from lmkit.text.build import load_tokenizer
 from lmkit.text.roles import TRAINED
 from lmkit.text.spec import FromFile
@@ -108,7 +108,7 @@ def _task(task: AnyTask, path: Path, spec: RunSpec, rules: Rules) -> AnyTask:
 def sends_pairs(spec: RunSpec) -> bool:
     """Whether a task reads two texts at a time."""
     for task in spec.tasks.values():
-        if isinstance(task, NextSentence | MultipleChoice):
+        if isinstance(task, TwoSegments | MultipleChoice):
             return True
         read = [source for name, source in spec.data.train.items() if task.data in (None, name)]
         if isinstance(task, Pooled) and any("text_pair" in getattr(source, "columns", {}) for source in read):

@@ -14,7 +14,6 @@ from lmkit.tasks.spec import (
     CausalLm,
     DirectPreference,
     MaskedLm,
-    NextSentence,
     PerToken,
     Pooled,
     PrefixLm,
@@ -23,6 +22,7 @@ from lmkit.tasks.spec import (
     SentenceEmbedding,
     Seq2seq,
     SpanCorruption,
+    TwoSegments,
 )
 from lmkit.text.spec import Tokenizer
 from lmkit.training.spec import Logging, Runtime, Training
@@ -98,7 +98,7 @@ class RunSpec(Spec):
                 yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: decoder"
             if isinstance(task, Reward) and isinstance(body, EncoderDecoder):
                 yield f"tasks.{name}.kind", "reward needs model.kind: decoder, or encoder"
-            if isinstance(task, MaskedLm | NextSentence | ReplacedToken) and isinstance(body, Decoder | EncoderDecoder):
+            if isinstance(task, MaskedLm | TwoSegments | ReplacedToken) and isinstance(body, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder"
             if (
                 isinstance(task, SentenceEmbedding)
@@ -146,14 +146,14 @@ class RunSpec(Spec):
 
     def rule_next_sentence_has_several(self) -> Iterator[tuple[str, str]]:
         for task in self.tasks.values():
-            if not isinstance(task, NextSentence):
+            if not isinstance(task, TwoSegments):
                 continue
             for source_name, source in self.data.train.items():
                 if task.data in (None, source_name) and (getattr(source, "document", ""), source.sentence) == ("line", "line"):
                     key = "data.train" if list(self.data.train) == ["train"] else f"data.train.{source_name}"
                     yield (
                         f"{key}.document",
-                        "next_sentence needs several sentences a document, a line has one; write blank_line or file",
+                        f"{task.kind} needs several sentences a document, a line has one; write blank_line or file",
                     )
 
     def rule_batch_divides_over_replicas(self) -> Iterator[tuple[str, str]]:

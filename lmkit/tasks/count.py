@@ -13,7 +13,6 @@ from lmkit.tasks.spec import (
     DirectPreference,
     MaskedLm,
     MultipleChoice,
-    NextSentence,
     PerToken,
     Pooled,
     PrefixLm,
@@ -25,6 +24,7 @@ from lmkit.tasks.spec import (
     Seq2seq,
     SpanCorruption,
     TokenClassification,
+    TwoSegments,
 )
 
 
@@ -42,7 +42,7 @@ def count_head(task: AnyTask, body: Body, *, vocab_size: int, num_labels: int = 
         case MaskedLm():
             transform = {"transform": _linear(hidden, width, model.output.transform_bias), "transform_norm": norm_size(model.norm, width)}
             return transform | _output(model, vocab_size, bias=True)
-        case NextSentence():
+        case TwoSegments():
             return {"pooler": _linear(hidden, hidden), "classifier": _linear(hidden, 2)}
         case Classification():
             return _pooled(task, model, num_labels) if task.pools else {}
@@ -74,7 +74,7 @@ def head_flops_per_token(task: AnyTask, body: Body, *, vocab_size: int, length: 
             forward = 2.0 * width * (vocab_size + (hidden if width != hidden else 0))
         case MaskedLm():
             forward = 2.0 * width * (hidden + vocab_size) * -(-task.mask_rate * length // 1) / length
-        case NextSentence():
+        case TwoSegments():
             forward = 2.0 * hidden * (hidden + 2) / length
         case Classification(head=CustomHead()):
             forward = 0.0

@@ -31,7 +31,6 @@ from lmkit.tasks.spec import (
     Labelled,
     MaskedLm,
     MultipleChoice,
-    NextSentence,
     PrefixLm,
     QuestionAnswering,
     Regression,
@@ -41,6 +40,7 @@ from lmkit.tasks.spec import (
     Seq2seq,
     SpanCorruption,
     TokenClassification,
+    TwoSegments,
 )
 from lmkit.text.tokenizer import Tokenizer
 
@@ -77,7 +77,7 @@ def features(
                 mask_rate=task.mask_rate,
                 whole_word=task.whole_word,
             )
-        case NextSentence():
+        case TwoSegments():
             return next_sentence.features
         case Classification(multi_label=True):
             table, _ = _labelled(task, "sets", examples, labels, key, weigh)

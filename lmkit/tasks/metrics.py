@@ -15,7 +15,6 @@ from lmkit.tasks.spec import (
     DirectPreference,
     MaskedLm,
     MultipleChoice,
-    NextSentence,
     PrefixLm,
     QuestionAnswering,
     Regression,
@@ -25,6 +24,7 @@ from lmkit.tasks.spec import (
     Seq2seq,
     SpanCorruption,
     TokenClassification,
+    TwoSegments,
 )
 
 # Figures that some heads give for each row beside loss and accuracy.
@@ -113,7 +113,7 @@ def of_sums(task: AnyTask, sums: Sums, byte_length: np.ndarray | None) -> dict[s
             return language_model(sums, byte_length)
         case MaskedLm() | Seq2seq() | SpanCorruption() | PrefixLm():
             return language_model(sums, None)
-        case NextSentence() | TokenClassification():
+        case TwoSegments() | TokenClassification():
             return labelled(sums)
         case Classification():
             return {name: value for name, value in labelled(sums).items() if not (task.multi_label and name == "majority")}

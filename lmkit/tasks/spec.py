@@ -78,10 +78,20 @@ class MaskedLm(Task):
     whole_word: bool = Field(False, description="Choose all pieces of a word together.")
 
 
-class NextSentence(Task):
+class TwoSegments(Task):
+    """What tasks share that read two runs of sentences of running text."""
+
+
+class NextSentence(TwoSegments):
     """Tell whether the second segment follows the first, or comes from another document (BERT)."""
 
     kind: Literal["next_sentence"] = "next_sentence"
+
+
+class SentenceOrder(TwoSegments):
+    """Tell whether two neighbouring segments stand in their order, or were exchanged (ALBERT)."""
+
+    kind: Literal["sentence_order"] = "sentence_order"
 
 
 class Windowed(Spec):
@@ -493,6 +503,7 @@ AnyTask = Annotated[
     CausalLm
     | MaskedLm
     | NextSentence
+    | SentenceOrder
     | Classification
     | Regression
     | MultipleChoice

@@ -8,7 +8,7 @@ from lmkit.checkpoints.hub.fields import refuse, value_of
 from lmkit.checkpoints.hub.folder import Folder
 from lmkit.errors import CheckpointError, Problem
 
-NAMES = {"causal_lm": "lm", "masked_lm": "mlm", "next_sentence": "nsp", "sentence_embedding": "embedding"}
+NAMES = {"causal_lm": "lm", "masked_lm": "mlm", "next_sentence": "nsp", "sentence_order": "sop", "sentence_embedding": "embedding"}
 LABELLED = ("classification", "token_classification")
 DROPPED = (*LABELLED, "regression", "multiple_choice", "question_answering")
 POOLING = {
