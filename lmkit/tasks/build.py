@@ -31,7 +31,6 @@ from lmkit.tasks.spec import (
     Labelled,
     MaskedLm,
     MultipleChoice,
-    NextSentence,
     PerToken,
     Pooled,
     PrefixLm,
@@ -43,6 +42,7 @@ from lmkit.tasks.spec import (
     Seq2seq,
     SpanCorruption,
     TokenClassification,
+    TwoSegments,
 )
 
 
@@ -71,7 +71,7 @@ def _head(task: AnyTask, spec: Encoder | Decoder, name: str, vocab: int, num_lab
             return LanguageModelHead(hidden, vocab, label_smoothing=task.label_smoothing, name=name, **_output(spec, bias=False))
         case MaskedLm():
             return _masked(spec, vocab, name)
-        case NextSentence():
+        case TwoSegments():
             return SequenceClassHead(hidden, 2, pooling="first", pooler="tanh", name=name)
         case Classification(head=CustomHead() as head):
             return build_custom(head, name=name, hidden_size=hidden, num_labels=num_labels)
