@@ -27,6 +27,7 @@ CASES = [
     ("XLMRoberta", PADDED),
     ("Camembert", PADDED),
     ("DistilBert", {"dim": 24, "n_layers": 2, "n_heads": 4, "hidden_dim": 40, "max_position_embeddings": 60}),
+    ("MPNet", {**BASE, "pad_token_id": 1}),
     ("Albert", {**BASE, "embedding_size": 8}),
 ]
 TYPED = ("Bert", "Albert")  # know two types of tokens

@@ -20,14 +20,18 @@ DENSE_CLASSIFIER = r"""
 /classifier.out_proj = heads.regression.classifier lin
 """
 
+CHOICES = r"""
+pooler.dense = heads.multiple_choice.pooler lin
+/classifier = heads.multiple_choice.classifier lin
+"""
+
 WEIGHTS = rf"""
 prefix: roberta. |
 keep: pooler\.dense\.(weight|bias)
 {BODY.replace("{output}", "lm_head.decoder.weight")}
 {LANGUAGE_HEAD}
 {DENSE_CLASSIFIER}
-pooler.dense = heads.multiple_choice.pooler lin
-/classifier = heads.multiple_choice.classifier lin
+{CHOICES}
 {PER_TOKEN}
 """
 
