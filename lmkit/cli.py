@@ -324,16 +324,30 @@ def _declare_predict(parser: Parser) -> None:
         metavar="FILE",
         help="JSONL, CSV, TSV, Parquet, CoNLL, SQuAD or text, one answer a record or line; - is standard input, texts or JSON objects",
     )
-    parser.add_argument("--output", metavar="FILE", help="JSONL; - is standard output")
+    _columns(parser)
+    parser.add_argument("--output", metavar="FILE", help="JSONL, which appears when all rows are answered; - is standard output")
+    parser.add_argument(
+        "--task", action="append", default=[], metavar="NAME", help="answer with this task; may be given several times"
+    )
+    parser.add_argument("--keep", default="", metavar="FIELDS", help="fields of the input to write too, with commas, or all (default id)")
+    parser.add_argument(
+        "--on-error", choices=("fail", "skip", "null"), default="fail", help="a row without an answer ends all, is left out, or null"
+    )
+    parser.add_argument("--batch-size", type=_natural, metavar="N", help="rows that are computed at once (default 32)")
     _code(parser)
     _json(parser)
 
 
 def _predict(a: Arguments, console: Console) -> int:
-    from lmkit.run.predict import predict
+    from lmkit.run.given import columns_of
+    from lmkit.run.predict import Asked, predict
 
-    rows = {"texts": a.text, "pairs": a.pair, "input": a.input, "output": a.output}
-    return predict(a.run, **rows, as_json=a.json, console=console, allow_code=a.allow_code)
+    keep = "all" if a.keep == "all" else [name for name in a.keep.split(",") if name]
+    asked = Asked(
+        a.text, a.pair, a.input, a.output, columns=columns_of(a.columns) if a.columns else {}, tasks=a.task, keep=keep,
+        on_error=a.on_error, batch_size=a.batch_size, as_json=a.json,
+    )  # fmt: skip
+    return predict(a.run, asked, console, allow_code=a.allow_code)
 
 
 def _declare_import(parser: Parser) -> None:

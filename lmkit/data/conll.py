@@ -8,7 +8,7 @@ from typing import Literal
 from lmkit.data.document import Document
 from lmkit.data.files import Stop, lines, tried
 from lmkit.errors import DataError, Problem
-from lmkit.text.words import join_words
+from lmkit.text.joining import join_words
 
 BLANKS = re.compile("[ \t]+")
 START = "-DOCSTART-"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lmkit.errors import DataError, Problem
-from lmkit.text.words import join_words
+from lmkit.text.joining import join_words
 
 NOWHERE = -1  # the first character of an answer whose place nobody says
 CONVERSATION = ("messages", "system", "prompt", "input", "response", "chosen", "rejected")  # read by data/conversations.py

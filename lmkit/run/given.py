@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from lmkit.data.document import Document
 from lmkit.data.files import tried
 from lmkit.data.jsonl import record_of
 from lmkit.data.records import to_documents
-from lmkit.data.roles import OPTIONAL, ROLES, fields_of, near
-from lmkit.data.sources import fields_in, read
+from lmkit.data.roles import OPTIONAL, ROLES, conversational, fields_of, near
+from lmkit.data.sources import fields_in, read_each
 from lmkit.data.spec import AnySource, Conll, Conllu, Csv, JsonLines, Parallel, Parquet, Records, Sentences, Squad, TextFiles, Tsv
 from lmkit.data.squad import is_squad
 from lmkit.errors import DataError, Problem, SpecError
@@ -19,6 +20,7 @@ Columns = Mapping[str, str]
 Named = JsonLines | Csv | Tsv | Parquet
 FORMATS: dict[str, type[Named]] = {".jsonl": JsonLines, ".json": JsonLines, ".csv": Csv, ".tsv": Tsv, ".parquet": Parquet}
 WORDS: dict[str, type[Conll | Conllu]] = {".conll": Conll, ".bio": Conll, ".iob": Conll, ".iob2": Conll, ".conllu": Conllu}
+FIRST = 16  # records that tell what the fields of a file are
 STANDARD_INPUT = "standard input"
 
 
@@ -108,14 +110,15 @@ def require_fields(source: AnySource, path: Path) -> None:
 
 
 def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[Document | DataError]:
-    """A document for each line, with its record: a JSON object with the named fields where the first one is such, else a text.
+    """A document for each line, with its record: a JSON object with the named fields where the first one is such, else a text, which
+    may be blank from then on.
 
     One that cannot be read is an error in its place. Raises DataError where there is nothing.
     """
     as_objects: bool | None = None
     columns: Columns | None = None
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        if not line.strip() and as_objects is not False:
             continue
         as_objects = line.lstrip().startswith("{") if as_objects is None else as_objects
         if as_objects:
@@ -150,6 +153,8 @@ def _key(of: type[AnySource]) -> str:
 
 
 def _named(of: type[Named], path: Path, columns: Columns) -> AnySource:
+    if not columns.keys() & {"text", "words"} and not conversational(columns):
+        raise SpecError(Problem("no field is named for text; write for example --columns text=body", "--columns", str(path)))
     return of.model_validate({_key(of): (str(path),), "columns": dict(columns)})
 
 
@@ -164,8 +169,9 @@ def _partner(source: Parallel, path: Path) -> str:
 
 
 def _opens(source: AnySource) -> bool:
+    """Whether one of its first records has all fields; none may be there."""
     try:
-        next(iter(read(source)), None)
+        first = list(islice(read_each(source), FIRST))
     except DataError:
         return False
-    return True
+    return not first or any(isinstance(each, Document) for each in first)

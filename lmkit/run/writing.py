@@ -40,8 +40,8 @@ class Writer:
         return self.write([row.ids.tolist() for row in rows])
 
     def write(self, rows: Sequence[list[int]]) -> list[str]:
-        """A text for each row of ids, as the encoder reads them."""
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        """A text for each row of ids, as the encoder reads them; to nothing, nothing."""
+        order = sorted((i for i, row in enumerate(rows) if len(row)), key=lambda i: len(rows[i]))
         prompts = [rows[i] for i in order]
         if isinstance(self.generator, BeamSearch):
             made = self.generator.generate(prompts, max_tokens=self.most)

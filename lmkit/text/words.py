@@ -1,4 +1,4 @@
-"""Words and the text that they make: where each stands, and which tokens open it."""
+"""The words of a text: where each stands, and which tokens open it."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -6,20 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 
 Spans = Sequence[tuple[int, int]]  # the first character of each word and the one behind it
-
-
-def join_words(words: Sequence[str], glued: Sequence[bool] = ()) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """The words with a blank between two of them, none between Chinese or Japanese characters; and [from, to) of each word.
-
-    `glued[i]` says that no blank stands between word i and the next.
-    """
-    text, spans = "", []
-    for number, word in enumerate(words):
-        if text and not (glued and glued[number - 1]) and not (_unspaced(text[-1]) and _unspaced(word[0])):
-            text += " "
-        spans.append((len(text), len(text) + len(word)))
-        text += word
-    return text, tuple(spans)
 
 
 def split_words(text: str, tokens_N2: np.ndarray, opens_N: np.ndarray) -> list[tuple[int, int]]:
@@ -56,8 +42,3 @@ def first_tokens(words: Spans, tokens_N2: np.ndarray) -> np.ndarray:
     opening = np.flatnonzero(np.diff(word, prepend=-1) > 0)
     found[word[opening]] = opening
     return found
-
-
-def _unspaced(character: str) -> bool:
-    """Of a script that puts no blanks between words, or its punctuation."""
-    return unicodedata.east_asian_width(character) in "WF" and not "\uac00" <= character <= "\ud7a3"

@@ -13,8 +13,8 @@ from lmkit.data.sources import read
 from lmkit.data.spec import Conll, Conllu, JsonLines
 from lmkit.errors import DataError
 from lmkit.text.build import train_tokenizer
+from lmkit.text.joining import join_words
 from lmkit.text.spec import WordPiece
-from lmkit.text.words import join_words
 
 NAMES = "-DOCSTART- -X- O O\n\n# a remark\nEU NNP B-NP B-ORG\n# NN I-NP O\n\n\nPeter NNP B-NP B-PER\nBlackburn NNP I-NP I-PER\n"
 TREE = "\n".join(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lmkit.data.files import sound
 from lmkit.data.spec import Builtin, Conll, Conllu, Csv, JsonLines, Parquet, Squad, TextFiles, Tsv
 from lmkit.errors import DataError
 from lmkit.run.given import from_lines, source_like, source_of
@@ -68,7 +69,7 @@ def test_plain_text_cannot_stand_for_records() -> None:
 
 
 def test_lines_of_standard_input_are_texts_or_objects() -> None:
-    assert [d.text for d in from_lines(["one\n", "\n", "two {}\r\n"], [{"text": "review"}])] == ["one", "two {}"]
+    assert [d.text for d in from_lines(["\n", "one\n", "\n", "two {}\r\n"], [{"text": "review"}])] == ["one", "", "two {}"]
     (found,) = from_lines(['{"text": "x", "review": "a lovely film"}\n'], [{"text": "review"}])
     assert (found.text, found.where) == ("a lovely film", "standard input:1")
 
@@ -83,5 +84,5 @@ def test_lines_of_standard_input_are_texts_or_objects() -> None:
 )
 def test_wrong_lines_are_named(lines: list[str], what: str) -> None:
     with pytest.raises(DataError) as error:
-        list(from_lines(lines, [{"text": "review"}]))
+        [sound(each) for each in from_lines(lines, [{"text": "review"}])]
     assert str(error.value).startswith(what)

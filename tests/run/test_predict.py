@@ -17,15 +17,15 @@ from lmkit.run.answers import answerer
 from lmkit.run.directory import RunDirectory
 from lmkit.run.model import build_model
 from lmkit.run.open import OpenedRun
-from lmkit.run.predict import _lines
+from lmkit.run.readable import answer_lines
 from lmkit.run.resolve import resolve
 from lmkit.run.spans import spans_of
 from lmkit.run.spec import RunSpec
 from lmkit.run.token_answers import entities, windows
 from lmkit.text.build import train_tokenizer
+from lmkit.text.joining import join_words
 from lmkit.text.spec import WordPiece
 from lmkit.text.template import wrapped
-from lmkit.text.words import join_words
 
 TEXT = "The quick brown fox jumps over the lazy dog, and again the fox jumps."
 TOKENIZER = train_tokenizer(WordPiece(vocab_size=120, lowercase=True), [TEXT * 9, "Who jumps? Where does the dog sleep?" * 9])
@@ -100,7 +100,7 @@ def test_a_row_is_answered_by_the_tasks_that_can(everything: Any) -> None:
     assert set(three) - set(two) == {"mlm"}
     assert json.loads(json.dumps(three)) == three
     for name, answer in three.items():
-        assert list(_lines(answer)), name
+        assert list(answer_lines(answer)), name
 
 
 def test_what_no_task_can_answer_is_said_with_the_reason() -> None:
