@@ -12,7 +12,6 @@ from lmkit.run.spec import RunSpec
 from lmkit.run.tree import Path, dotted
 from lmkit.spec import Amount, Spec
 from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, MultipleChoice, Pooled, ReplacedToken, SentenceEmbedding, Seq2seq, TwoSegments
-from lmkit.text.build import load_tokenizer
 from lmkit.text.roles import TRAINED
 from lmkit.text.spec import FromFile
 from lmkit.training.spec import Training
@@ -67,6 +66,8 @@ def _body(model: Body, spec: RunSpec, rules: Rules) -> Body:
 def _start(spec: RunSpec) -> tuple[int | None, str]:
     """What a decoder beside an encoder begins with, unless the spec says so; None where the tokenizer's file cannot be read."""
     if isinstance(spec.tokenizer, FromFile):
+        from lmkit.text.build import load_tokenizer  # and numpy, which no other spec needs
+
         try:
             tokenizer = load_tokenizer(spec.tokenizer.from_)
         except LmkitError:
