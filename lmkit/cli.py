@@ -204,6 +204,10 @@ def _code(parser: Parser) -> None:
     parser.add_argument("--allow-code", action="store_true", help="run the Python files that the spec or run names (kind: custom)")
 
 
+def _columns(parser: Parser) -> None:
+    parser.add_argument("--columns", metavar="ROLE=FIELD,...", help="which fields of the file hold what, such as text=body,label=stars")
+
+
 def _json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="write JSON to standard output, errors too")
 
@@ -297,6 +301,8 @@ def _train(a: Arguments, console: Console) -> int:
 def _declare_evaluate(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory, a Hugging Face folder or a keras-hub preset")
     parser.add_argument("--data", type=Path, metavar="FILE", help="evaluate on this file instead of the run's validation data")
+    _columns(parser)
+    parser.add_argument("--predictions", type=Path, metavar="FILE", help="write what was answered there, beside what is right, as JSONL")
     _held(parser)
     _code(parser)
     _json(parser)
@@ -304,8 +310,10 @@ def _declare_evaluate(parser: Parser) -> None:
 
 def _evaluate(a: Arguments, console: Console) -> int:
     from lmkit.run.evaluate import evaluate
+    from lmkit.run.given import columns_of
 
-    return evaluate(a.run, data=a.data, as_json=a.json, console=console, allow_code=a.allow_code, dtype=a.dtype)
+    files = {"data": a.data, "columns": columns_of(a.columns) if a.columns else {}, "predictions": a.predictions}
+    return evaluate(a.run, **files, as_json=a.json, console=console, allow_code=a.allow_code, dtype=a.dtype)
 
 
 def _declare_predict(parser: Parser) -> None:
@@ -315,19 +323,31 @@ def _declare_predict(parser: Parser) -> None:
     parser.add_argument(
         "--input",
         metavar="FILE",
-        help="JSONL, CSV, TSV, Parquet or text, one answer a record or line; - is standard input, texts or JSON objects",
+        help="JSONL, CSV, TSV, Parquet, CoNLL, SQuAD or text, one answer a record or line; - is standard input, texts or JSON objects",
     )
-    parser.add_argument("--output", metavar="FILE", help="JSONL; - is standard output")
+    _columns(parser)
+    parser.add_argument("--output", metavar="FILE", help="JSONL, which appears when all rows are answered; - is standard output")
+    parser.add_argument("--task", action="append", default=[], metavar="NAME", help="answer with this task; may be given several times")
+    parser.add_argument("--keep", default="", metavar="FIELDS", help="fields of the input to write too, with commas, or all (default id)")
+    parser.add_argument(
+        "--on-error", choices=("fail", "skip", "null"), default="fail", help="a row without an answer ends all, is left out, or null"
+    )
+    parser.add_argument("--batch-size", type=_natural, metavar="N", help="rows that are computed at once (default 32)")
     _held(parser)
     _code(parser)
     _json(parser)
 
 
 def _predict(a: Arguments, console: Console) -> int:
-    from lmkit.run.predict import predict
+    from lmkit.run.given import columns_of
+    from lmkit.run.predict import Asked, predict
 
-    rows = {"texts": a.text, "pairs": a.pair, "input": a.input, "output": a.output}
-    return predict(a.run, **rows, as_json=a.json, console=console, allow_code=a.allow_code, dtype=a.dtype)
+    keep = "all" if a.keep == "all" else [name for name in a.keep.split(",") if name]
+    asked = Asked(
+        a.text, a.pair, a.input, a.output, columns=columns_of(a.columns) if a.columns else {}, tasks=a.task, keep=keep,
+        on_error=a.on_error, batch_size=a.batch_size, as_json=a.json,
+    )  # fmt: skip
+    return predict(a.run, asked, console, allow_code=a.allow_code, dtype=a.dtype)
 
 
 def _dtype(parser: Parser, line: str) -> None:
@@ -411,6 +431,8 @@ def _declare_generate(parser: Parser) -> None:
     parser.add_argument("--greedy", action="store_true", help="always the likeliest token")
     for word, (read, metavar, line) in SETTINGS.items():
         parser.add_argument(f"--{word.replace('_', '-')}", type=read, metavar=metavar, help=line)
+    parser.add_argument("--chat", action="store_true", help="each prompt is what a user says, or the messages of a conversation as JSON")
+    parser.add_argument("--system", metavar="TEXT", help="what the system says before a chat")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same text (default 0)")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times")
     parser.add_argument("--no-stream", action="store_true", help="write each text when it is complete")
@@ -424,7 +446,8 @@ def _generate(a: Arguments, console: Console) -> int:
 
     words = {word: value for word in SETTINGS if (value := getattr(a, word)) is not None}
     wish = Wish(
-        words, greedy=a.greedy, max_tokens=a.max_tokens, seed=a.seed, stop=a.stop, stream=not a.no_stream, as_json=a.json
+        words, greedy=a.greedy, max_tokens=a.max_tokens, seed=a.seed, stop=a.stop, stream=not a.no_stream, as_json=a.json,
+        chat=a.chat, system=a.system,
     )  # fmt: skip
     return generate(a.run, prompts=a.prompts, wish=wish, console=console, allow_code=a.allow_code, dtype=a.dtype)
 

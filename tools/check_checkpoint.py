@@ -30,14 +30,13 @@ from lmkit.engine import devices
 from lmkit.engine.tensorflow import value_and_grad
 from lmkit.errors import CheckpointError, LmkitError, Problem
 from lmkit.generation.settings import Settings
-from lmkit.heads.cross_entropy import cross_entropy
-from lmkit.heads.replaced_token import binary_cross_entropy
+from lmkit.heads.cross_entropy import binary_cross_entropy, cross_entropy
 from lmkit.run.console import Console
 from lmkit.run.export import Options, outgoing_of
+from lmkit.run.generator import generator_of
 from lmkit.run.logits import batch_of, logits_of
 from lmkit.run.manner import habits_of, manner
 from lmkit.run.model import shapes_of, variables_of
-from lmkit.run.samples import generator_of
 from lmkit.run.source import Source, foreign_source
 from lmkit.run.verify import filled
 
@@ -128,9 +127,11 @@ class Checked:
                     yield from {"start_logits": value[:, 0], "end_logits": value[:, 1]}.items()
                 case "sentence_embedding":
                     yield "sentence_embedding", value
-                case "masked_lm" if "next_sentence" in kinds:
+                case "masked_lm" if kinds.keys() & {"next_sentence", "sentence_order"}:
                     yield "prediction_logits", value
                     yield "logits", value
+                case "sentence_order":
+                    yield "sop_logits", value
                 case "next_sentence":
                     yield "seq_relationship_logits", value
                     if len(kinds) == 1:

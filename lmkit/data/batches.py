@@ -8,14 +8,20 @@ from typing import Any
 import numpy as np
 
 from lmkit.data.groups import Group
-from lmkit.data.layout import Corpus, lay, widths
+from lmkit.data.layout import Corpus, cells, lay
 from lmkit.data.order import Mixture, mix, row_keys
-from lmkit.data.plans import Epochs, Plan, RowSource
+from lmkit.data.plans import Epochs, Plan, RowSource, fixed_plan
+from lmkit.data.rows import Rows
+from lmkit.data.sides import lay_sides
 from lmkit.tasks.features import Features
+from lmkit.tasks.rows import TokenRows
+from lmkit.text.template import Template
 from lmkit.text.tokenizer import Tokenizer
 
 Batch = dict[str, np.ndarray]
 VALIDATION = 0x56414C49
+BODY = ("prefix_length",)  # what the body reads, of any task
+DECODER = "decoder/"  # begins what the decoder beside an encoder reads
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,13 @@ class Stream:
     sources: dict[str, RowSource]
     features: dict[str, Features]
     tokenizer: Tokenizer
+    template: Template
     batch_size: int
+    target_length: int
 
     def batch(self, plan: Plan, index: int, row_key: np.ndarray) -> Batch:
         rows, width = plan.batch(index)
-        made = lay(rows, self.corpus, self.tokenizer, self.group.layout, batch_size=self.batch_size, width=width, row_key=row_key)
+        made = self._laid(rows, batch_size=self.batch_size, width=width, row_key=row_key)
         batch: Batch = {
             "tokens": made.tokens,
             "segments": made.segments,
@@ -41,10 +49,19 @@ class Stream:
         }
         for name, make in self.features.items():
             for key, value in make(made).items():
-                batch["tokens" if key == "tokens" else f"{name}/{key}"] = value
+                batch[key if key in batch or key in BODY or key.startswith(DECODER) else f"{name}/{key}"] = value
             weights = batch[f"{name}/weights"]
             batch[f"{name}/denominator"] = np.maximum(weights.sum(dtype=np.float32), np.float32(1e-9)).reshape(())
         return batch
+
+    def room(self, width: int) -> int:
+        """Cells of a batch of rows of `width`, those of both sides where there are two."""
+        return self.batch_size * (width + min(width, self.target_length) if self.group.layout == "sides" else width)
+
+    def _laid(self, rows: Rows, **shape: Any) -> TokenRows:
+        if self.group.layout == "sides":
+            return lay_sides(rows, self.corpus, self.tokenizer, self.template, target_width=self.target_length, **shape)
+        return lay(rows, self.corpus, self.tokenizer, self.group.layout, self.template, **shape)
 
 
 class Evaluation(Sequence[Batch]):
@@ -100,6 +117,14 @@ class Batches:
         return self._streams[self._turns.locate(step)[0] if self._turns else 0].group.tasks
 
     @property
+    def once(self) -> Evaluation:
+        """Every training row once, in batches that no seed moves."""
+        streams = self._streams
+        return Evaluation(
+            [(s, fixed_plan(list(s.sources.values()), s.group.layout, s.template, self.buckets, s.batch_size)) for s in streams]
+        )
+
+    @property
     def tokens_per_step(self) -> float:
         """Mean tokens of a step, padding not counted, special tokens counted."""
         return float(np.mean([self._cells(i) / each.steps for i, each in enumerate(self._epochs)]))
@@ -128,20 +153,20 @@ class Batches:
 
 
 def _cells(stream: Stream, plan: Plan) -> int:
-    return int(widths(plan.rows, stream.group.layout, stream.tokenizer.template)[plan.order].sum())
+    return int(cells(plan.rows, stream.group.layout, stream.template)[plan.order].sum())
 
 
 def _describe(stream: Stream, plan: Plan, rows: dict[str, int]) -> dict[str, Any]:
-    cells = _cells(stream, plan)
-    room = int(plan.lengths.sum()) * stream.batch_size
+    tokens = _cells(stream, plan)
+    room = sum(map(stream.room, plan.lengths.tolist()))
     used, batches = np.unique(plan.lengths, return_counts=True)
     return {
         "tasks": list(stream.group.tasks),
         "layout": stream.group.layout,
         "sources": rows,
         "rows": len(plan.order),
-        "tokens": cells,
-        "padding": 1 - cells / max(room, 1),
+        "tokens": tokens,
+        "padding": 1 - tokens / max(room, 1),
         "batches": {int(length): int(count) for length, count in zip(used, batches, strict=True)},
     }
 

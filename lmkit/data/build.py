@@ -1,6 +1,7 @@
 """The door of the data room: from words and caches to batches."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,15 +9,16 @@ from lmkit.data.batches import Batches, Evaluation, Stream
 from lmkit.data.buckets import plan_buckets
 from lmkit.data.cache import Cache
 from lmkit.data.documents import Documents, all_documents, hold_out
+from lmkit.data.examples import COLUMNS, examples
 from lmkit.data.groups import Group, group_tasks
-from lmkit.data.layout import Layout, widths
+from lmkit.data.layout import BARE, Layout, widths
 from lmkit.data.order import mix
 from lmkit.data.plans import Epochs, fixed_plan, row_source, span_table
 from lmkit.data.spec import Data, Holdout
 from lmkit.errors import DataError, Problem, SpecError
-from lmkit.tasks.classification import label_names, label_table
+from lmkit.tasks.classification import label_names
 from lmkit.tasks.features import Features, features
-from lmkit.tasks.spec import AnyTask, Classification
+from lmkit.tasks.spec import AnyTask, Labelled
 from lmkit.text.template import Template
 from lmkit.text.tokenizer import Tokenizer
 
@@ -24,7 +26,10 @@ from lmkit.text.tokenizer import Tokenizer
 def shortest(layout: Layout, template: Template) -> int:
     """Cells that a row needs at least."""
     single, pair = (frame.extra for frame in template.frames)
-    return {"causal": 1, "masked": single + 1, "records": pair + 1, "pairs": pair + 5}[layout]
+    least = {"causal": 1, "masked": single + 1, "records": pair + 1, "tokens": single + 1, "sides": single + 1, "raw": single + 2}
+    least |= {"pairs": pair + 5, "ordered": pair + 5}
+    least |= {"choices": 2 * (pair + 2), "twins": 2 * (single + 1), "twice": 2 * (single + 1)}
+    return {**least, "windows": pair + 4, "preferences": 4}[layout]
 
 
 def build_batches(
@@ -36,9 +41,11 @@ def build_batches(
     *,
     seed: int,
     batch_size: int,
+    start: int | None = None,
 ) -> Batches:
     """Everything that training reads. `train` has one cache for each name in data.train; `validation` is the cache of
-    data.validation where that is a source (a holdout is taken out of `train` here).
+    data.validation where that is a source (a holdout is taken out of `train` here). `start` is the token that a decoder beside
+    an encoder begins with.
 
     Raises DataError where a task finds nothing to learn from, fewer rows than one batch, or a label it does not know; SpecError
     where rows are too short for a task.
@@ -51,14 +58,14 @@ def build_batches(
     elif validation is not None:
         held = {"validation": all_documents("validation", validation)}
     labels = {
-        name: label_names(task.labels, [n for s in _read(pool, task.data) for n in s.cache.label_names or ()], f"tasks.{name}.labels")
+        name: label_names(task.labels, _names(_read(pool, task.data), task.roles), f"tasks.{name}.labels")
         for name, task in tasks.items()
-        if isinstance(task, Classification)
+        if isinstance(task, Labelled)
     }
     groups = group_tasks(tasks)
-    streams = [_stream(group, data, tasks, tokenizer, pool, labels, batch_size) for group in groups]
+    streams = [_stream(group, data, tasks, tokenizer, pool, labels, batch_size, start, weigh=True) for group in groups]
     loose = [
-        widths(source.fixed, stream.group.layout, tokenizer.template)
+        widths(source.fixed, stream.group.layout, stream.template)
         for stream in streams
         for source in stream.sources.values()
         if not _packed(stream.group, data)
@@ -69,7 +76,7 @@ def build_batches(
             stream.sources,
             _weights(data, stream),
             stream.group.layout,
-            tokenizer.template,
+            stream.template,
             seed=mix(seed, i),
             buckets=buckets,
             batch_size=batch_size,
@@ -81,7 +88,7 @@ def build_batches(
             what = f"{', '.join(group.tasks)}: {each.count} rows are fewer than one batch of {batch_size}"
             raise DataError(Problem(f"{what}; lower it to {max(each.count, 1)} or less, or add text", "training.batch_size"))
     return Batches(
-        streams, epochs, _evaluation(groups, data, tasks, tokenizer, held, labels, buckets, batch_size), seed=seed, labels=labels
+        streams, epochs, _evaluation(groups, data, tasks, tokenizer, held, labels, buckets, batch_size, start), seed=seed, labels=labels
     )
 
 
@@ -94,10 +101,11 @@ def evaluation_batches(
     labels: Mapping[str, tuple[str, ...]],
     buckets: tuple[int, ...],
     batch_size: int,
+    start: int | None = None,
 ) -> Evaluation:
     """Fixed batches over other caches, for a trained model: `labels` and `buckets` are those of its Batches."""
     held = {name: all_documents(name, cache) for name, cache in sources.items()}
-    return _evaluation(group_tasks(tasks), data, tasks, tokenizer, held, labels, buckets, batch_size)
+    return _evaluation(group_tasks(tasks), data, tasks, tokenizer, held, labels, buckets, batch_size, start)
 
 
 def _evaluation(
@@ -109,11 +117,12 @@ def _evaluation(
     labels: Mapping[str, tuple[str, ...]],
     buckets: tuple[int, ...],
     batch_size: int,
+    start: int | None,
 ) -> Evaluation:
     if not held:
         return Evaluation([])
-    streams = [_stream(group, data, tasks, tokenizer, held, labels, batch_size) for group in groups]
-    return Evaluation([(s, fixed_plan(list(s.sources.values()), s.group.layout, tokenizer.template, buckets, batch_size)) for s in streams])
+    streams = [_stream(group, data, tasks, tokenizer, held, labels, batch_size, start) for group in groups]
+    return Evaluation([(s, fixed_plan(list(s.sources.values()), s.group.layout, s.template, buckets, batch_size)) for s in streams])
 
 
 def _read(pool: Mapping[str, Documents], source: str | None) -> list[Documents]:
@@ -139,51 +148,44 @@ def _stream(
     pool: Mapping[str, Documents],
     labels: Mapping[str, tuple[str, ...]],
     batch_size: int,
+    start: int | None,
+    *,
+    weigh: bool = False,
 ) -> Stream:
-    template = tokenizer.template
-    if group.layout == "causal":
+    template = tokenizer.template if start is None else tokenizer.template.behind(start)
+    if group.layout in BARE:
         tokenizer.require("eos", ", ".join(group.tasks))
-    if group.layout == "pairs" and not template.pair.gaps[1]:
+    if group.layout in ("pairs", "ordered") and not template.pair.gaps[1]:
         raise SpecError(Problem(f"{group.tasks[0]} needs a token between two texts, and this tokenizer puts none there", "tokenizer"))
     if data.max_length < shortest(group.layout, template):
         least = shortest(group.layout, template)
         raise SpecError(Problem(f"{data.max_length} is too short for {group.tasks[0]}; write {least} or more", "data.max_length"))
     documents = _read(pool, group.source)
-    corpus, firsts = span_table(documents, group.layout)
-    names: dict[str, str] = {}
-    numbers: Sequence[np.ndarray | None] = [None] * len(documents)
-    if group.layout == "records":
-        names, numbers = _labels(documents, group)
-    made: dict[str, Features] = {}
-    for name in group.tasks:
-        table = None
-        if isinstance(tasks[name], Classification):
-            table = label_table(labels[name], list(names), key=f"tasks.{name}.labels", where=list(names.values()))
-        made[name] = features(tasks[name], tokenizer, table=table)
-    packing = _packed(group, data)
+    roles = list(dict.fromkeys(role for name in group.tasks for role in tasks[name].roles))
+    heeded = dict.fromkeys(column for name in group.tasks for column in tasks[name].heeds)
+    said, columns = examples(documents, roles, f"tasks.{group.tasks[0]}", heeded=list(heeded))
+    corpus, firsts = span_table(documents, group.layout, columns)
+    room = data.max_length - template.single.extra
+    made: dict[str, Features] = {
+        name: features(
+            tasks[name], tokenizer, examples=said, labels=labels.get(name, ()), key=f"tasks.{name}", weigh=weigh, start=start, room=room
+        )
+        for name in group.tasks
+    }
+    shape: dict[str, Any] = {"packing": _packed(group, data), "max_length": data.max_length, "target_length": data.target_length}
+    shape |= {"windows": group.windows, "truncate": group.truncate}
+    records = np.cumsum([0, *map(len, documents)])
     sources = {
-        each.name: row_source(each, group.layout, template, packing=packing, max_length=data.max_length, first=first, labels=number)
-        for each, first, number in zip(documents, firsts, numbers, strict=True)
+        each.name: row_source(each, group.layout, template, first=first, record=int(record), **shape)
+        for each, first, record in zip(documents, firsts, records, strict=False)
     }
     empty = [name for name, source in sources.items() if not source.count]
     if empty:
         raise DataError(Problem(f"{', '.join(group.tasks)}: source {empty[0]} gives no rows", "data"))
-    return Stream(group, corpus, sources, made, tokenizer, batch_size)
+    return Stream(group, corpus, sources, made, tokenizer, template, batch_size, data.target_length)
 
 
-def _labels(documents: Sequence[Documents], group: Group) -> tuple[dict[str, str], list[np.ndarray]]:
-    """Label names in use, each with the place where it stands first, and for each source its documents' places in that list."""
-    names: dict[str, str] = {}
-    numbers = []
-    for source in documents:
-        task = f"tasks.{group.tasks[0]}"
-        if source.cache.labels is None:
-            raise DataError(Problem(f"source {source.name} has no labels; name its field in columns: {{label: ...}}", task))
-        labels = np.asarray(source.cache.labels, np.int64)[source.number]
-        table = np.zeros(len(source.cache.label_names), np.int64)
-        for label, first in zip(*np.unique(labels, return_index=True), strict=True):
-            name = source.cache.label_names[label]
-            names.setdefault(name, source.cache.where(int(source.number[first])))
-            table[label] = list(names).index(name)
-        numbers.append(table[labels])
-    return names, numbers
+def _names(documents: Sequence[Documents], roles: Sequence[str]) -> list[str]:
+    """All labels that the sources have for the roles."""
+    columns = [column for role in roles for column in COLUMNS[role]]
+    return [name for source in documents for column in columns for name in source.cache.names.get(column, ())]

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,33 +18,43 @@ import numpy as np
 from lmkit.data.columns import Damaged, largest, open_column
 from lmkit.data.files import Stop, Warn, never, silent
 from lmkit.data.fingerprint import contents, fingerprint, stamps
+from lmkit.data.roles import conversational
 from lmkit.data.spec import AnySource
 from lmkit.data.tokenize import META, Progress, nothing, tokenize
 from lmkit.errors import DataError, MachineError, Problem
+from lmkit.text.chat_templates import require_chat
 from lmkit.text.tokenizer import Tokenizer
 
-VERSION = 1
-OFFSETS = {"documents": "tokens", "sentences": "tokens", "pair_documents": "pair_tokens"}
+VERSION = 2
+OFFSETS = {
+    "documents": "tokens",
+    "sentences": "tokens",
+    "pair_documents": "pair_tokens",
+    "target_documents": "target_tokens",
+    "set_documents": "sets",
+    "choice_documents": "choice_begin",
+}
+FIRST = ("tokens", "documents", "sentences", "file", "line")
+NUMBERED = ("labels", "sets", "tags")  # columns of places in `names`
 
 
 @dataclass(frozen=True, eq=False)
 class Cache:
     """A source as token ids, without specials: document i is tokens[documents[i]:documents[i + 1]], never empty.
 
-    `sentences` are such offsets too, document edges included (None where they were not asked for); `pair_tokens` and
-    `pair_documents` hold the second texts; `labels[i]` is a place in `label_names`, which is sorted (whole numbers by value).
+    `sentences` are such offsets too, document edges included (None where they were not asked for). `more` are the columns
+    of what else the records hold: `{role}_tokens` and `{role}_documents` of other texts (pair, target), and what
+    data/annotations.py makes, whose labels are places in `names`, which are sorted (whole numbers by value).
     `bytes` counts UTF-8 bytes of all texts; `skipped` counts what was left out, by reason.
     """
 
     tokens: np.ndarray  # uint16 or uint32
     documents: np.ndarray  # int64[n + 1]
     sentences: np.ndarray | None  # int64[m + 1]
-    pair_tokens: np.ndarray | None
-    pair_documents: np.ndarray | None
-    labels: np.ndarray | None  # int32[n]
-    label_names: tuple[str, ...]
     bytes: int
     fingerprint: str
+    more: Mapping[str, np.ndarray] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     file: np.ndarray | None = None  # int32[n], place in files
@@ -53,6 +63,16 @@ class Cache:
     def __len__(self) -> int:
         """The number of documents."""
         return len(self.documents) - 1
+
+    def text(self, role: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Tokens and int64 [n + 1] offsets of the texts of another role (pair, target), None where there are none."""
+        tokens = self.more.get(f"{role}_tokens")
+        return None if tokens is None else (np.asarray(tokens), np.asarray(self.more[f"{role}_documents"], np.int64))
+
+    @property
+    def others(self) -> list[np.ndarray]:
+        """The tokens of all texts beside the first ones."""
+        return [column for name, column in self.more.items() if name.endswith("_tokens")]
 
     def where(self, document: int) -> str:
         """`file:line` where a document begins."""
@@ -65,6 +85,7 @@ def open_cache(
     *,
     directory: Path,
     needs_sentences: bool = False,
+    prefix: str = "",
     base: Path = Path(),
     stop: Stop = never,
     progress: Progress = nothing,
@@ -72,12 +93,15 @@ def open_cache(
 ) -> Cache:
     """The cache of a source, built below `directory` when it is not there whole.
 
-    `progress(documents, tokens)` is called now and then while it is built. Raises DataError for bad or no data, Interrupted once
-    `stop()` is true, MachineError when the disk refuses.
+    `prefix` stands before the text of every document. `progress(documents, tokens)` is called now and then while it is built.
+
+    Raises DataError for bad or no data, Interrupted once `stop()` is true, MachineError when the disk refuses.
     """
     before = stamps(source, base)
     facts = contents(source, base, stop, warn)
     words = source.model_dump(mode="json", exclude={"weight"} | (set() if needs_sentences else {"sentence"}))
+    words |= {"chat_template": require_chat(tokenizer).source} if conversational(getattr(source, "columns", {})) else {}
+    words |= {"prefix": prefix} if prefix else {}
     mark = fingerprint(facts, source=words, tokenizer=tokenizer.hash, sentences=needs_sentences, version=VERSION)
     folder = directory / mark[:32]
     if folder.is_dir():
@@ -86,7 +110,10 @@ def open_cache(
         except Damaged as error:
             warn(f"{error}; the cache is built again")
     try:
-        _build(folder, lambda new: tokenize(source, tokenizer, new, mark, needs_sentences, base=base, stop=stop, progress=progress))
+        _build(
+            folder,
+            lambda new: tokenize(source, tokenizer, new, mark, needs_sentences, prefix=prefix, base=base, stop=stop, progress=progress),
+        )
     except OSError as error:
         raise MachineError(Problem(f"the token cache cannot be written: {error.strerror or error}", where=str(directory))) from None
     if stamps(source, base) != before:
@@ -141,12 +168,10 @@ def _open(folder: Path, mark: str, tokenizer: Tokenizer) -> Cache:
             tokens=columns["tokens"],
             documents=columns["documents"],
             sentences=columns.get("sentences"),
-            pair_tokens=columns.get("pair_tokens"),
-            pair_documents=columns.get("pair_documents"),
-            labels=columns.get("labels"),
             file=columns["file"],
             line=columns["line"],
-            label_names=tuple(meta["label_names"]),
+            more={name: column for name, column in columns.items() if name not in FIRST},
+            names={column: tuple(names) for column, names in meta["names"].items()},
             bytes=meta["bytes"],
             fingerprint=mark,
             skipped=meta["skipped"],
@@ -159,13 +184,14 @@ def _open(folder: Path, mark: str, tokenizer: Tokenizer) -> Cache:
 
 
 def _check(cache: Cache, columns: dict[str, np.ndarray], folder: Path, vocab_size: int) -> None:
-    for name in ("tokens", "pair_tokens"):
-        if name in columns and largest(columns[name]) >= vocab_size:
+    for name in columns:
+        if name.endswith("tokens") and largest(columns[name]) >= vocab_size:
             raise Damaged(f"{folder}/{name}.npy: token id {largest(columns[name])} is not below the vocabulary of {vocab_size}")
     for name, of in OFFSETS.items():
         if name in columns:
             edges = columns[name]
             if edges[0] != 0 or edges[-1] != len(columns[of]) or (np.diff(edges) < 0).any():
                 raise Damaged(f"{folder}/{name}.npy: the offsets do not cover {of}")
-    if cache.labels is not None and len(cache.labels) and not 0 <= cache.labels.min() <= cache.labels.max() < len(cache.label_names):
-        raise Damaged(f"{folder}/labels.npy: a label has no name")
+    for name in NUMBERED:
+        if name in columns and len(columns[name]) and not -1 <= columns[name].min() <= columns[name].max() < len(cache.names[name]):
+            raise Damaged(f"{folder}/{name}.npy: a label has no name")

@@ -1,12 +1,24 @@
-"""One document as a source gives it."""
+"""One document as a source gives it: a text, and what its record says of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+Message = Mapping[str, Any]  # `role`, `content` and what else a chat template may ask for
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Text with its place; `pair` and `label` where the source names fields for them.
+    """Text with its place; all else only where the source names fields for it.
 
+    `pair` is a second text, `label` one label and `labels` any number of them, `value` a number. `words` are the characters
+    [from, to) of the words of `text` and `tags` a label for each. `answers` are (first character, text) of answers that stand in
+    `pair`; empty, there is none. `target` are texts that say the same, of which the first is learned. `counted` are the characters
+    [from, to) of `text` that a language model learns, in order, where the end of the document is one more character; None: all.
+    `choices` are texts of which one goes with `text`, and `label` is its place then, from 0.
+    `messages` are a conversation that becomes `text` when a chat template is at hand, `rejected` one with a worse answer, to become
+    `pair`, of which `counted_pair` is learned.
+    `id` is what its file calls it where lines do not name it; `record` is all that its file says of it, where that was asked for.
     `more` means that the next Document goes on with the same text: files of any size pass through in parts.
     """
 
@@ -16,7 +28,20 @@ class Document:
     file: str = ""
     line: int = 1
     more: bool = False
+    labels: tuple[str, ...] | None = None
+    value: float | None = None
+    words: tuple[tuple[int, int], ...] = ()
+    tags: tuple[str, ...] | None = None
+    answers: tuple[tuple[int, str], ...] | None = None
+    target: tuple[str, ...] | None = None
+    counted: tuple[tuple[int, int], ...] | None = None
+    choices: tuple[str, ...] | None = None
+    messages: tuple[Message, ...] | None = None
+    rejected: tuple[Message, ...] | None = None
+    counted_pair: tuple[tuple[int, int], ...] | None = None
+    id: str = ""
+    record: Mapping[str, Any] | None = None
 
     @property
     def where(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}: record {self.line} ({self.id})" if self.id else f"{self.file}:{self.line}"

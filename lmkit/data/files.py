@@ -7,10 +7,11 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 from lmkit.errors import DataError, Interrupted, Problem
 
+Made = TypeVar("Made")
 Stop = Callable[[], bool]
 Warn = Callable[[str], object]
 
@@ -94,6 +95,21 @@ def _regular(path: Path) -> None:
         raise DataError(Problem("is empty", where=str(path)))
 
 
+def tried(make: Callable[..., Made], *arguments: Any) -> Made | DataError:
+    """What is made of a row, or the error that says why it cannot be."""
+    try:
+        return make(*arguments)
+    except DataError as error:
+        return error
+
+
+def sound(made: Made | DataError) -> Made:
+    """What was made of a row; raises the error that stands in its place."""
+    if isinstance(made, DataError):
+        raise made
+    return made
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """The file's bytes, unpacked where its name ends in .gz; a broken or truncated archive is a DataError."""
@@ -116,9 +132,23 @@ def lines(
     split: bool = False,
     stop: Stop = never,
 ) -> Iterator[tuple[int, str]]:
+    """As `each_line`, but the first line that cannot be read is raised."""
+    for number, text in each_line(path, errors=errors, longest=longest, split=split, stop=stop):
+        yield number, sound(text)
+
+
+def each_line(
+    path: Path,
+    *,
+    errors: Literal["fail", "replace"] = "fail",
+    longest: int,
+    split: bool = False,
+    stop: Stop = never,
+) -> Iterator[tuple[int, str | DataError]]:
     """(line number from 1, text with its "\\n") of a UTF-8 file; "\\r\\n" becomes "\\n" and a byte order mark is dropped.
 
-    A line of more than `longest` bytes is a DataError, or with `split` comes in parts under one number, cut at blanks.
+    A line of more than `longest` bytes is an error in the text's place, as is one that is not UTF-8, or with `split` comes in parts
+    under one number, cut at blanks. Raises DataError for a file that cannot be read.
     """
     with opened(path) as file:
         number, produced, rest = 0, 0, b""
@@ -139,11 +169,14 @@ def lines(
             rest = b""
             if len(raw.rstrip(b"\r\n")) > room:
                 if not split:
-                    raise DataError(Problem(_TOO_LONG.format(longest), where=f"{path}:{number}"))
+                    yield number, DataError(Problem(_TOO_LONG.format(longest), where=f"{path}:{number}"))
+                    while raw and not raw.endswith(b"\n"):
+                        raw = file.readline(room)
+                    continue
                 raw, rest = _halved(raw)
             if raw.endswith(b"\r\n"):
                 raw = raw[:-2] + b"\n"
-            yield number, decoded(raw, path, number, errors)
+            yield number, tried(decoded, raw, path, number, errors)
             if number % 1024 == 0 and stop():
                 raise Interrupted("stopped while reading the data; nothing is lost")
 

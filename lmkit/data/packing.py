@@ -133,7 +133,7 @@ def packed_rows(lengths: np.ndarray, width: int, extra: int, shift: tuple[int, i
         np.concatenate([rows.document, long[streamed.document]]),
         np.concatenate([rows.start, streamed.start]),
         np.concatenate([rows.length, streamed.length]),
-        np.concatenate([rows.label, streamed.label]),
+        np.concatenate([rows.mark, streamed.mark]),
     )
 
 

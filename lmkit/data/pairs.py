@@ -1,4 +1,4 @@
-"""Sentence pairs for next-sentence prediction (BERT, section 3.1): B follows A, or half the time comes from another document."""
+"""Sentence pairs: B follows A or, half the time, comes from another document (BERT, section 3.1) or goes before it (ALBERT, 3.1)."""
 
 from dataclasses import dataclass
 
@@ -32,10 +32,10 @@ class Chunks:
         return len(self.first)
 
 
-def plan_chunks(documents: Documents, budget: int) -> Chunks:
+def plan_chunks(documents: Documents, budget: int, *, mixed: bool = True) -> Chunks:
     """Fills rows of `budget` tokens with consecutive sentences of one document, from its first on; every sentence is in one chunk.
 
-    A sentence longer than half a row is cut. Raises DataError where there are not two documents to mix.
+    A sentence longer than half a row is cut. Raises DataError where there are not two documents, if they are to be `mixed`.
     """
     d = documents
     assert d.cache.sentences is not None, "next_sentence needs a cache that was opened with needs_sentences"
@@ -56,7 +56,7 @@ def plan_chunks(documents: Documents, budget: int) -> Chunks:
     first = np.array(firsts, np.int64)
     last = reach[first]
     enough = end[last - 1] - start[first] >= 2
-    if len(np.unique(document[first[enough]])) < 2:
+    if mixed and len(np.unique(document[first[enough]])) < 2:
         raise DataError(
             Problem(
                 f"next_sentence takes sentences of another document, but {d.name} has only one; "
@@ -75,9 +75,7 @@ def pair_rows(chunks: Chunks, documents: Documents, seed: int, epoch: int) -> Ro
     """
     c, row = chunks, np.arange(len(chunks))
     begin, end, document = c.start[c.first], c.end[c.last - 1], c.document[c.first]
-    inner = c.last - c.first - 1
-    pick = c.first + np.where(inner > 0, 1 + mix(seed, epoch, 0, row) % np.maximum(inner, 1), 0)
-    middle = np.where(inner > 0, c.start[pick], begin + (end - begin) // 2)
+    middle = _middle(c, seed, epoch)
     label = np.where(permutation(seed, epoch, len(c)) < len(c) // 2, RANDOM, IS_NEXT)
 
     other = row.copy()
@@ -93,6 +91,24 @@ def pair_rows(chunks: Chunks, documents: Documents, seed: int, epoch: int) -> Ro
         np.stack([middle - begin, length], 1).ravel(),
         label,
     )
+
+
+def order_rows(chunks: Chunks, documents: Documents, seed: int, epoch: int) -> Rows:
+    """One row a chunk: its sentences up to a random place and the rest (label 0), or the rest first (label 1): half, rounded down."""
+    c = chunks
+    begin, middle, end, document = c.start[c.first], _middle(c, seed, epoch), c.end[c.last - 1], c.document[c.first]
+    swapped = permutation(seed, epoch, len(c)) < len(c) // 2
+    start, length = np.stack([begin, middle], 1) - documents.begin[document][:, None], np.stack([middle - begin, end - middle], 1)
+    start[swapped], length[swapped] = start[swapped, ::-1], length[swapped, ::-1]
+    return Rows(np.arange(len(c) + 1) * 2, np.repeat(document, 2), start.ravel(), length.ravel(), swapped.astype(np.int64))
+
+
+def _middle(chunks: Chunks, seed: int, epoch: int) -> np.ndarray:
+    """Where each chunk falls into two: between two of its sentences, or in the middle of its only one."""
+    c = chunks
+    inner, begin, end = c.last - c.first - 1, c.start[c.first], c.end[c.last - 1]
+    pick = c.first + np.where(inner > 0, 1 + mix(seed, epoch, 0, np.arange(len(c))) % np.maximum(inner, 1), 0)
+    return np.where(inner > 0, c.start[pick], begin + (end - begin) // 2)
 
 
 def _foreign(pool: np.ndarray, document: np.ndarray, length: np.ndarray, tie: np.ndarray) -> np.ndarray:

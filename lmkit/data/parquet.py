@@ -9,8 +9,8 @@ from lmkit.data.records import check_columns
 from lmkit.errors import DataError, Interrupted, Problem
 
 
-def read_parquet(path: Path, *, needed: Sequence[str], stop: Stop) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(row number from 1, values by column) of the columns that are needed."""
+def read_parquet(path: Path, *, needed: Sequence[str], whole: bool = False, stop: Stop) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(row number from 1, values by column) of the columns that are needed, or of all."""
     import pyarrow
     import pyarrow.parquet
 
@@ -18,7 +18,7 @@ def read_parquet(path: Path, *, needed: Sequence[str], stop: Stop) -> Iterator[t
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
             check_columns(needed, table.schema_arrow.names, str(path))
-            for batch in table.iter_batches(batch_size=1024, columns=list(dict.fromkeys(needed))):
+            for batch in table.iter_batches(batch_size=1024, columns=None if whole else list(dict.fromkeys(needed))):
                 if stop():
                     raise Interrupted("stopped while reading the data; nothing is lost")
                 for record in batch.to_pylist():

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from lmkit.data.document import Document
-from lmkit.data.files import Stop, lines
+from lmkit.data.files import Stop, each_line, sound
 from lmkit.errors import DataError, Problem
 
 PART = 2**22  # characters of one file that pass at a time
@@ -19,17 +19,21 @@ def read_text(
     longest: int,
     split: bool,
     stop: Stop,
-) -> Iterator[Document]:
-    """Line breaks at the end of a line or paragraph document are not part of it; a `file` document is the whole file."""
-    numbered = lines(path, errors=errors, longest=longest, split=split, stop=stop)
+) -> Iterator[Document | DataError]:
+    """Line breaks at the end of a line or paragraph document are not part of it; a `file` document is the whole file.
+
+    A line that cannot be read is an error in its document's place, where documents are lines; else it is raised.
+    """
+    numbered = each_line(path, errors=errors, longest=longest, split=split, stop=stop)
+    whole = ((number, sound(text)) for number, text in numbered)
     match document:
         case "file":
-            yield from _whole(path, numbered)
+            yield from _whole(path, whole)
         case "line":
             for number, text in numbered:
-                yield Document(text.removesuffix("\n"), file=str(path), line=number)
+                yield text if isinstance(text, DataError) else Document(text.removesuffix("\n"), file=str(path), line=number)
         case "blank_line":
-            yield from _paragraphs(path, numbered, longest, split)
+            yield from _paragraphs(path, whole, longest, split)
 
 
 def _whole(path: Path, numbered: Iterator[tuple[int, str]]) -> Iterator[Document]:

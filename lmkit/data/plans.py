@@ -1,19 +1,27 @@
 """The plan of one epoch: which rows there are, in which batches, at which lengths; a pure function of (seed, epoch)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 from zlib import crc32
 
 import numpy as np
 
 from lmkit.data.buckets import deal
+from lmkit.data.choices import choice_rows, choice_spans
 from lmkit.data.documents import Documents
-from lmkit.data.layout import Corpus, Layout, piece_extra, record_rows, widths
+from lmkit.data.layout import Corpus, Layout, piece_extra, record_rows, token_rows, widths
 from lmkit.data.order import Mixture, mix, permutation
 from lmkit.data.packing import packed_rows, single_rows
-from lmkit.data.pairs import pair_rows, plan_chunks
+from lmkit.data.pairs import order_rows, pair_rows, plan_chunks
+from lmkit.data.preferences import preference_rows
 from lmkit.data.rows import Rows, join_rows
-from lmkit.text.template import Template
+from lmkit.data.sides import side_rows
+from lmkit.data.twins import twin_rows
+from lmkit.data.windows import Windows, part_rows, window_rows
+from lmkit.text.template import Template, Truncate
+
+NOTHING = np.full(1, -1)  # stands for a column that says nothing
 
 
 @dataclass(frozen=True)
@@ -41,52 +49,107 @@ class Plan:
         return self.rows.take(self.order[self.edges[index] : self.edges[index + 1]]), int(self.lengths[index])
 
 
-def span_table(sources: Sequence[Documents], layout: Layout) -> tuple[Corpus, list[int]]:
-    """The documents of all sources as spans, each source's pairs behind its texts; and each source's first span."""
+# Layouts that read a second text of each record, and its role.
+SECOND = {"records": "pair", "windows": "pair", "sides": "target", "preferences": "pair", "twins": "pair"}
+
+
+def span_table(sources: Sequence[Documents], layout: Layout, columns: Mapping[str, Sequence[np.ndarray]]) -> tuple[Corpus, list[int]]:
+    """The documents of all sources as spans, each source's second texts behind its first ones; and each source's first span.
+
+    `columns` have an array a source, for the tokens of its first texts; a cache may have another for its pairs.
+    """
     stores: list[np.ndarray] = []
     begins, ends, store, firsts, total = [], [], [], [], 0
-    for source in sources:
+    wide: dict[str, list[np.ndarray]] = {name: [] for name in columns}
+    for number, source in enumerate(sources):
         firsts.append(total)
         spans = [(np.asarray(source.cache.tokens), source.begin, source.end)]
-        if layout == "records" and source.cache.pair_tokens is not None:
-            edges = np.asarray(source.cache.pair_documents, np.int64)
-            spans.append((np.asarray(source.cache.pair_tokens), edges[source.number], edges[source.number + 1]))
-        for tokens, begin, end in spans:
+        if layout == "choices":
+            spans.append(choice_spans(source)[:3])
+        elif other := source.cache.text(SECOND.get(layout, "")):
+            tokens, edges = other
+            spans.append((tokens, edges[source.number], edges[source.number + 1]))
+        for which, (tokens, begin, end) in enumerate(spans):
+            for name, arrays in columns.items():
+                wide[name].append(arrays[number] if which == 0 else np.asarray(source.cache.more.get(f"pair_{name}", NOTHING)))
             store.append(np.full(len(begin), len(stores)))
             stores.append(tokens if len(tokens) else np.zeros(1, np.uint16))
             begins.append(begin)
             ends.append(end)
             total += len(begin)
-    return Corpus(stores, np.concatenate(store), np.concatenate(begins), np.concatenate(ends)), firsts
+    return Corpus(stores, np.concatenate(store), np.concatenate(begins), np.concatenate(ends), wide), firsts
 
 
 def row_source(
-    documents: Documents, layout: Layout, template: Template, *, packing: bool, max_length: int, first: int, labels: np.ndarray | None
+    documents: Documents,
+    layout: Layout,
+    template: Template,
+    *,
+    packing: bool,
+    max_length: int,
+    target_length: int,
+    windows: Windows | None,
+    truncate: Truncate,
+    first: int,
+    record: int,
 ) -> RowSource:
-    """`first` is the source's first span; `labels` the label of each of its documents (records only)."""
-    if layout == "pairs":
-        chunks = plan_chunks(documents, max_length - template.pair.extra)
+    """`first` is the number of the source's first span, `record` that of its first record."""
 
-        def planned(seed: int, epoch: int) -> Rows:
-            return _numbered(pair_rows(chunks, documents, seed, epoch), first)
+    def numbered(rows: Rows, mark: int = 0) -> Rows:
+        return Rows(rows.offsets, rows.document + first, rows.start, rows.length, rows.mark + mark)
 
-        return RowSource(len(chunks), planned, planned(0, 0))
-    if layout == "records":
-        paired = documents.cache.pair_tokens is not None
-        lengths = documents.lengths
-        if paired:
-            edges = np.asarray(documents.cache.pair_documents, np.int64)
-            lengths = np.concatenate([lengths, edges[documents.number + 1] - edges[documents.number]])
-        rows = _numbered(record_rows(lengths, len(documents), paired, max_length, template), first, labels)
-        return RowSource(len(rows), lambda seed, epoch: rows, rows)
-    make, extra = (packed_rows if packing else single_rows), piece_extra(layout, template)
-    fixed = _numbered(make(documents.lengths, max_length, extra, None), first)
-    count = len(fixed) if not packing else len(make(documents.lengths, max_length, extra, (0, 0)))
-    return RowSource(count, lambda seed, epoch: _numbered(make(documents.lengths, max_length, extra, (seed, epoch)), first), fixed)
+    match layout:
+        case "pairs" | "ordered":
+            chunks = plan_chunks(documents, max_length - template.pair.extra, mixed=layout == "pairs")
+            pairs = pair_rows if layout == "pairs" else order_rows
+
+            def planned(seed: int, epoch: int) -> Rows:
+                return numbered(pairs(chunks, documents, seed, epoch))
+
+            return RowSource(len(chunks), planned, planned(0, 0))
+        case "records":
+            first_lengths, other = documents.lengths, second_lengths(documents, layout)
+            if windows is None:
+                rows = record_rows(first_lengths, other, max_length, template, truncate)
+            elif other is None:
+                rows = part_rows(first_lengths, max_length, template, windows)
+            else:
+                rows = window_rows(first_lengths, other, max_length, template, windows)
+            return _same(numbered(rows, record))
+        case "sides":
+            second = second_lengths(documents, layout)
+            assert second is not None
+            return _same(numbered(side_rows(documents.lengths, second, max_length, target_length, template), record))
+        case "windows":
+            texts = second_lengths(documents, layout)
+            assert texts is not None and windows is not None
+            return _same(numbered(window_rows(documents.lengths, texts, max_length, template, windows), record))
+        case "preferences":
+            return _same(numbered(preference_rows(documents, max_length), record))
+        case "choices":
+            return _same(numbered(choice_rows(documents, max_length, template), record))
+        case "twins" | "twice":
+            return _same(numbered(twin_rows(documents.lengths, second_lengths(documents, layout), max_length, template), record))
+        case "tokens":
+            return _same(numbered(token_rows(documents.lengths, max_length, template), record))
+        case "causal" | "masked" | "raw":
+            make, extra = (packed_rows if packing else single_rows), piece_extra(layout, template)
+            fixed = numbered(make(documents.lengths, max_length, extra, None))
+            count = len(fixed) if not packing else len(make(documents.lengths, max_length, extra, (0, 0)))
+            return RowSource(count, lambda seed, epoch: numbered(make(documents.lengths, max_length, extra, (seed, epoch))), fixed)
+        case _:
+            assert_never(layout)
 
 
-def _numbered(rows: Rows, first: int, labels: np.ndarray | None = None) -> Rows:
-    return Rows(rows.offsets, rows.document + first, rows.start, rows.length, rows.label if labels is None else labels)
+def second_lengths(documents: Documents, layout: Layout) -> np.ndarray | None:
+    """Tokens of each record's second text, None where there is none."""
+    other = documents.cache.text(SECOND.get(layout, ""))
+    return None if other is None else np.diff(other[1])[documents.number]
+
+
+def _same(rows: Rows) -> RowSource:
+    """The same rows in every epoch."""
+    return RowSource(len(rows), lambda seed, epoch: rows, rows)
 
 
 class Epochs:

@@ -8,7 +8,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Rows:
-    """Row r owns pieces offsets[r]:offsets[r + 1]; `label` is per row (-1 where the layout has none).
+    """Row r owns pieces offsets[r]:offsets[r + 1]; `mark` is what the layout says of a row.
+    Of sentence pairs that is their label, of records the number of the record, else -1.
 
     All int64. `document` indexes the span table of a Corpus, `start` counts tokens from that span's begin.
     """
@@ -17,7 +18,7 @@ class Rows:
     document: np.ndarray
     start: np.ndarray
     length: np.ndarray
-    label: np.ndarray
+    mark: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -26,6 +27,14 @@ class Rows:
     def pieces(self) -> np.ndarray:
         """Pieces in each row [R]."""
         return np.diff(self.offsets)
+
+    @property
+    def opens(self) -> np.ndarray:
+        """bool: the pieces that do not go on with the document of the piece before them in their row."""
+        opens = np.ones(len(self.document), bool)
+        opens[1:] = self.document[1:] != self.document[:-1]
+        opens[self.offsets[:-1][self.pieces > 0]] = True
+        return opens
 
     def tokens(self) -> np.ndarray:
         """Text tokens in each row [R], special tokens not counted."""
@@ -42,7 +51,7 @@ class Rows:
         else:
             where = np.repeat(first - offsets[:-1], counts)
             where += np.arange(len(where))
-        return Rows(offsets, self.document[where], self.start[where], self.length[where], self.label[index])
+        return Rows(offsets, self.document[where], self.start[where], self.length[where], self.mark[index])
 
 
 def make_rows(row: np.ndarray, document: np.ndarray, start: np.ndarray, length: np.ndarray, count: int) -> Rows:
@@ -60,5 +69,5 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
     offsets = [part.offsets[:-1] + end for part, end in zip(parts, ends, strict=False)]
     return Rows(
         np.concatenate([*offsets, ends[-1:]]),
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("document", "start", "length", "label")),
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("document", "start", "length", "mark")),
     )

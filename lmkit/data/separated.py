@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from lmkit.data.files import SPLIT_LIMIT, Stop, lines
+from lmkit.data.files import SPLIT_LIMIT, Stop, each_line, sound, tried
 from lmkit.data.records import check_columns
 from lmkit.errors import DataError, Problem
 
@@ -21,25 +21,34 @@ def read_separated(
     longest: int,
     split: bool,
     stop: Stop,
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line where it begins, fields by name) of each row after the header; blank lines are passed over."""
+) -> Iterator[tuple[int, dict[str, str] | DataError]]:
+    """(line where it begins, fields by name) of each row after the header; blank lines are passed over.
+
+    A row that cannot be read is an error in its place. Raises DataError where no rows can be told.
+    """
     longest = max(longest, SPLIT_LIMIT) if split else longest
-    numbered = lines(path, errors=errors, longest=longest, stop=stop)
+    numbered = each_line(path, errors=errors, longest=longest, stop=stop)
     records = _quoted(path, numbered, delimiter, longest) if quoted else _plain(numbered, delimiter)
     start = next(records, None)
     if start is None:
         raise DataError(Problem("has no header line", where=str(path)))
-    number, header = start
+    number, header = start[0], sound(start[1])
     check_columns(needed, header, f"{path}:{number}", _other_delimiter(header, delimiter, quoted))
     for number, fields in records:
-        if len(fields) != len(header):
-            what = f"{len(fields)} fields where the header has {len(header)} ({', '.join(header)})"
-            raise DataError(Problem(what + (_QUOTE_HINT if quoted and len(fields) > len(header) else ""), where=f"{path}:{number}"))
-        if fields == header:
-            raise DataError(Problem("the header stands here a second time; remove this line", where=f"{path}:{number}"))
-        yield number, dict(zip(header, fields, strict=True))
+        yield number, fields if isinstance(fields, DataError) else tried(_named, fields, header, quoted, f"{path}:{number}")
 
 
+def _named(fields: list[str], header: list[str], quoted: bool, where: str) -> dict[str, str]:
+    if len(fields) != len(header):
+        what = f"{len(fields)} fields where the header has {len(header)} ({', '.join(header)})"
+        raise DataError(Problem(what + (_QUOTE_HINT if quoted and len(fields) > len(header) else ""), where=where))
+    if fields == header:
+        raise DataError(Problem("the header stands here a second time; remove this line", where=where))
+    return dict(zip(header, fields, strict=True))
+
+
+Numbered = Iterator[tuple[int, str | DataError]]
+Records = Iterator[tuple[int, list[str] | DataError]]
 _QUOTE_HINT = "; put fields that hold the delimiter in double quotes"
 
 
@@ -52,15 +61,22 @@ def _other_delimiter(header: Sequence[str], delimiter: str, quoted: bool) -> str
     return f"; fields seem to be separated by {other!r}, " + (f"set delimiter: {other!r}" if quoted else "read it as csv")
 
 
-def _plain(numbered: Iterator[tuple[int, str]], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _plain(numbered: Numbered, delimiter: str) -> Records:
     for number, text in numbered:
-        if not text.isspace() or delimiter in text:
+        if isinstance(text, DataError):
+            yield number, text
+        elif not text.isspace() or delimiter in text:
             yield number, text.removesuffix("\n").split(delimiter)
 
 
-def _quoted(path: Path, numbered: Iterator[tuple[int, str]], delimiter: str, longest: int) -> Iterator[tuple[int, list[str]]]:
+def _quoted(path: Path, numbered: Numbered, delimiter: str, longest: int) -> Records:
+    """A line that cannot be read within quotes leaves open where its row ends, so it is raised."""
     held, first, odd = "", 0, False
-    for number, text in numbered:
+    for number, line in numbered:
+        if isinstance(line, DataError) and not odd:
+            yield number, line
+            continue
+        text = sound(line)
         if not odd and '"' not in text:
             if not text.isspace() or (delimiter in text and delimiter.isspace()):
                 yield number, text.removesuffix("\n").split(delimiter)
@@ -73,7 +89,7 @@ def _quoted(path: Path, numbered: Iterator[tuple[int, str]], delimiter: str, lon
             if len(held) > longest:
                 break
             continue
-        yield first, _fields(held.removesuffix("\n"), delimiter, f"{path}:{first}")
+        yield first, tried(_fields, held.removesuffix("\n"), delimiter, f"{path}:{first}")
     if odd:
         raise DataError(Problem("a quote that opens in this row is never closed", where=f"{path}:{first}"))
 

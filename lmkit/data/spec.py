@@ -1,12 +1,16 @@
 """Where the text comes from, how it falls into documents and sentences, and how rows are made of it."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from lmkit.data.roles import CONVERSATIONS, ROLES, conversational, near
 from lmkit.spec import ONE_OR_MORE, Also, Count, Fraction, Name, PathText, Spec
 
+FieldName = Annotated[
+    str, BeforeValidator(lambda v: ", ".join(v) if isinstance(v, list) and all(isinstance(one, str) for one in v) else v, str | list[str])
+]
 Paths = Annotated[tuple[PathText, ...], ONE_OR_MORE]
 
 
@@ -34,22 +38,76 @@ class TextFiles(Source):
     document: Literal["file", "line", "blank_line"] = Field("file", description="What one document is.")
 
 
-class Records(Source):
+class Parallel(Source):
+    """Plain text in pairs of files that are aligned by line; a line that is blank on either side is left out."""
+
+    target: Paths = Field(description="Files or globs with what is to be written for each line of `text`.", examples=["train.de"])
+    text: Paths = Field(description="Files or globs, a text a line.", examples=["train.en"])
+    columns: ClassVar[dict[str, str]] = {"text": "text", "target": "target"}
+    document: Literal["line"] = Field("line", description="One document is one line.")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return self.text + self.target
+
+
+class Questions(Source):
+    """What sources share that may hold answers to questions."""
+
+    wrong_answers: Literal["fail", "skip", "find"] = Field(
+        "fail",
+        description="What to do with a record whose answer does not stand where it says: refuse it, leave it out, or take the nearest "
+        "place where the text stands.",
+    )
+
+
+class Records(Questions):
     """What sources with named fields share."""
 
-    columns: dict[str, str] = Field({"text": "text"}, description="Which of the file's fields hold `text`, `text_pair` and `label`.")
+    columns: dict[str, FieldName] = Field(
+        {"text": "text"},
+        description=f"Which of the file's fields hold what: `{'`, `'.join(ROLES)}`, each by its field; choices may be a list of fields.",
+    )
     document: Literal["field"] = Field("field", description="The text field of each record is one document.")
+    unlabelled: Literal["fail", "skip", "never"] = Field(
+        "fail",
+        description="What to do with a record whose label is null, empty or -1 where one is asked for: refuse it, or leave it out; "
+        "`never`: -1 is a label like others.",
+    )
+
+    train_on: Literal["responses", "all", "last"] = Field(
+        "responses", description="What a causal_lm learns of a conversation: what the assistant says, everything, or its last turn."
+    )
+
+    def rule_train_on_has_conversations(self) -> Iterator[tuple[str, str]]:
+        if self.train_on != "responses" and not conversational(self.columns):
+            yield "train_on", "is for conversations; name columns: {messages: ...}, or {prompt: ..., response: ...}"
+
+    def rule_conversations_are_whole(self) -> Iterator[tuple[str, str]]:
+        if not conversational(self.columns):
+            return
+        ways = [way for way in CONVERSATIONS if any(role in self.columns for role in way)]
+        if len(ways) != 1 or not self.columns.keys() >= set(ways[0]):
+            yield "columns", f"a conversation is just one of {', '.join(' and '.join(way) for way in CONVERSATIONS)}; name its fields"
+        elif self.columns.keys() & {"text", "words"}:
+            yield "columns", f"{' and '.join(ways[0])} stand for the text; remove text and words"
+        elif "prompt" in self.columns and "messages" in self.columns:
+            yield "columns.prompt", "messages are the whole conversation; remove it"
+        elif "response" in self.columns and "prompt" not in self.columns:
+            yield "columns", "nothing asks for the response; name the field of its prompt"
 
     def rule_columns(self) -> Iterator[tuple[str, str]]:
         for name in self.columns:
-            if name not in ("text", "text_pair", "label"):
-                yield f"columns.{name}", f"unknown role {name}; the roles are text, text_pair, label"
-        if "text" not in self.columns:
+            if name not in ROLES:
+                yield f"columns.{name}", f"unknown role {name}{near(name, ROLES)}; the roles are {', '.join(ROLES)}"
+        if "text" not in self.columns and "words" not in self.columns and not conversational(self.columns):
             yield "columns", "no field is named for text; write for example columns: {text: body}"
+        if self.columns.keys() >= {"text", "words"}:
+            yield "columns.words", "is a list of words that stands for the text; remove it, or text"
 
 
 class JsonLines(Records):
-    """One JSON object a line."""
+    """One JSON object a line, or a file that is one array of objects."""
 
     jsonl: Paths = Field(description="Files or globs.")
 
@@ -71,6 +129,52 @@ class Parquet(Records):
     """Apache Parquet tables."""
 
     parquet: Paths = Field(description="Files or globs.")
+
+
+class Squad(Questions):
+    """SQuAD's JSON, version 1.1 or 2.0: articles, paragraphs and questions."""
+
+    squad: Paths = Field(description="Files or globs.")
+    columns: ClassVar[dict[str, str]] = {"text": "question", "text_pair": "context", "answers": "answers"}
+    document: Literal["question"] = Field("question", description="One document is one question with its paragraph.")
+
+
+class Sentences(Source):
+    """What sources with a word a line share; a blank line ends a sentence."""
+
+    document: Literal["sentence"] = Field("sentence", description="One document is one sentence.")
+
+
+class Conll(Sentences):
+    """A word a line with its columns, which end at tabs or at blanks (CoNLL-2003, and two columns of any name)."""
+
+    conll: Paths = Field(description="Files or globs.")
+    columns: dict[str, int] = Field(
+        {"text": 0, "tags": -1}, description="Which column holds the words (`text`) and which their `tags`: 0 is the first, -1 the last."
+    )
+
+    def rule_columns(self) -> Iterator[tuple[str, str]]:
+        yield from _word_columns(self.columns, "{text: 0, tags: -1}")
+
+
+class Conllu(Sentences):
+    """Universal Dependencies' CoNLL-U: ten columns a word."""
+
+    conllu: Paths = Field(description="Files or globs.")
+    columns: dict[str, Literal["FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "DEPREL", "MISC"]] = Field(
+        {"text": "FORM", "tags": "UPOS"}, description="Which column holds the words (`text`) and which their `tags`."
+    )
+
+    def rule_columns(self) -> Iterator[tuple[str, str]]:
+        yield from _word_columns(self.columns, "{text: FORM, tags: UPOS}")
+
+
+def _word_columns(columns: Iterable[str], example: str) -> Iterator[tuple[str, str]]:
+    for name in columns:
+        if name not in ("text", "tags"):
+            yield f"columns.{name}", f"unknown role {name}; words have text and tags"
+    if "text" not in columns:
+        yield "columns", f"no column is named for text; write for example columns: {example}"
 
 
 class HuggingFace(Records):
@@ -100,11 +204,15 @@ class Holdout(Spec):
 
 
 _SOURCES: dict[str, type[Spec]] = {
+    "target": Parallel,
     "text": TextFiles,
     "jsonl": JsonLines,
     "csv": Csv,
     "tsv": Tsv,
     "parquet": Parquet,
+    "conll": Conll,
+    "conllu": Conllu,
+    "squad": Squad,
     "huggingface": HuggingFace,
     "builtin": Builtin,
     "imported": Imported,
@@ -119,11 +227,15 @@ def _which(value: Any) -> str:
 
 
 _Sources = (
-    Annotated[TextFiles, Tag("<text>")]
+    Annotated[Parallel, Tag("<target>")]
+    | Annotated[TextFiles, Tag("<text>")]
     | Annotated[JsonLines, Tag("<jsonl>")]
     | Annotated[Csv, Tag("<csv>")]
     | Annotated[Tsv, Tag("<tsv>")]
     | Annotated[Parquet, Tag("<parquet>")]
+    | Annotated[Conll, Tag("<conll>")]
+    | Annotated[Conllu, Tag("<conllu>")]
+    | Annotated[Squad, Tag("<squad>")]
     | Annotated[HuggingFace, Tag("<huggingface>")]
     | Annotated[Builtin, Tag("<builtin>")]
     | Annotated[Imported, Tag("<imported>")]
@@ -149,10 +261,29 @@ class Data(Spec):
     )
     validation: Validation | None = Field(None, description="A source, or `{holdout: 1%}` of data.train.")
     max_length: Count = Field(512, ge=4, description="Tokens in a row, special tokens included.")
+    max_target_length: Count | None = Field(
+        None, ge=4, description="Tokens of a row that is written beside an encoder, special tokens included; default: max_length."
+    )
     packing: bool | None = Field(
         None, description="Fill rows with several documents kept apart by segment; default: true for causal_lm and masked_lm alone."
     )
     buckets: Count = Field(6, le=16, description="At most so many row lengths are compiled.")
+    chat_template: str | None = Field(
+        None,
+        min_length=1,
+        examples=["chatml"],
+        description="How conversations become text: `chatml`, `zephyr` or `plain`, a file that ends in .jinja, or Jinja text as tokenizers "
+        "carry it; default: the tokenizer's own.",
+    )
+
+    @property
+    def target_length(self) -> int:
+        """The most tokens of a row that is written beside an encoder."""
+        return self.max_target_length or self.max_length
+
+    def rule_targets_are_no_longer(self) -> Iterator[tuple[str, str]]:
+        if self.target_length > self.max_length:
+            yield "max_target_length", f"{self.max_target_length} is longer than max_length = {self.max_length}; raise that, or lower this"
 
     def rule_weights(self) -> Iterator[tuple[str, str]]:
         weighted = [name for name, source in self.train.items() if source.weight is not None]

@@ -55,10 +55,12 @@ class Generator:
         max_tokens: int,
         seed: int = 0,
         first_row: int = 0,
+        row_keys: Sequence[int] | None = None,
         on_token: Callable[[int, int], bool] = lambda row, token: False,
         live: bool = False,
     ) -> list[Continuation]:
-        """Draws up to `max_tokens` ids after each prompt (not empty), `words.texts` times; row numbers count from `first_row`.
+        """Draws up to `max_tokens` ids after each prompt (not empty), `words.texts` times; row numbers count from `first_row`,
+        unless `row_keys` has a number for each text.
 
         `on_token(row, id)` hears each id as its call returns and ends the row by returning True. `live` lets calls draw only
         as many ids as come soon, one where the model is slow; otherwise they draw `tokens_per_call`.
@@ -73,6 +75,8 @@ class Generator:
             if on_token(row.index, token):
                 row.reason = "stop"
 
+        numbers = range(first_row, first_row + len(prompts) * self.words.texts) if row_keys is None else row_keys
+        keys = [mix(seed, number) for number in numbers]
         repeated = [prompt for prompt in prompts for _ in range(self.words.texts)]
         prefix = list(self.model.prefix)
         max_tokens = min(max_tokens, self.model.context - len(prefix)) if prefix else max_tokens
@@ -80,7 +84,7 @@ class Generator:
         for at in range(0, len(rows), MAX_ROWS):
             left = rows[at : at + MAX_ROWS]
             while left := [row for row in left if row.reason is None and len(row.ids) < max_tokens]:
-                self._round(left, max_tokens, [mix(seed, first_row + row.index) for row in left], take, live)
+                self._round(left, max_tokens, [keys[row.index] for row in left], take, live)
         return [Continuation(row.ids, row.reason or "length") for row in rows]
 
     def _round(self, rows: list[_Row], max_tokens: int, keys: list[int], take: Callable[[_Row, int], None], live: bool) -> None:

@@ -35,6 +35,12 @@ def _cross_entropy(logits_NV: Any, labels_N: Any, smoothing: float) -> tuple[Any
     return ops.subtract(ops.log(total), wanted), ops.cast(ops.greater_equal(chosen, 0.0), "float32")
 
 
+def binary_cross_entropy(logits: Any, labels: Any) -> Any:
+    """-log sigmoid(logit) where the label is 1, -log(1 - sigmoid(logit)) where it is 0, in float32."""
+    logits, labels = ops.cast(logits, "float32"), ops.cast(labels, "float32")
+    return ops.softplus(logits) - logits * labels
+
+
 def row_losses(logits_NV: Any, labels: Any, weights: Any, smoothing: float = 0.0) -> dict[str, Any]:
     """`loss`, `weight` and `correct`, each float32 [B]: sums over a row's labels [B, ...] of what each weighs."""
     loss, correct = cross_entropy(logits_NV, ops.reshape(labels, (-1,)), smoothing)

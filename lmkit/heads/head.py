@@ -21,6 +21,10 @@ class Head(Layer):
         """The key that a batch has iff this task takes part in it."""
         return f"{self.name}/labels"
 
+    def prepared(self, batch: dict[str, Any], *, embedding: Any, row_key: Any = None) -> dict[str, Any]:
+        """What the body is to read in the place of a batch that this head takes part in."""
+        return batch
+
 
 def build_named(head: Any) -> Any:
     """Builds a head under its canonical name, `heads.{task}`, unless that is done."""

@@ -10,7 +10,7 @@ from lmkit.models.encoder_decoder import EncoderDecoderBackbone
 
 
 class Model(Layer):
-    """Runs the body once over a batch and every head whose keys are in it.
+    """Runs the body once over a batch and every head whose keys are in it; `prefix_length` is that of the mask, where it is there.
 
     Beside an encoder, heads read the decoder's hidden states: `decoder/tokens`, `decoder/segments` and `decoder/positions`
     of the batch are its own. Parts that are not built yet are built here, each as its own root, so that weight names do not
@@ -40,9 +40,8 @@ class Model(Layer):
         if isinstance(self.backbone, EncoderDecoderBackbone):
             own = {f"decoder_{name}": batch.get(f"decoder/{name}") for name in ("tokens", "segments", "positions")}
             return self.backbone(batch["tokens"], row_key=row_key, collect=collect, **given, **own)
-        return self.backbone(
-            batch["tokens"], row_key=row_key, causal=self.causal_in(batch) if causal is None else causal, collect=collect, **given
-        )
+        given |= {"causal": self.causal_in(batch) if causal is None else causal, "prefix_length": batch.get("prefix_length")}
+        return self.backbone(batch["tokens"], row_key=row_key, collect=collect, **given)
 
     def call(self, batch: dict[str, Any], row_key: Any = None) -> dict[str, dict[str, Any]]:
         """For each task of the batch `loss`, `weight` and `correct`, float32 [B], and `predicted`; `row_key` None is inference.
@@ -51,8 +50,11 @@ class Model(Layer):
         the row's weight in the task, so that it is divided by the task's denominator as the loss is.
         """
         seen: dict[str, Any] = {}
-        hidden = self.hidden(batch, row_key, None if row_key is None else seen.__setitem__)
         embedding = self.backbone.token_embedding
+        for head in self.heads.values():
+            if head.needs() in batch:
+                batch = head.prepared(batch, embedding=embedding, row_key=row_key)
+        hidden = self.hidden(batch, row_key, None if row_key is None else seen.__setitem__)
         read = batch | {"segments": batch["decoder/segments"]} if "decoder/segments" in batch else batch
         results = {
             name: head(hidden, batch=read, embedding=embedding, row_key=row_key)

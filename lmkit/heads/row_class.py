@@ -10,11 +10,16 @@ from lmkit.heads.head import Head
 
 
 class RowClassHead(Head):
-    """`logits(hidden_BTD, segments_BT, row_key=None, tokens_BT=None)` gives [B, labels]; what is made of them is here."""
+    """`logits(hidden_BTD, segments_BT, row_key=None, tokens_BT=None)` gives [B, labels]; what is made of them is here.
+
+    `label_smoothing` acts in training alone.
+    """
 
     logits: Callable[..., Any]
+    label_smoothing = 0.0
 
     def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any = None, row_key: Any = None) -> dict[str, Any]:
         logits_BV = self.logits(hidden_BTD, batch["segments"], row_key, batch["tokens"])
-        losses = row_losses(logits_BV, batch[f"{self.name}/labels"], batch[f"{self.name}/weights"])
+        smoothing = 0.0 if row_key is None else self.label_smoothing
+        losses = row_losses(logits_BV, batch[f"{self.name}/labels"], batch[f"{self.name}/weights"], smoothing)
         return losses | {"predicted": ops.argmax(logits_BV, axis=-1), "probabilities": ops.softmax(ops.cast(logits_BV, "float32"))}

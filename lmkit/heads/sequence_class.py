@@ -30,6 +30,7 @@ class SequenceClassHead(RowClassHead):
         pooler_norm: Layer | None = None,
         classifier_bias: bool = True,
         dropout: float = 0.0,
+        label_smoothing: float = 0.0,
         causal: bool | None = None,
         **options: Any,
     ) -> None:
@@ -37,6 +38,7 @@ class SequenceClassHead(RowClassHead):
         self.hidden_size, self.num_labels, self.pooling, self.end_id = hidden_size, num_labels, pooling, end_id
         self.pooler, self.pooler_bias, self.pooler_norm = pooler, pooler_bias, pooler_norm
         self.classifier_bias, self.dropout, self.causal = classifier_bias, dropout, causal
+        self.label_smoothing = label_smoothing
         shared = {"dtype": self.dtype_policy}
         self.dense = Linear(hidden_size, hidden_size, bias=pooler_bias, name="pooler", **shared) if pooler else None
         self.classifier = Linear(
@@ -49,6 +51,9 @@ class SequenceClassHead(RowClassHead):
 
     def logits(self, hidden_BTD: Any, segments_BT: Any, row_key: Any = None, tokens_BT: Any = None) -> Any:
         """[B, labels] in the dtype of `hidden`; `tokens_BT` is read by pooling `eos` alone."""
-        x = pool(hidden_BTD, segments_BT, self.pooling, tokens_BT=tokens_BT, end_id=self.end_id)
-        x = transformed(x, self.dense, self.pooler or "", self.pooler_norm)
+        return self.classified(pool(hidden_BTD, segments_BT, self.pooling, tokens_BT=tokens_BT, end_id=self.end_id), row_key)
+
+    def classified(self, pooled: Any, row_key: Any = None) -> Any:
+        """[B, ..., D] -> [B, ..., labels]: all that comes behind the pooling."""
+        x = transformed(pooled, self.dense, self.pooler or "", self.pooler_norm)
         return self.classifier(dropout(x, self.dropout, row_key, self.layer_id))

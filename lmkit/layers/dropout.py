@@ -31,7 +31,12 @@ def mix(*words: Any) -> Any:
 
 
 def keep_mask(shape: tuple[int, ...], rate: float, row_key: Any, layer_id: Any) -> Any:
-    """bool[shape]: True with probability 1 - rate, from mix(row_key[b], layer_id, index of the element within row b)."""
+    """bool[shape]: True with probability 1 - rate, by `counted`."""
+    return ops.greater_equal(counted(shape, row_key, layer_id), _word(round(rate * 2**32)))
+
+
+def counted(shape: tuple[int, ...], row_key: Any, layer_id: Any) -> Any:
+    """uint32[shape]: mix(row_key[b], layer_id, index of the element within row b)."""
     batch, *inner = shape
     size = 1
     for length in inner:
@@ -39,7 +44,7 @@ def keep_mask(shape: tuple[int, ...], rate: float, row_key: Any, layer_id: Any) 
     row = ops.reshape(mix(ops.cast(row_key, "uint32"), layer_id), (-1, 1))
     index = ops.cast(ops.arange(size, dtype="int32"), "uint32")
     hashed = scramble(ops.bitwise_xor(row, ops.expand_dims(index, 0)))
-    return ops.reshape(ops.greater_equal(hashed, _word(round(rate * 2**32))), (batch, *inner))
+    return ops.reshape(hashed, (batch, *inner))
 
 
 def dropout(x: Any, rate: float, row_key: Any, layer_id: int) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 from lmkit.errors import CheckpointError, Problem, SpecError
 
 GROWING = ("training.steps", "training.tokens", "training.epochs")
-FREE = re.compile(r"(logging|runtime)\..*|training\.(save_every|keep|evaluate_every)(\..*)?")
+ANSWERING = r"tasks\.[^.]+\.(threshold|no_answer_threshold|n_best|max_answer_length)"  # say what is answered, not what is learned
+FREE = re.compile(rf"(logging|runtime)\..*|training\.(save_every|keep|evaluate_every)(\..*)?|{ANSWERING}")
 Parse = Callable[[str], Any]
 
 

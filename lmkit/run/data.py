@@ -11,12 +11,11 @@ from lmkit.data.documents import Documents, all_documents, hold_out
 from lmkit.data.spec import Holdout
 from lmkit.run.body import with_body
 from lmkit.run.console import Console
-from lmkit.run.examples import Painter, show_row
+from lmkit.run.examples import Painter, leftwards, show_row, sided
 from lmkit.run.load import load
 from lmkit.run.material import CACHE, RUNS, Material, material, tokenizer_of
 from lmkit.run.signals import watch
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import CausalLm
 from lmkit.text.tokenizer import Tokenizer
 
 SEARCH = 64  # steps among which a batch of every task is looked for
@@ -64,7 +63,7 @@ def facts(spec: RunSpec, stuff: Material) -> Iterator[str]:
 
 def _source(name: str, cache: Cache, max_length: int) -> Iterator[str]:
     lengths = np.diff(cache.documents)
-    tokens = len(cache.tokens) + (len(cache.pair_tokens) if cache.pair_tokens is not None else 0)
+    tokens = len(cache.tokens) + sum(map(len, cache.others))
     yield (
         f"{name}: {len(cache):,} documents in {len(cache.files):,} file{'s' if len(cache.files) != 1 else ''}, {cache.bytes:,} bytes, "
         f"{tokens:,} tokens, {cache.bytes / tokens:.2f} bytes a token"
@@ -73,9 +72,18 @@ def _source(name: str, cache: Cache, max_length: int) -> Iterator[str]:
     yield f"  tokens a document: {lengths.min():,} to {lengths.max():,}, median {median:,}; {over:,} longer than {max_length}"
     if cache.sentences is not None:
         yield f"  {len(cache.sentences) - 1:,} sentences, {len(cache.tokens) / (len(cache.sentences) - 1):.1f} tokens each"
-    if cache.labels is not None:
-        counts = np.bincount(cache.labels, minlength=len(cache.label_names))
-        yield "  labels: " + ", ".join(f"{label} {n:,} ({n / len(cache):.1%})" for label, n in zip(cache.label_names, counts, strict=True))
+    for column, names in cache.names.items():
+        counts = np.bincount(cache.more[column][cache.more[column] >= 0], minlength=len(names))
+        shares = (f"{label} {n:,} ({n / counts.sum():.1%})" for label, n in zip(names, counts, strict=True))
+        yield f"  {'tags' if column == 'tags' else 'labels'}: " + ", ".join(shares)
+    if "values" in cache.more:
+        values = cache.more["values"]
+        yield f"  values: {values.min():g} to {values.max():g}, mean {values.mean():.4g}"
+    if "answer_first" in cache.more:
+        first, last = cache.more["answer_first"], cache.more["answer_last"]
+        none, size = int((first < 0).sum()), (last - first + 1)[first >= 0]
+        median = np.median(size) if len(size) else 0
+        yield f"  answers: {len(size):,} of up to {size.max(initial=0)} tokens, median {median:g}; {none:,} questions have none"
     for reason, count in cache.skipped.items():
         yield f"  left out: {count:,} {reason}"
 
@@ -83,9 +91,8 @@ def _source(name: str, cache: Cache, max_length: int) -> Iterator[str]:
 def _vocabulary(tokenizer: Tokenizer, caches: Mapping[str, Cache]) -> Iterator[str]:
     counts = np.zeros(tokenizer.vocab_size, np.int64)
     for cache in caches.values():
-        for column in (cache.tokens, cache.pair_tokens):
-            for start in range(0, 0 if column is None else len(column), 2**24):
-                assert column is not None
+        for column in (cache.tokens, *cache.others):
+            for start in range(0, len(column), 2**24):
                 counts += np.bincount(column[start : start + 2**24], minlength=tokenizer.vocab_size)
     ordinary = counts[[i for i in range(tokenizer.vocab_size) if i not in tokenizer.specials]]
     yield (
@@ -121,11 +128,24 @@ def repeats(train: Sequence[Documents], validation: Sequence[Documents]) -> str:
 
 def _digests(documents: Documents) -> Iterator[tuple[bytes, str]]:
     cache = documents.cache
+    choices = _choices(cache)
     for number, begin, end in zip(documents.number, documents.begin, documents.end, strict=True):
         digest = hashlib.blake2b(cache.tokens[begin:end].tobytes(), digest_size=12)
-        if cache.pair_tokens is not None and cache.pair_documents is not None:
-            digest.update(b"|" + cache.pair_tokens[cache.pair_documents[number] : cache.pair_documents[number + 1]].tobytes())
+        if pair := cache.text("pair"):
+            tokens, edges = pair
+            digest.update(b"|" + tokens[edges[number] : edges[number + 1]].tobytes())
+        if choices is not None:
+            tokens, edges = choices
+            digest.update(tokens[edges[number] : edges[number + 1]].tobytes())
         yield digest.digest(), cache.where(int(number))
+
+
+def _choices(cache: Cache) -> tuple[np.ndarray, np.ndarray] | None:
+    """The tokens of all choices, and where those of each record begin, and the last end; None where records have none."""
+    if "choice_tokens" not in cache.more:
+        return None
+    tokens = np.asarray(cache.more["choice_tokens"])
+    return tokens, np.append(cache.more["choice_begin"], len(tokens))[cache.more["choice_documents"]]
 
 
 def rows(spec: RunSpec, stuff: Material, examples: int, painter: Painter) -> Iterator[str]:
@@ -137,10 +157,10 @@ def rows(spec: RunSpec, stuff: Material, examples: int, painter: Painter) -> Ite
             continue
         shown.add(tasks)
         batch = stuff.batches.train(step)
-        causal = any(isinstance(spec.tasks[name], CausalLm) for name in tasks)
-        direction = "left to right" if causal else "both ways"
+        causal = leftwards((spec.tasks[name] for name in tasks), batch)
+        direction = "left to right" if causal else "both ways, written left to right" if sided(batch) else "both ways"
         yield painter.title(f"{', '.join(tasks)}: rows of step {step}, {batch['tokens'].shape[1]} tokens long, read {direction}")
-        yield f"  {painter.legend(causal)}"
+        yield f"  {painter.legend(causal, sided(batch))}"
         for row in range(min(examples, int((batch["segments"].max(axis=1) > 0).sum()))):
             for line in show_row(batch, row, {name: spec.tasks[name] for name in tasks}, stuff.tokenizer, stuff.batches.labels, painter):
                 yield f"  {line}"

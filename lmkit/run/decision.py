@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from lmkit.blocks.spec import CustomFeedForward, FeedForward, Mixture
 from lmkit.engine import tensorflow as engine
+from lmkit.errors import Problem, SpecError
 from lmkit.models.derive import resolved
 from lmkit.models.spec import stacks
 from lmkit.run.body import body_of
@@ -42,6 +43,9 @@ def decision_of(spec: RunSpec, material: Material, run: RunDirectory, replicas: 
         activation_bytes=needed,
         **sizes,
     )
+    split = [Problem(what, key) for key, what in spec.split_groups(replicas.count * decision.micro_batches)]
+    if split:
+        raise SpecError(*split)
     run.note(decisions=asdict(decision))
     return decision
 

@@ -1,95 +1,126 @@
 """`lmkit evaluate`: a trained run's figures on its validation rows, or on another file of the same kind."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lmkit.data.batches import Evaluation
 from lmkit.data.build import evaluation_batches
-from lmkit.data.cache import open_cache
-from lmkit.data.spec import AnySource, Data, Holdout
-from lmkit.errors import DataError, Problem, SpecError
+from lmkit.data.cache import Cache, open_cache
+from lmkit.data.document import Document
+from lmkit.data.spec import Holdout
+from lmkit.errors import DataError, Problem
+from lmkit.run import table
 from lmkit.run.console import Console
-from lmkit.run.given import source_like, source_of
-from lmkit.run.material import CACHE, RUNS, material
+from lmkit.run.given import Columns
+from lmkit.run.material import CACHE, RUNS, material, prefix_of, start_of
+from lmkit.run.on_file import lengths, on_file
+from lmkit.run.output import require_writable, texts_of, whole_file
 from lmkit.run.signals import watch
 from lmkit.run.source import existing, is_foreign
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import Classification, NextSentence, Trainable
+from lmkit.scores.figure import ROUNDS, Figure
+from lmkit.tasks.spec import TwoSegments
 
 if TYPE_CHECKING:
     from lmkit.run.open import OpenedRun
 
+Stop = Callable[[], bool]
+
 
 def evaluate(
-    run: Path, *, data: Path | None, as_json: bool, console: Console, allow_code: bool = False, dtype: str = "float32"
-) -> int:  # fmt: skip
-    """Prints every figure of every task, as a table or as JSON."""
+    run: Path,
+    *,
+    data: Path | None,
+    columns: Columns,
+    predictions: Path | None,
+    as_json: bool,
+    console: Console,
+    allow_code: bool = False,
+    dtype: str = "float32",
+) -> int:
+    """Prints every figure of every task, as a table or as JSON: losses over rows, and scores of answers with their intervals.
+
+    `columns` say which fields of `data` hold what, where the run does not say so. `predictions` is a file for what was answered,
+    beside what is right.
+    """
     existing(run)
+    if predictions is not None:
+        require_writable(predictions)
     with console.quiet():
-        from lmkit.engine import tensorflow as engine
-        from lmkit.run.evaluator import evaluator
         from lmkit.run.open import open_trained
 
     opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
-    spec = on_file(opened.spec, data, run) if opened.spec.imported else opened.spec
+    spec = on_file(opened.spec, data, columns, run)
     with watch(console.err, saves=False) as stop:
-        batches = _batches(opened, spec, data, (RUNS if is_foreign(run) else run.parent) / CACHE, console, stop)
+        batches, caches = _batches(opened, spec, (RUNS if is_foreign(run) else run.parent) / CACHE, console, stop)
         if not len(batches):
             raise DataError(Problem("the run has no data.validation; name a file with --data", where=str(run)))
-        figures = evaluator(spec, opened.model, batches, opened.tokenizer, opened.labels, engine.replicas("one_device"), xla=False)(stop)
-    engine.finite(figures.get("loss", 0.0))
+        found = _of_rows(opened, spec, batches, data is None, console, stop) | _of_answers(opened, spec, caches, predictions, stop)
     if as_json:
-        console.out(json.dumps({"run": str(run), "step": opened.step, "figures": figures}, ensure_ascii=False))
+        console.out(table.as_json(found, run=str(run), step=opened.step))
         return 0
     console.out(f"{run} at step {opened.step}, {'data.validation' if data is None else data}")
-    width = max(map(len, figures))
-    for name, value in figures.items():
-        console.out(f"{name:<{width}}  {value:.4f}")
+    for line in table.lines(found):
+        console.out(line)
     return 0
 
 
+def _of_rows(
+    opened: "OpenedRun", spec: RunSpec, batches: Evaluation, own: bool, console: Console, stop: Stop
+) -> dict[str, Figure]:  # fmt: skip
+    """What the rows of the batches tell; of preferences, against the model as it began."""
+    from lmkit.engine import tensorflow as engine
+    from lmkit.run.evaluator import evaluator
+    from lmkit.run.reference import Referred, as_it_began
+    from lmkit.training.step import EvaluationStep
+
+    replicas = engine.replicas("one_device")
+    began = as_it_began(opened, batches, EvaluationStep(opened.model, replicas), own=own, say=console.err, stop=stop)
+    figures = evaluator(spec, opened.model, Referred(batches, began), opened.tokenizer, opened.labels, replicas, xla=False)(stop)
+    engine.finite(figures.get("loss", 0.0))
+    return {name: Figure(value) for name, value in figures.items()}
+
+
+def _of_answers(
+    opened: "OpenedRun", spec: RunSpec, caches: Mapping[str, Cache], predictions: Path | None, stop: Stop
+) -> dict[str, Figure]:  # fmt: skip
+    """What answers to whole documents are worth; they are written to a file where one is named."""
+    from lmkit.run.scoring import Scorer, parts_of
+
+    parts = parts_of(spec, caches, stop=stop)
+    if not parts:
+        return {}
+    scorer = Scorer(opened, [name for part in parts for name in part.tasks])
+    with nullcontext() if predictions is None else whole_file(predictions) as write:
+
+        def hear(documents: Sequence[Document], answers: Sequence[Mapping[str, Any]]) -> None:
+            for document, given in zip(documents, answers, strict=True):
+                if write is not None:
+                    write(({"id": document.id} if document.id else {}) | texts_of(document) | dict(given))
+
+        return scorer(parts, rounds=ROUNDS, stop=stop, hear=hear)
+
+
 def _batches(
-    opened: "OpenedRun", spec: RunSpec, data: Path | None, cache: Path, console: Console, stop: Callable[[], bool]
-) -> Evaluation:  # fmt: skip
+    opened: "OpenedRun", spec: RunSpec, cache: Path, console: Console, stop: Stop
+) -> tuple[Evaluation, Mapping[str, Cache]]:  # fmt: skip
     """The run's validation rows, or those of a file; an imported model has no rows of its own to make the lengths fit."""
     tokenizer = opened.tokenizer
-    if opened.spec.imported:
-        source, buckets = spec.data.train["train"], lengths(spec.data.max_length)
-    else:
-        stuff = material(spec, tokenizer=tokenizer, cache=cache, say=console.err, stop=stop)
-        if data is None:
-            return stuff.batches.validation
-        source, buckets = _like(spec.data, data), stuff.batches.buckets
-    sentences = any(isinstance(task, NextSentence) for task in spec.tasks.values())
-    rows = open_cache(source, tokenizer, directory=cache, needs_sentences=sentences, warn=console.err, stop=stop)
+    buckets = lengths(spec.data.max_length)
+    if not opened.spec.imported:
+        stuff = material(opened.spec, tokenizer=tokenizer, cache=cache, say=console.err, stop=stop)
+        if spec is opened.spec:
+            return stuff.batches.validation, stuff.caches
+        buckets = stuff.batches.buckets
+    validation = spec.data.validation
+    assert validation is not None and not isinstance(validation, Holdout)
+    sentences = any(isinstance(task, TwoSegments) for task in spec.tasks.values())
+    rows = open_cache(
+        validation, tokenizer, directory=cache, needs_sentences=sentences, prefix=prefix_of(spec, "validation"), warn=console.err, stop=stop
+    )
     size = spec.training.batch_size
-    given = {"labels": opened.labels, "buckets": buckets, "batch_size": size}
-    return evaluation_batches(spec.data, spec.tasks, tokenizer, {"validation": rows}, **given)  # type: ignore[arg-type]
-
-
-def lengths(longest: int) -> tuple[int, ...]:
-    """Powers of two up to the longest row."""
-    return (*(n for n in (2**i for i in range(4, 32)) if n < longest), longest)
-
-
-def on_file(spec: RunSpec, path: Path | None, run: Path) -> RunSpec:
-    """The words of an imported model, which brings no text, as if it had been trained on that file by the tasks that can be."""
-    if path is None:
-        raise DataError(Problem("the model was imported and brings no text; name a file with --data", where=str(run)))
-    tasks = {name: task for name, task in spec.tasks.items() if isinstance(task, Trainable)}
-    if not tasks:
-        kinds = ", ".join(task.kind for task in spec.tasks.values())
-        raise SpecError(Problem(f"no data can evaluate {kinds} yet", "tasks", str(run)))
-    labelled = any(isinstance(task, Classification) for task in tasks.values())
-    columns = [{"text": "text", "text_pair": "text_pair", "label": "label"}, {"text": "text", "label": "label"}]
-    source = source_of(path, columns if labelled else [{"text": "text"}])
-    whole = not labelled and not any(isinstance(task, NextSentence) for task in tasks.values())
-    return spec.model_copy(update={"tasks": tasks, "data": spec.data.model_copy(update={"train": {"train": source}, "packing": whole})})
-
-
-def _like(data: Data, path: Path) -> AnySource:
-    """A source that reads `path` as the run reads its validation data, or else its first training source."""
-    validation = data.validation
-    return source_like(next(iter(data.train.values())) if validation is None or isinstance(validation, Holdout) else validation, path)
+    given = {"labels": opened.labels, "buckets": buckets, "batch_size": size, "start": start_of(spec)}
+    caches = {"validation": rows}
+    return evaluation_batches(spec.data, spec.tasks, tokenizer, caches, **given), caches  # type: ignore[arg-type]

@@ -1,12 +1,22 @@
 """Evaluation of a run's model over its validation rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from lmkit.data.batches import Evaluation
+from lmkit.data.batches import Batch
 from lmkit.engine import tensorflow as engine
 from lmkit.heads.model import Model
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import Classification, NextSentence, ReplacedToken, TokenClassification
+from lmkit.tasks.spec import (
+    DirectPreference,
+    Labelled,
+    MultipleChoice,
+    QuestionAnswering,
+    Regression,
+    ReplacedToken,
+    Reward,
+    SentenceEmbedding,
+    TwoSegments,
+)
 from lmkit.text.tokenizer import Tokenizer
 from lmkit.training.evaluate import evaluate
 from lmkit.training.step import EvaluationStep
@@ -17,9 +27,13 @@ def label_counts(spec: RunSpec, vocab_size: int, labels: Mapping[str, tuple[str,
 
     def size(name: str) -> int:
         task = spec.tasks[name]
-        if isinstance(task, Classification | TokenClassification):
+        if isinstance(task, Labelled):
             return len(labels[name])
-        return 2 if isinstance(task, NextSentence | ReplacedToken) else vocab_size
+        if isinstance(
+            task, Regression | SentenceEmbedding | ReplacedToken | MultipleChoice | QuestionAnswering | DirectPreference | Reward
+        ):
+            return 0
+        return 2 if isinstance(task, TwoSegments) else vocab_size
 
     return {name: size(name) for name in spec.tasks}
 
@@ -27,7 +41,7 @@ def label_counts(spec: RunSpec, vocab_size: int, labels: Mapping[str, tuple[str,
 def evaluator(
     spec: RunSpec,
     model: Model,
-    batches: Evaluation,
+    batches: Sequence[Batch],
     tokenizer: Tokenizer,
     labels: Mapping[str, tuple[str, ...]],
     replicas: engine.Replicas,
@@ -39,6 +53,6 @@ def evaluator(
     sizes = label_counts(spec, tokenizer.vocab_size, labels)
 
     def run(stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
-        return evaluate(step, batches, spec.tasks, label_counts=sizes, byte_length=tokenizer.byte_length, stop=stop)
+        return evaluate(step, batches, spec.tasks, label_counts=sizes, labels=labels, byte_length=tokenizer.byte_length, stop=stop)
 
     return run

@@ -21,6 +21,7 @@ from lmkit.run.console import Console
 from lmkit.run.custom import parts_of
 from lmkit.run.source import Source, source_of
 from lmkit.run.tree import dotted
+from lmkit.tasks.spec import AnyTask, CausalLm, DirectPreference, Pooled, Regression, ReplacedToken, Reward
 from lmkit.text.export import huggingface_files, run_files
 from lmkit.text.keras_hub import ASSETS, OBJECT, preset_tokenizer
 from lmkit.text.tokenizer import Tokenizer
@@ -47,6 +48,7 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
         raise SpecError(Problem(f"{options.format} is not written; lmkit writes {' and '.join(FORMATS)}", "--format", "command line"))
     source, heads = without_code(source_of(run))
     require_outside(dest, run)
+    source = replace(source, spec=source.spec.model_copy(update={"tasks": {n: known_abroad(t) for n, t in source.spec.tasks.items()}}))
     with console.quiet():
         from lmkit.run.model import shapes_of
 
@@ -57,7 +59,8 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     beside = beside_of(heads, tensors)
     outgoing = outgoing_of(source, facts, options, run, beside=beside)
     kept = {f"heads.{name}" for name in outgoing.tasks}
-    written = {name: tensors[name] for name in tensors if not name.startswith("heads.") or ".".join(name.split(".")[:2]) in kept}
+    wanted = {name for name in shapes if not name.startswith("heads.") or ".".join(name.split(".")[:2]) in kept}
+    written = {name: tensors[name] for name in tensors if name in wanted}
     if options.format == "keras_hub":
         name = write_preset(dest, outgoing, written, lambda body: _assets(tokenizer, body) | beside)
     else:
@@ -84,6 +87,18 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
         shutil.rmtree(dest, ignore_errors=True)
         raise
     return 0
+
+
+def known_abroad(task: AnyTask) -> AnyTask:
+    """The task by which other programs know this one's head: of dpo a language model's, of reward that of one number, and
+    the discriminator of replaced_token alone."""
+    if isinstance(task, DirectPreference):
+        return CausalLm(weight=task.weight, data=task.data)
+    if isinstance(task, ReplacedToken):
+        return task.model_copy(update={"generator": None})
+    if isinstance(task, Reward):
+        return Regression(**{key: getattr(task, key) for key in Pooled.model_fields})
+    return task
 
 
 def without_code(source: Source) -> tuple[Source, dict[str, Custom]]:

@@ -11,6 +11,7 @@ import numpy as np
 from lmkit.run.console import Console
 from lmkit.run.manner import habits_of, manner, most_new
 from lmkit.run.source import existing
+from lmkit.tasks.spec import Seq2seq
 
 if TYPE_CHECKING:
     from lmkit.checkpoints.hub.generation import Habits
@@ -32,6 +33,8 @@ class Wish:
     stop: Sequence[str] = ()
     stream: bool = True
     as_json: bool = False
+    chat: bool = False
+    system: str | None = None
 
 
 def generate(
@@ -43,7 +46,8 @@ def generate(
     drawn, if that is wished for; a search knows its texts at the end only. As JSON it is one object a line: prompt, text
     (what was drawn), tokens (how many), reason (`length`, `end` of the document, or a `stop` string, which is not part of
     the text) and, of a search, its score. A drawn text longer than the run's max_length goes on from its last tokens, which
-    a line on standard error says, as it does what a folder's habits ask for in vain.
+    a line on standard error says, as it does what a folder's habits ask for in vain. As a chat each prompt is what a user says,
+    put into the model's chat template, and only the answer is written, up to the token that ends the model's turn.
     """
     habits = habits_of(run)
     words = manner(wish.words, habits, greedy=wish.greedy, max_tokens=wish.max_tokens)
@@ -51,23 +55,37 @@ def generate(
     with console.quiet():
         from lmkit.generation.settings import Settings
         from lmkit.generation.stream import TextStream
+        from lmkit.run.chat import Chat
+        from lmkit.run.generator import generator_of, own_words, written_by
+        from lmkit.run.material import start_of
         from lmkit.run.open import open_trained
-        from lmkit.run.samples import generator_of, own_words
+        from lmkit.run.writing import decoding_words
 
     opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
     tokenizer = opened.tokenizer
+    chat = Chat(tokenizer, system=wish.system) if wish.chat or wish.system is not None else None
+    ends = chat.ends if chat else ()
     if habits:
         habits.require(tokenizer.vocab_size)
         words = {"end": tokenizer.ends} | words
+        words["end"] = (*words["end"], *ends)
         if not {"beams"} & words.keys() and words.get("temperature") != 0:  # padded vocabularies have rows that stand for nothing
             nameless = (index for index in range(tokenizer.vocab_size) if not tokenizer.token(index))
             words["suppressed"] = (*words.get("suppressed", ()), *nameless)
         for key in habits.unheard:
             console.err(f"note: {habits.file}: {key} is not followed")
-    generator = generator_of(opened.spec, opened.model, Settings(**({} if habits else own_words(tokenizer)) | words))
+    task = opened.spec.tasks[written_by(opened.spec)]
+    if not habits:
+        usual = decoding_words(task.decode) if isinstance(task, Seq2seq) and not (wish.words or wish.greedy) else {}
+        words = own_words(tokenizer, ends, start_of(opened.spec)) | words | usual
+    generator = generator_of(opened.spec, opened.model, Settings(**words))
     texts = list(prompts) or [""]
-    if generator.model.prefix:
-        ids = _read_ids(tokenizer, texts, opened.spec.data.max_length, console)
+    if chat and not generator.model.prefix:
+        ids = [chat.ids(text) for text in texts]
+        shown, before = [list[int]() for _ in texts], ["" for _ in texts]
+    elif generator.model.prefix:
+        prefix = task.prefix if isinstance(task, Seq2seq) else ""
+        ids = _read_ids(tokenizer, [prefix + text for text in texts], opened.spec.data.max_length, console)
         shown, before = [list[int]() for _ in texts], ["" for _ in texts]
     else:
         ids = [_prompt_ids(tokenizer, text, habits, console) for text in texts]
@@ -80,8 +98,9 @@ def generate(
     if not live:
         named = [(prompt, text) for prompt, text in zip(texts, before, strict=True) for _ in range(copies)]
         _show(named, made, streams, wish.as_json, console)
-    longest = max(len(shown[row // copies]) + len(one.ids) for row, one in enumerate(made))
-    _say_context(generator, longest, most + max(map(len, shown)), console)
+    seen = shown if generator.model.prefix else ids
+    longest = max(len(seen[row // copies]) + len(one.ids) for row, one in enumerate(made))
+    _say_context(generator, longest, most + max(map(len, seen)), console)
     return 0
 
 

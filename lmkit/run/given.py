@@ -1,29 +1,56 @@
 """Data that a user gives beside a run: a file whose ending tells its format, or the lines of standard input."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from lmkit.data.document import Document
+from lmkit.data.files import tried
 from lmkit.data.jsonl import record_of
 from lmkit.data.records import to_documents
-from lmkit.data.sources import read
-from lmkit.data.spec import AnySource, Csv, JsonLines, Parquet, Records, TextFiles, Tsv
-from lmkit.errors import DataError, Problem
+from lmkit.data.roles import OPTIONAL, ROLES, conversational, fields_of, near
+from lmkit.data.sources import fields_in, read_each
+from lmkit.data.spec import AnySource, Conll, Conllu, Csv, JsonLines, Parallel, Parquet, Records, Sentences, Squad, TextFiles, Tsv
+from lmkit.data.squad import is_squad
+from lmkit.errors import DataError, Problem, SpecError
 
 Columns = Mapping[str, str]
 Named = JsonLines | Csv | Tsv | Parquet
 FORMATS: dict[str, type[Named]] = {".jsonl": JsonLines, ".json": JsonLines, ".csv": Csv, ".tsv": Tsv, ".parquet": Parquet}
+WORDS: dict[str, type[Conll | Conllu]] = {".conll": Conll, ".bio": Conll, ".iob": Conll, ".iob2": Conll, ".conllu": Conllu}
+FIRST = 16  # records that tell what the fields of a file are
 STANDARD_INPUT = "standard input"
 
 
 def format_of(path: Path) -> type[Named] | None:
     """The format with named fields that a file's ending tells; None is plain text."""
-    return FORMATS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
+    return FORMATS.get(_ending(path))
 
 
-def source_of(path: Path, candidates: Sequence[Columns]) -> AnySource:
-    """The rows of a file, one a line where it is plain text; of the columns, the first that the file has, else the last."""
-    found = format_of(path)
+def words_of(path: Path, like: AnySource | None = None) -> Conll | Conllu | None:
+    """A file with a word a line, where its ending tells so or, for a table, the source that it is to be read like; else None."""
+    ending = _ending(path)
+    found = type(like) if isinstance(like, Sentences) and ending == ".tsv" else WORDS.get(ending)
+    if found is None:
+        return None
+    if isinstance(like, found):
+        return like.model_copy(update={_key(found): (str(path),)})
+    return found.model_validate({_key(found): (str(path),)})
+
+
+def source_of(path: Path, candidates: Sequence[Columns], like: AnySource | None = None) -> AnySource:
+    """The rows of a file, one a line where it is plain text; of the columns, the first that the file has, else the last.
+
+    Of a file of words, read as `like` where that is one, the roles beside the text are those of the candidates.
+    """
+    words, found = words_of(path, like), format_of(path)
+    if _is_squad(path):
+        return Squad(squad=(str(path),))
+    if words is not None:
+        wanted = {"text"}.union(*candidates)
+        return words.model_copy(update={"columns": {role: column for role, column in words.columns.items() if role in wanted}})
     if found is None:
         return TextFiles(text=(str(path),), document="line")
     sources = [_named(found, path, columns) for columns in candidates]
@@ -35,9 +62,20 @@ def source_like(source: AnySource, path: Path) -> AnySource:
 
     Raises DataError for plain text in place of records.
     """
-    found = format_of(path)
-    if isinstance(source, TextFiles) and found is None:
-        return source.model_copy(update={"text": (str(path),)})
+    words, found = words_of(path, source), format_of(path)
+    if words is not None:
+        return words
+    if _is_squad(path):
+        return source.model_copy(update={"squad": (str(path),)}) if isinstance(source, Squad) else Squad(squad=(str(path),))
+    if isinstance(source, Squad) and found is not None:
+        return _named(found, path, Squad.columns)
+    if isinstance(source, TextFiles | Sentences) and found is None:
+        return source.model_copy(update={_key(type(source)): (str(path),)})
+    if isinstance(source, Parallel):
+        changed = {"text": (str(path),), "target": (_partner(source, path),)}
+        return source.model_copy(update=changed) if found is None else _named(found, path, source.columns)
+    if isinstance(source, Sentences):
+        return source_of(path, [{"words": "tokens", "tags": "tags"}, {"words": "words", "tags": "tags"}])
     if not isinstance(source, Records):
         return source_of(path, [{"text": "text"}])
     if found is None:
@@ -48,39 +86,92 @@ def source_like(source: AnySource, path: Path) -> AnySource:
     return _named(found, path, source.columns)
 
 
-def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[Document]:
-    """A document for each line: a JSON object with the named fields where the first one is such, else a text.
+def columns_of(text: str) -> Columns:
+    """`text=body,label=stars` by role. Raises SpecError for anything else, and for a role that is none."""
+    found = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+    if len(found) < text.count(",") + 1 or not all(found.values()):
+        raise SpecError(Problem(f"expected ROLE=FIELD,..., each role once, got {text}", "--columns", "command line"))
+    for role in found:
+        if role not in ROLES:
+            what = f"unknown role {role}{near(role, ROLES)}; the roles are {', '.join(ROLES)}"
+            raise SpecError(Problem(what, "--columns", "command line"))
+    return found
 
-    Raises DataError as files do.
+
+def require_fields(source: AnySource, path: Path) -> None:
+    """Raises DataError, with the roles, where a file's first record lacks fields that the source names."""
+    fields = fields_in(source) if isinstance(source, JsonLines | Csv | Tsv) else []
+    columns = source.columns if isinstance(source, Records) else {}
+    lacking = {role: name for role, name in columns.items() if role not in OPTIONAL and not set(fields_of({role: name})) <= set(fields)}
+    if fields and lacking:
+        what = f"no field {' and '.join(f'{name!r} for the {role}' for role, name in lacking.items())}"
+        fix = ",".join(f"{role}=FIELD" for role in lacking)
+        raise DataError(Problem(f"{what}; the fields are {', '.join(map(repr, fields))}; say which: --columns {fix}", where=str(path)))
+
+
+def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[Document | DataError]:
+    """A document for each line, with its record: a JSON object with the named fields where the first one is such, else a text, which
+    may be blank from then on.
+
+    One that cannot be read is an error in its place. Raises DataError where there is nothing.
     """
     as_objects: bool | None = None
     columns: Columns | None = None
-    limit = int(JsonLines.model_fields["max_record_bytes"].default)
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        if not line.strip() and as_objects is not False:
             continue
         as_objects = line.lstrip().startswith("{") if as_objects is None else as_objects
         if as_objects:
-            record = record_of(line, f"{STANDARD_INPUT}:{number}")
-            columns = columns or next((c for c in candidates if set(c.values()) <= record.keys()), candidates[-1])
-            yield from to_documents(record, columns, STANDARD_INPUT, number, longest=limit, split=False, replace=False)
+            record = tried(record_of, line, f"{STANDARD_INPUT}:{number}")
+            if isinstance(record, DataError):
+                yield record
+                continue
+            columns = columns or next((c for c in candidates if set(fields_of(c)) <= record.keys()), candidates[-1])
+            yield tried(_document, record, columns, number)
         else:
             yield Document(line.rstrip("\r\n"), file=STANDARD_INPUT, line=number)
     if as_objects is None:
         raise DataError(Problem("is empty", where=STANDARD_INPUT))
 
 
-def _key(of: type[Named]) -> str:
-    return next(key for key in ("jsonl", "csv", "tsv", "parquet") if key in of.model_fields)
+def _document(record: Mapping[str, Any], columns: Columns, number: int) -> Document:
+    limit = int(JsonLines.model_fields["max_record_bytes"].default)
+    (document,) = to_documents(record, columns, STANDARD_INPUT, number, longest=limit, split=False, replace=False)
+    return replace(document, record=record)
+
+
+def _is_squad(path: Path) -> bool:
+    return _ending(path) == ".json" and path.is_file() and is_squad(path)
+
+
+def _ending(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
+
+
+def _key(of: type[AnySource]) -> str:
+    return next(key for key in ("text", "jsonl", "csv", "tsv", "parquet", "conll", "conllu") if key in of.model_fields)
 
 
 def _named(of: type[Named], path: Path, columns: Columns) -> AnySource:
+    if not columns.keys() & {"text", "words"} and not conversational(columns):
+        raise SpecError(Problem("no field is named for text; write for example --columns text=body", "--columns", str(path)))
     return of.model_validate({_key(of): (str(path),), "columns": dict(columns)})
 
 
+def _partner(source: Parallel, path: Path) -> str:
+    """The file that goes with a file of texts: it ends in what the source's own targets end in."""
+    endings = [Path(files[0].removesuffix(".gz")).suffix for files in (source.text, source.target)]
+    stem, packed = path.name.removesuffix(".gz"), ".gz" if path.name.endswith(".gz") else ""
+    if not endings[0] or not stem.endswith(endings[0]):
+        what = f'the run reads pairs of files that end in "{endings[0]}" and "{endings[1]}"; name such a file of texts, or a .jsonl'
+        raise DataError(Problem(what, where=str(path)))
+    return str(path.with_name(stem.removesuffix(endings[0]) + endings[1] + packed))
+
+
 def _opens(source: AnySource) -> bool:
+    """Whether one of its first records has all fields; none may be there."""
     try:
-        next(iter(read(source)), None)
+        first = list(islice(read_each(source), FIRST))
     except DataError:
         return False
-    return True
+    return not first or any(isinstance(each, Document) for each in first)

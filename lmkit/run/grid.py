@@ -3,8 +3,11 @@
 import math
 
 from lmkit.data.batches import Batches
+from lmkit.errors import Problem, SpecError
 from lmkit.run.spec import RunSpec
 from lmkit.spec import Amount
+from lmkit.tasks.scores import tag_metrics
+from lmkit.tasks.spec import TokenClassification
 from lmkit.training.loop import Plan
 
 
@@ -19,8 +22,9 @@ def total_steps(spec: RunSpec, batches: Batches) -> int:
 
 
 def plan_of(spec: RunSpec, batches: Batches) -> Plan:
-    """The loop's grid in steps."""
+    """The loop's grid in steps. Raises SpecError where these data do not have what early stopping watches."""
     training = spec.training
+    _require_aim(spec, batches)
     steps = total_steps(spec, batches)
 
     def in_steps(amount: Amount | None) -> int | None:
@@ -40,3 +44,12 @@ def plan_of(spec: RunSpec, batches: Batches) -> Plan:
         patience=None if stopping is None else stopping.patience,
         min_delta=0.0 if stopping is None else stopping.min_delta,
     )
+
+
+def _require_aim(spec: RunSpec, batches: Batches) -> None:
+    stopping = spec.training.early_stopping
+    name, _, figure = ("" if stopping is None else stopping.monitor).rpartition("/")
+    task = spec.tasks.get(name)
+    if isinstance(task, TokenClassification) and figure in task.metrics and figure not in tag_metrics(task, batches.labels[name]):
+        what = f"{figure} is of entities, and the tags spell none ({', '.join(batches.labels[name][:3])}, ...); write {name}/accuracy"
+        raise SpecError(Problem(what, "training.early_stopping.monitor"))

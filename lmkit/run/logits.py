@@ -8,7 +8,7 @@ import numpy as np
 from lmkit.attention.multi_head import Collect
 from lmkit.heads.model import Model
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, Pooled, SentenceEmbedding, Seq2seq
+from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, Pooled, PrefixLm, SentenceEmbedding, Seq2seq, SpanCorruption
 
 
 def batch_of(tokens_BT: np.ndarray, mask_BT: np.ndarray | None = None, **others: Any) -> dict[str, Any]:
@@ -39,14 +39,14 @@ def logits_of(model: Model, spec: RunSpec, batch: dict[str, Any], collect: Colle
 
 def spec_causal(tasks: Mapping[str, AnyTask]) -> bool | None:
     """The mask that the tasks need, None the body's own."""
-    if any(isinstance(task, CausalLm | Seq2seq) for task in tasks.values()):
+    if any(isinstance(task, CausalLm | Seq2seq | SpanCorruption | PrefixLm) for task in tasks.values()):
         return True
     return False if any(isinstance(task, MaskedLm) for task in tasks.values()) else None
 
 
 def _one(task: AnyTask, head: Any, hidden: Any, batch: Mapping[str, Any], embedding: Any) -> Any:
     match task:
-        case CausalLm() | MaskedLm() | Seq2seq():
+        case CausalLm() | MaskedLm() | Seq2seq() | SpanCorruption() | PrefixLm():
             return head.logits(hidden, embedding)
         case SentenceEmbedding():
             return head.embed(hidden, batch["segments"])

@@ -15,6 +15,7 @@ from lmkit.models.initialize import initialize
 from lmkit.run.body import body_of
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.build import build_head
+from lmkit.tasks.spec import AnyTask, CausalLm, DirectPreference
 
 HEADS = "heads."
 
@@ -38,10 +39,12 @@ def shapes_of(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence[s
 
 def _built(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence[str]]) -> Model:
     body = body_of(spec)
-    rematerialize = spec.training.rematerialize == "blocks"
-    backbone = build_backbone(body, vocab_size=vocab_size, max_length=spec.data.max_length, rematerialize=rematerialize)
+    rematerialize, longest = spec.training.rematerialize == "blocks", spec.data.max_length
+    backbone = build_backbone(body, vocab_size=vocab_size, max_length=longest, rematerialize=rematerialize)
     heads = {
-        name: build_head(task, name, backbone=backbone, model_spec=body, num_labels=len(labels.get(name, ())))
+        name: build_head(
+            task, name, backbone=backbone, model_spec=body, num_labels=len(labels.get(name, ())), max_length=spec.data.max_length
+        )
         for name, task in spec.tasks.items()
     }
     model = Model(backbone, heads)
@@ -84,6 +87,19 @@ def take_over(model: Model, tensors: Mapping[str, np.ndarray], where: str) -> Ta
         if not name.startswith(HEADS) or name.split(".")[1] in kept:
             variables[name].assign(tensors[name])
     return TakenOver(kept, tuple(sorted(theirs - set(kept))), tuple(sorted(ours - set(kept))))
+
+
+def under_our_names(tensors: Mapping[str, np.ndarray], ours: Mapping[str, AnyTask], theirs: Mapping[str, AnyTask]) -> dict[str, np.ndarray]:
+    """The tensors, where the only language-modelling head of theirs has the name of our only one: both tasks learn the same head."""
+    our, their = (_language_models(tasks) for tasks in (ours, theirs))
+    if len(our) != 1 or len(their) != 1 or our[0] in theirs or their[0] in ours:
+        return dict(tensors)
+    old, new = f"{HEADS}{their[0]}.", f"{HEADS}{our[0]}."
+    return {name.replace(old, new) if name.startswith(old) else name: value for name, value in tensors.items()}
+
+
+def _language_models(tasks: Mapping[str, AnyTask]) -> list[str]:
+    return [name for name, task in tasks.items() if isinstance(task, CausalLm | DirectPreference)]
 
 
 def _missing(name: str, others: Mapping) -> bool:

@@ -1,10 +1,12 @@
 """A trained run or a foreign folder in memory, to evaluate, predict or generate with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmkit.checkpoints.manifest import require
 from lmkit.checkpoints.tensors import Tensors, in_dtype
+from lmkit.data.files import never
 from lmkit.engine import devices
 from lmkit.heads.model import Model
 from lmkit.run.console import Console
@@ -18,7 +20,10 @@ from lmkit.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run's words and its model, filled with the best checkpoint or else the newest."""
+    """A run's words and its model, filled with the best checkpoint or else the newest.
+
+    It answers `at_once` rows in a batch at most, and asks before each whether to `stop`.
+    """
 
     directory: RunDirectory
     spec: RunSpec
@@ -26,6 +31,8 @@ class OpenedRun:
     model: Model
     labels: dict[str, tuple[str, ...]]
     step: int
+    at_once: int = 32
+    stop: Callable[[], bool] = never
 
 
 def open_trained(path: Path, console: Console, *, allow_code: bool = False, dtype: str = "float32") -> OpenedRun:

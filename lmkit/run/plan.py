@@ -15,7 +15,7 @@ from lmkit.run.custom import parts_of, run_code
 from lmkit.run.load import load
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.count import count_head, head_flops_per_token
-from lmkit.tasks.spec import AnyTask, Classification, TokenClassification
+from lmkit.tasks.spec import AnyTask, Labelled
 from lmkit.text.spec import Sized
 
 PART = re.compile(r"heads\.([^.]+)\.([^.]+)|(?:(?:encoder|decoder)\.)?(?:layers\.\d+|[^.]+)")
@@ -109,7 +109,7 @@ def steps_of(spec: RunSpec) -> int | None:
 
 
 def _labels(task: AnyTask) -> int:
-    return 2 if not isinstance(task, Classification | TokenClassification) or task.labels == "auto" else len(task.labels)
+    return len(task.declared) or 2 if isinstance(task, Labelled) else 2
 
 
 def flops_of(spec: RunSpec, vocab: int) -> dict[str, float]:

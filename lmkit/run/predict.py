@@ -1,127 +1,157 @@
-"""`lmkit predict`: labels, numbers, vectors, entities, answers or fillings for masks, from a run or a Hugging Face folder."""
+"""`lmkit predict`: labels, numbers, vectors, entities, answers, texts or fillings for masks, from a run or a Hugging Face folder."""
 
-import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lmkit.data.document import Document
-from lmkit.data.sources import read
-from lmkit.errors import MachineError, Problem, SpecError
+from lmkit.data.files import sound
+from lmkit.data.roles import conversational
+from lmkit.data.sources import read_each
+from lmkit.data.spec import Records
+from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run.console import Console
-from lmkit.run.given import from_lines, source_of
+from lmkit.run.given import Columns, from_lines, source_of
+from lmkit.run.output import joined, json_line, kept_fields, require_writable, texts_of, whole_file
+from lmkit.run.readable import readable
+from lmkit.run.signals import watch
 from lmkit.run.source import existing
 from lmkit.run.spec import RunSpec
 
 CHUNK = 512  # rows in memory at once
 # The fields that a file may have for a model that knows of none.
-COLUMNS = ({"text": "question", "text_pair": "context"}, {"text": "text", "text_pair": "text_pair"}, {"text": "text"})
+COLUMNS = (
+    {"text": "text", "choices": "choices"},
+    {"text": "question", "text_pair": "context"},
+    {"text": "text", "text_pair": "text_pair"},
+    {"text": "text"},
+    {"words": "tokens"},
+    {"text": "text"},
+)
+READ = ("text", "words", "text_pair", "choices")  # roles that answers are given to
+# The fields of an answer to be scored, where pairs of answers were learned from.
+ANSWERED = ({"prompt": "prompt", "response": "response"}, {"messages": "messages"}, {"text": "text"})
+
+Policy = Literal["fail", "skip", "null"]
+Answered = Document | DataError
 
 
-def predict(
-    run: Path,
-    *,
-    texts: list[str],
-    pairs: list[str],
-    input: str | None,
-    output: str | None,
-    as_json: bool,
-    console: Console,
-    allow_code: bool = False,
-    dtype: str = "float32",
-) -> int:
-    """Answers `texts`, or every row of `input` (`-`: standard input, one text a line), one JSON object a line.
+@dataclass(frozen=True)
+class Asked:
+    """What is answered, by what, and what becomes of it.
 
-    `pairs` are the second texts, one for each of `texts`, or none. With `output` (`-`: standard output) rows go to that file,
-    which appears when all are done. A single `--text` is answered for a reader unless `as_json`.
+    Either `texts`, with `pairs` their second texts or none, or the rows of `input` (`-`: standard input), whose fields `columns` may
+    name. `tasks` answer, or all that can. `keep` are the fields of a record that go with its answers, or all of them; without, its
+    `id`. `on_error` says what to do with a row that has no answer: fail, leave it out, or put null, the error, in its place. `output`
+    is a file that appears when all rows are answered (`-`: standard output).
     """
-    if bool(texts) == bool(input):
-        raise SpecError(Problem("give either --text or --input", where="command line"))
-    if pairs and len(pairs) != len(texts):
-        raise SpecError(Problem(f"{len(pairs)} --pair for {len(texts)} --text; give one for each", where="command line"))
+
+    texts: Sequence[str] = ()
+    pairs: Sequence[str] = ()
+    input: str | None = None
+    output: str | None = None
+    columns: Columns = field(default_factory=dict)
+    tasks: Sequence[str] = ()
+    keep: Sequence[str] | Literal["all"] = ()
+    on_error: Policy = "fail"
+    batch_size: int | None = None
+    as_json: bool = False
+
+    def require(self) -> None:
+        """Raises SpecError for what contradicts itself, MachineError for an output that cannot be written."""
+        if bool(self.texts) == bool(self.input):
+            raise SpecError(Problem("give either --text or --input", where="command line"))
+        if self.pairs and len(self.pairs) != len(self.texts):
+            raise SpecError(Problem(f"{len(self.pairs)} --pair for {len(self.texts)} --text; give one for each", where="command line"))
+        if self.texts and (self.columns or self.keep):
+            raise SpecError(Problem("goes with --input; a text has no fields", "--columns" if self.columns else "--keep", "command line"))
+        if self.output not in (None, "-"):
+            require_writable(Path(str(self.output)))
+
+
+def predict(run: Path, asked: Asked, console: Console, *, allow_code: bool = False, dtype: str = "float32") -> int:
+    """Answers every row, one JSON object a line, in the order of the rows; `--text` without an output is answered for a reader.
+
+    Rows without an answer are counted on standard error. Raises DataError for the first of them, where `on_error` is fail, and
+    Interrupted after a signal; no part of a file is left then.
+    """
+    asked.require()
     existing(run)
-    if output not in (None, "-") and not _can_hold(Path(str(output))):
-        raise MachineError(Problem("cannot be written: its folder does not exist, or it is a folder itself", where=str(output)))
     with console.quiet():
         from lmkit.run.answers import answerer
         from lmkit.run.open import open_trained
 
     opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
-    answer = answerer(opened)
-    given = [Document(text, pair) for text, pair in zip_longest(texts, pairs)]
-    documents: Iterable[Document] = given or _documents(opened.spec, str(input), console)
-    rows = (row for chunk in _chunks(documents) for row in answer(chunk))
-    if output not in (None, "-"):
-        _write(Path(str(output)), rows)
-    elif texts and not as_json and output is None:
-        for row in rows:
-            for line in _readable(row):
-                console.out(line)
-    else:
-        for row in rows:
-            console.out(json.dumps(row, ensure_ascii=False))
+    with watch(console.err, saves=False) as stop:
+        answer = answerer(replace(opened, at_once=asked.batch_size or opened.at_once, stop=stop), asked.tasks)
+        given = [Document(text, pair) for text, pair in zip_longest(asked.texts, asked.pairs)]
+        documents: Iterable[Answered] = given or _documents(opened.spec, asked, console)
+        unanswered: list[DataError] = []
+        rows = answered(documents, answer, asked, unanswered.append)
+        said = readable if asked.texts and not asked.as_json and asked.output is None else lambda row: [json_line(row)]
+        if asked.output not in (None, "-"):
+            with whole_file(Path(str(asked.output))) as write:
+                for row in rows:
+                    write(row)
+        else:
+            for row in rows:
+                for line in said(row):
+                    console.out(line)
+    if unanswered:
+        what = "left out" if asked.on_error == "skip" else "null"
+        console.err(f"{len(unanswered):,} rows without an answer are {what}; the first: {unanswered[0]}")
     return 0
 
 
-def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
+def answered(
+    documents: Iterable[Answered],
+    answer: Callable[[Sequence[Document]], Sequence[dict[str, Any] | DataError]],
+    asked: Asked,
+    wrong: Callable[[DataError], None],
+) -> Iterator[dict[str, Any]]:
+    """A row for each document, in order, CHUNK of them at once; `wrong` hears of those that have no answer, unless these are raised."""
     documents = iter(documents)
     while chunk := list(islice(documents, CHUNK)):
-        yield chunk
+        if asked.on_error == "fail":
+            chunk = [sound(each) for each in chunk]
+        answers = iter(answer([each for each in chunk if isinstance(each, Document)]))
+        for each in chunk:
+            kept: dict[str, Any] = {}
+            try:
+                document = sound(each)
+                found = next(answers)
+                kept = kept_fields(document, asked.keep)
+                yield joined(kept, texts_of(document) | sound(found), document.where)
+            except DataError as error:
+                if asked.on_error == "fail":
+                    raise
+                wrong(error)
+                if asked.on_error == "null":
+                    yield kept | {"error": str(error)}
 
 
-def _documents(spec: RunSpec, path: str, console: Console) -> Iterator[Document]:
-    """A file's rows in the run's own columns, without labels; a model that was imported takes those that the file has."""
-    known = next((dict(s.columns) for s in spec.data.train.values() if hasattr(s, "columns")), None)
-    candidates = COLUMNS if known is None else ({role: name for role, name in known.items() if role != "label"},)
-    return from_lines(console.lines(), candidates) if path == "-" else read(source_of(Path(path), candidates))
+def _documents(spec: RunSpec, asked: Asked, console: Console) -> Iterator[Answered]:
+    """A file's rows in the columns of the run, of which those are left out that say what is right; of an imported model, in those that
+    the file has.
+    """
+    path = str(asked.input)
+    bound = next((spec.tasks[name].data for name in asked.tasks if name in spec.tasks), None)
+    sources = [spec.data.train[bound]] if bound else list(spec.data.train.values())
+    known = next((source for source in sources if hasattr(source, "columns")), None)
+    candidates: Sequence[Columns] = [asked.columns] if asked.columns else COLUMNS
+    if isinstance(known, Records):
+        candidates = [{**columns, **asked.columns} for columns in _own_columns(known)]
+    if path == "-":
+        return from_lines(console.lines(), candidates)
+    return read_each(source_of(Path(path), candidates, known), whole=True)
 
 
-def _can_hold(path: Path) -> bool:
-    return path.absolute().parent.is_dir() and not path.is_dir()
-
-
-def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Writes beside the file and renames, so that a half-written answer never has its name."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(part, "w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        os.replace(part, path)
-    except OSError as error:
-        raise MachineError(Problem(f"cannot be written: {error.strerror}", where=str(path))) from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _readable(row: dict[str, Any]) -> Iterator[str]:
-    for name, answer in row.items():
-        if isinstance(answer, str):
-            yield answer
-        else:
-            yield from (f"  {name}: {line}" for line in _lines(answer))
-
-
-def _lines(answer: dict[str, Any]) -> Iterator[str]:
-    """One answer for a reader; what tells it is which keys it has."""
-    if "probabilities" in answer:
-        shares = ", ".join(f"{label} {share:.3f}" for label, share in answer["probabilities"].items())
-        yield f"{answer['label']}  ({shares})"
-    elif "value" in answer:
-        yield f"{answer['value']:.4f}"
-    elif "vector" in answer:
-        first = ", ".join(f"{value:.4f}" for value in answer["vector"][:4])
-        yield f"[{first}, ...]  ({len(answer['vector'])} numbers; --json gives all)"
-    elif "spans" in answer:
-        yield from (f"{one['text']}  ({one['start']}-{one['end']}, {one['probability']:.3f})" for one in answer["spans"])
-    elif "entities" in answer:
-        found = [f"{one['text']} {one['label']} ({one['start']}-{one['end']}, {one['probability']:.3f})" for one in answer["entities"]]
-        yield ", ".join(found) or "no entities"
-    elif "tokens" in answer:
-        yield ", ".join(f"{one['text']} {one['replaced']:.3f}" for one in answer["tokens"])
-    else:
-        for mask in answer["masks"]:
-            yield ", ".join(f"{found['token']} {found['probability']:.3f}" for found in mask)
-        yield answer["filled"]
+def _own_columns(known: Records) -> Sequence[Columns]:
+    if conversational(known.columns):
+        prompt, first = known.columns.get("prompt", "prompt"), ANSWERED[0]
+        return ({**first, "prompt": prompt}, *ANSWERED[1:])
+    words = "words" if "tags" in known.columns else "text"
+    own = {words if role == "text" else role: name for role, name in known.columns.items() if role in READ}
+    return (own, {"text": "text"}, own) if "words" in own else (own,)

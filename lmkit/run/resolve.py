@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lmkit.data.spec import Data, HuggingFace
+from lmkit.errors import LmkitError
 from lmkit.models.derive import S, derived, resolved
 from lmkit.models.spec import SHARED, SIDES, Body, EncoderDecoder, FromRun
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import Path, dotted
 from lmkit.spec import Amount, Spec
-from lmkit.tasks.spec import AnyTask, CausalLm, Classification, MaskedLm, NextSentence, Pooled
+from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, MultipleChoice, Pooled, ReplacedToken, SentenceEmbedding, Seq2seq, TwoSegments
+from lmkit.text.roles import TRAINED
 from lmkit.text.spec import FromFile
 from lmkit.training.spec import Training
 
@@ -30,8 +32,7 @@ def resolve(spec: RunSpec, *, absolute: bool = True) -> tuple[RunSpec, Rules]:
         "training": _training(spec, rules),
         "model": _from_run(spec.model, absolute) if isinstance(spec.model, FromRun) else _body(spec.model, spec, rules),
     }
-    if not isinstance(spec.model, FromRun):
-        changes["tasks"] = {name: _task(task, ("tasks", name), rules) for name, task in spec.tasks.items()}
+    changes["tasks"] = {name: _task(task, ("tasks", name), spec, rules) for name, task in spec.tasks.items()}
     if isinstance(spec.tokenizer, FromFile) and absolute:
         changes["tokenizer"] = spec.tokenizer.model_copy(update={"from_": _absolute(spec.tokenizer.from_)})
     return spec.model_copy(update=changes), rules
@@ -50,15 +51,29 @@ def _filled(branch: Any, path: Path, rules: Rules, **defaults: tuple[Any, str]) 
 def _body(model: Body, spec: RunSpec, rules: Rules) -> Body:
     if not isinstance(model, EncoderDecoder):
         return _stack(model, ("model",), spec, rules, pairs=sends_pairs(spec))
+    both: EncoderDecoder = _filled(model, ("model",), rules, start_id=_start(spec))
     sides: dict[str, Any] = {}
     for name in SIDES:
-        own, path = getattr(model, name), ("model", name)
+        own, path = getattr(both, name), ("model", name)
         written = set(leaves_of(own.model_dump(mode="json", exclude_unset=True)))
-        shared = [leaf for leaf in leaves_of(words_of(model.side(name))) if leaf not in written and leaf[0] in SHARED]
+        shared = [leaf for leaf in leaves_of(words_of(both.side(name))) if leaf not in written and leaf[0] in SHARED]
         rules.update({(*path, *leaf): f"model.{dotted(leaf)}" for leaf in shared})
-        stack = _stack(model.side(name), path, spec, rules, pairs=sends_pairs(spec) and name == "encoder")
+        stack = _stack(both.side(name), path, spec, rules, pairs=sends_pairs(spec) and name == "encoder")
         sides[name] = own.model_copy(update={key: getattr(stack, key) for key in SHARED})
-    return model.model_copy(update=sides)
+    return both.model_copy(update=sides)
+
+
+def _start(spec: RunSpec) -> tuple[int | None, str]:
+    """What a decoder beside an encoder begins with, unless the spec says so; None where the tokenizer's file cannot be read."""
+    if isinstance(spec.tokenizer, FromFile):
+        from lmkit.text.build import load_tokenizer  # and numpy, which no other spec needs
+
+        try:
+            tokenizer = load_tokenizer(spec.tokenizer.from_)
+        except LmkitError:
+            return None, "the tokenizer's bos, else its pad"
+        return (tokenizer.bos, "the tokenizer's bos") if tokenizer.bos >= 0 else (tokenizer.pad, "the tokenizer's pad: it has no bos")
+    return TRAINED.index("bos"), "the tokenizer's bos"
 
 
 def leaves_of(words: Any, path: Path = ()) -> Iterator[Path]:
@@ -82,8 +97,10 @@ def _stack(model: S, path: Path, spec: RunSpec, rules: Rules, *, pairs: bool) ->
     return resolved(model, max_length=length, pairs=pairs)
 
 
-def _task(task: AnyTask, path: Path, rules: Rules) -> AnyTask:
-    if not isinstance(task, Pooled) or not task.pools:
+def _task(task: AnyTask, path: Path, spec: RunSpec, rules: Rules) -> AnyTask:
+    if isinstance(task, SentenceEmbedding) and task.loss != "cosine":
+        return _filled(task, path, rules, negatives=(spec.training.batch_size, "training.batch_size"))  # type: ignore[no-any-return]
+    if not isinstance(task, Pooled) or not task.pools or isinstance(spec.model, FromRun):
         return task
     pooler = task.pooler_activation or "none"
     return _filled(task, path, rules, pooler=(pooler, "tanh for pooling first, else none"))  # type: ignore[no-any-return]
@@ -92,10 +109,10 @@ def _task(task: AnyTask, path: Path, rules: Rules) -> AnyTask:
 def sends_pairs(spec: RunSpec) -> bool:
     """Whether a task reads two texts at a time."""
     for task in spec.tasks.values():
-        if isinstance(task, NextSentence):
+        if isinstance(task, TwoSegments | MultipleChoice):
             return True
         read = [source for name, source in spec.data.train.items() if task.data in (None, name)]
-        if isinstance(task, Classification) and any("text_pair" in getattr(source, "columns", {}) for source in read):
+        if isinstance(task, Pooled) and any("text_pair" in getattr(source, "columns", {}) for source in read):
             return True
     return False
 
@@ -117,9 +134,11 @@ def _training(spec: RunSpec, rules: Rules) -> Training:
 
 
 def _data(spec: RunSpec, rules: Rules, absolute: bool) -> Data:
-    whole = all(isinstance(task, CausalLm | MaskedLm) for task in spec.tasks.values())
+    whole = all(isinstance(task, CausalLm | MaskedLm | ReplacedToken) for task in spec.tasks.values())
     why = "only causal_lm and masked_lm read documents that can share a row" if whole else "a task needs each row for one example"
     data = _filled(spec.data, ("data",), rules, packing=(whole, why))
+    if any(isinstance(task, Seq2seq) for task in spec.tasks.values()):
+        data = _filled(data, ("data",), rules, max_target_length=(data.max_length, "data.max_length"))
     if not absolute:
         return data  # type: ignore[no-any-return]
     changes: dict[str, Any] = {"train": {name: _with_paths(source, _absolute) for name, source in data.train.items()}}
@@ -133,9 +152,9 @@ def _with_paths(source: Any, change: Callable[[str], str]) -> Any:
         local = source.huggingface.startswith((".", "/", "~")) or os.path.isdir(source.huggingface)
         return source.model_copy(update={"huggingface": change(source.huggingface)}) if local else source
     changes = {
-        key: tuple(change(path) for path in source.paths)
+        key: tuple(map(change, value))
         for key in type(source).model_fields
-        if getattr(source, "paths", ()) and getattr(source, key) == source.paths
+        if isinstance(value := getattr(source, key), tuple) and value and set(value) <= set(getattr(source, "paths", ()))
     }
     return source.model_copy(update=changes)
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from lmkit.engine.tensorflow import compiled, finite
+from lmkit.errors import Interrupted
 from lmkit.generation.layout import bucket
 from lmkit.run.open import OpenedRun
 from lmkit.text.template import Row
 
-ROWS = 32  # of a compiled batch; the rest is padding
-CELLS = ROWS * 512  # of a batch at most: where rows are longer there are fewer
+CELLS = 512  # for each row of a batch at most: where rows are longer there are fewer
 
 Batch = dict[str, Any]
 Forward = Callable[[Any, Batch], Any]  # hidden states [B, T, D] and the batch to one or several arrays [B, ...]
@@ -23,19 +23,27 @@ def room(opened: OpenedRun) -> int:
     return min(opened.spec.data.max_length, longest or opened.spec.data.max_length)
 
 
-def batches(rows: Sequence[Row], pad: int, longest: int) -> Iterator[tuple[list[int], Batch]]:
-    """(indexes of the rows, batch) with rows of like length together, in shapes that repeat."""
+def require_going(opened: OpenedRun) -> None:
+    """Raises Interrupted once somebody asked to stop."""
+    if opened.stop():
+        raise Interrupted("stopped; nothing is lost, the same command begins again")
+
+
+def batches(rows: Sequence[Row], pad: int, longest: int, most: int) -> Iterator[tuple[list[int], Batch]]:
+    """(indexes of the rows, batch of at most so many) with rows of like length together, in shapes that repeat."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     while order:
-        length = min(bucket(len(rows[order[min(ROWS, len(order)) - 1]].ids)), longest)
-        count = max(1, min(ROWS, CELLS // length))
+        length = min(bucket(len(rows[order[min(most, len(order)) - 1]].ids)), longest)
+        count = max(1, min(most, most * CELLS // length))
         chosen, order = order[:count], order[count:]
-        batch: Batch = {name: np.zeros((count, length), np.int32) for name in ("tokens", "segments", "token_types")}
+        batch: Batch = {name: np.zeros((count, length), np.int32) for name in ("tokens", "segments", "positions", "token_types")}
         batch["tokens"][:] = pad
         for place, i in enumerate(chosen):
             size = len(rows[i].ids)
             batch["tokens"][place, :size] = rows[i].ids
-            batch["segments"][place, :size] = 1
+            segment = np.searchsorted(rows[i].segments, np.arange(size), side="right")
+            batch["segments"][place, :size] = segment
+            batch["positions"][place, :size] = np.arange(size) - np.array(rows[i].segments)[segment - 1]
             batch["token_types"][place, :size] = rows[i].types
         yield chosen, batch
 
@@ -55,7 +63,8 @@ def compiled_reader(opened: OpenedRun, name: str, forward: Forward) -> Callable[
 
     def read(rows: Sequence[Row], more: Callable[[list[int], int], Batch] = lambda chosen, count: {}) -> list[tuple[np.ndarray, ...]]:
         found: list[tuple[np.ndarray, ...]] = [()] * len(rows)
-        for chosen, batch in batches(rows, pad, longest):
+        for chosen, batch in batches(rows, pad, longest, opened.at_once):
+            require_going(opened)
             made = call(batch | more(chosen, len(batch["tokens"])))
             arrays = [finite(one) for one in (made if isinstance(made, tuple | list) else (made,))]
             for place, i in enumerate(chosen):

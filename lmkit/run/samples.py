@@ -1,63 +1,41 @@
 """Samples of what a model writes while it is trained."""
 
-from typing import Any
-
-from lmkit.errors import Problem, SpecError
 from lmkit.generation.beams import BeamSearch
-from lmkit.generation.build import build_generator
-from lmkit.generation.cached import Cached, CachedDecoder, CachedEncoderDecoder
-from lmkit.generation.decode import Generator
 from lmkit.generation.settings import Settings
-from lmkit.heads.head import Head
 from lmkit.heads.model import Model
-from lmkit.models.encoder_decoder import EncoderDecoderBackbone
+from lmkit.run.generator import generator_of, own_words, written_by
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import CausalLm, Seq2seq
+from lmkit.run.writing import Writer
+from lmkit.tasks.spec import Seq2seq
 from lmkit.text.tokenizer import Tokenizer
 
 SAMPLE_TOKENS = 64
 
 
-def generator_of(spec: RunSpec, model: Model, words: Settings) -> Generator | BeamSearch:
-    """What continues texts with the head of the spec's causal_lm task, or answers them with that of a seq2seq task.
-
-    Raises SpecError when there is no such task, since no other head has learned to write, and when nothing says what a
-    decoder beside an encoder begins with.
-    """
-    name = next((name for name, task in spec.tasks.items() if isinstance(task, CausalLm | Seq2seq)), None)
-    if name is None:
-        raise SpecError(Problem("no task is a causal_lm or seq2seq, so this model cannot write a text", "tasks"))
-    return build_generator(_cached(spec, model, model.heads[name], words.start), words)
-
-
-def own_words(tokenizer: Tokenizer) -> dict[str, Any]:
-    """Settings of a model that was trained here: no special tokens ever come but the end of a document."""
-    end = (tokenizer.eos,) if tokenizer.eos >= 0 else ()
-    return {"end": end, "suppressed": tuple(sorted(tokenizer.specials - set(end)))}
-
-
-def _cached(spec: RunSpec, model: Model, head: Head, start: int | None) -> Cached:
-    body, context = model.backbone, spec.data.max_length
-    if not isinstance(body, EncoderDecoderBackbone):
-        return CachedDecoder(body, head, context=context)
-    start = body.start_id if start is None else start
-    if start is None:
-        raise SpecError(Problem("nothing says which token the decoder begins with; add start_id: ...", "model.start_id"))
-    return CachedEncoderDecoder(body, head, start=start, context=context)
-
-
 class Samples:
-    """Continuations of `logging.samples` by the model as it is when asked, the same draws each time."""
+    """What the model, as it is when asked, writes to `logging.samples`: a decoder goes on with them, a seq2seq task answers them.
+
+    The draws are the same each time.
+    """
 
     def __init__(self, spec: RunSpec, model: Model, tokenizer: Tokenizer) -> None:
         self._prompts, self._tokenizer = list(spec.logging.samples), tokenizer
-        words = Settings(temperature=0.8, **own_words(tokenizer))
-        self._generator = generator_of(spec, model, words) if self._prompts else None
+        self._writer, self._generator = None, None
+        if not self._prompts:
+            return
+        name = written_by(spec)
+        if isinstance(spec.tasks[name], Seq2seq):
+            self._writer = Writer(spec, model, tokenizer, name)
+        else:
+            self._generator = generator_of(spec, model, Settings(temperature=0.8, **own_words(tokenizer)), name)
 
     def texts(self) -> dict[str, str]:
-        """Prompt to continuation; nothing where the spec asks for none."""
+        """Prompt to continuation, or to the answer on a line of its own; nothing where the spec asks for none."""
+        if self._writer is not None:
+            return {prompt: f"\n{text}" for prompt, text in zip(self._prompts, self._writer(self._prompts), strict=True)}
         if self._generator is None:
             return {}
+        assert not isinstance(self._generator, BeamSearch)
         found = self._generator.generate([ids.tolist() for ids in self._tokenizer.encode(self._prompts)], max_tokens=SAMPLE_TOKENS)
         return {prompt: self._tokenizer.decode(one.ids) for prompt, one in zip(self._prompts, found, strict=True)}
 

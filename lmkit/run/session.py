@@ -1,13 +1,14 @@
 """A training session: model, step, evaluation, logs and loop put together; the first code of a run that imports TensorFlow."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
 from lmkit.models.spec import FromRun
+from lmkit.run.begin import begin
 from lmkit.run.console import Console
 from lmkit.run.custom import run_code
 from lmkit.run.decision import decision_of
@@ -15,23 +16,24 @@ from lmkit.run.directory import DONE, RunDirectory, require_space
 from lmkit.run.evaluator import evaluator
 from lmkit.run.grid import plan_of
 from lmkit.run.material import Material
-from lmkit.run.model import build_model, shapes_of, take_over, variables_of
+from lmkit.run.model import build_model, variables_of
+from lmkit.run.open import OpenedRun
 from lmkit.run.plan import flops_of
-from lmkit.run.pretrained import parts_of
+from lmkit.run.reference import References, Referred, mark_of, preferring, referred, store, stored, with_reference
 from lmkit.run.samples import Samples
+from lmkit.run.scoring import answer_scores
 from lmkit.run.signals import StopRequest
-from lmkit.run.source import Source, source_of
 from lmkit.run.spec import RunSpec
 from lmkit.training.bar import Bar
 from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints
-from lmkit.training.hooks import Hooks, Snapshot
+from lmkit.training.hooks import Hooks, Snapshot, Stop
 from lmkit.training.logging import Logger, cut_back
 from lmkit.training.loop import Trainer
 from lmkit.training.progress import RunState
 from lmkit.training.report import loss_chart, write_report
 from lmkit.training.schedules import learning_rate
-from lmkit.training.step import Step
+from lmkit.training.step import EvaluationStep, Step
 
 
 @dataclass(frozen=True)
@@ -106,25 +108,26 @@ class Session:
         self.run.write_environment(
             {"versions": self.facts["versions"], "device": asdict(devices.facts()), "decisions": self.facts["decisions"]}
         )
+        names = preferring(self.spec)
+        self.references = stored(self.run, None, self.console.err) if snapshot is not None and names else None
+        if snapshot is None or (names and self.references is None):
+            begin(self.spec, self.model, self.variables, vocab_size=self.material.tokenizer.vocab_size, say=self.console.err)
+        if names and self.references is None:
+            self.references = self._referred(names)
         if snapshot is not None:
             self.optimizer.restore(snapshot.model, snapshot.optimizer)
             self.console.err(f"going on from step {snapshot.step}")
-        elif isinstance(self.spec.model, FromRun):
-            self._take_over(source_of(Path(self.spec.model.from_)))
 
-    def _take_over(self, source: Source) -> None:
-        """Fills the body, the heads that fit, and what there is of others, with another model's weights."""
-        rows = self.material.tokenizer.vocab_size
-        tensors, _ = source.weights(lambda: shapes_of(source.spec, vocab_size=rows, labels=source.labels), self.console.err)
-        heads = take_over(self.model, dict(tensors), str(source.path))
-        new = {name: tuple(self.variables[name].shape) for name in self.variables if name.split(".")[1] in heads.new}
-        parts = parts_of(self.spec, source, new, tensors)
-        for name, value in parts.items():
-            self.variables[name].assign(value)
-        taken = tuple(dict.fromkeys(name.rpartition(".")[0] for name in parts))
-        for word, names in (("kept", heads.kept), ("dropped", heads.dropped), ("new", heads.new), ("new, but not in part", taken)):
-            if names:
-                self.console.err(f"heads {word}: {', '.join(names)}")
+    def _referred(self, names: list[str]) -> References:
+        """What the model, which is as it begins, says of every answer; kept for the next start."""
+        mark = mark_of({name: engine.as_numpy(variable) for name, variable in self.variables.items()}, self.material.fingerprints)
+        found = stored(self.run, mark, self.console.err)
+        if found is None:
+            self.console.err(f"asking the model what it thinks of all answers, as the reference of {', '.join(names)}")
+            step = EvaluationStep(self.model, self.replicas, xla=self.decision.xla)
+            found = referred(step, self.material.batches, names, self.stop)
+            store(self.run, mark, found)
+        return found
 
     def _trainer(self, snapshot: Snapshot | None, hooks: Hooks) -> Trainer:
         spec, decision, batches, tokenizer = self.spec, self.decision, self.material.batches, self.material.tokenizer
@@ -140,21 +143,28 @@ class Session:
             steps_per_call=decision.steps_per_call,
             xla=decision.xla,
         )
+        train = self.references.train if self.references else {}
         return Trainer(
             step,
             self.plan,
-            batch_at=batches.train,
+            batch_at=lambda i: with_reference(batches.train(i), train),
             rate_at=lambda s: learning_rate(schedule, s, self.plan.steps),
             weights=weights,
-            evaluate=evaluator(spec, self.model, batches.validation, tokenizer, batches.labels, self.replicas, xla=decision.xla)
-            if self.plan.evaluate_every
-            else None,
+            evaluate=self._evaluation() if self.plan.evaluate_every else None,
             hooks=hooks,
             state=RunState.from_json(snapshot.state) if snapshot else None,
             steps_per_epoch=batches.steps_per_epoch,
             flops_per_token=flops_of(spec, tokenizer.vocab_size)["training"],
             peak_flops=devices.peak_flops(decision.precision) * self.replicas.count,
         )
+
+    def _evaluation(self) -> Callable[[Stop], dict[str, float]]:
+        """Figures of all validation rows, and scores of answers to some of their documents."""
+        stuff, labels = self.material, self.material.batches.labels
+        rows = Referred(stuff.batches.validation, self.references.validation if self.references else {})
+        figures = evaluator(self.spec, self.model, rows, stuff.tokenizer, labels, self.replicas, xla=self.decision.xla)
+        scores = answer_scores(OpenedRun(self.run, self.spec, stuff.tokenizer, self.model, labels, 0), stuff.caches, self.stop)
+        return lambda stop: figures(stop) | scores(stop)
 
     def _show(self, logger: Logger, step: int) -> None:
         """Samples and histograms after an evaluation."""

@@ -5,21 +5,24 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lmkit.data.spec import Data, Imported
+from lmkit.data.spec import Data, Holdout, Imported
 from lmkit.models.spec import Decoder, Encoder, EncoderDecoder, FromRun, Model, nearest_multiples, stacks
 from lmkit.positions.spec import Learned
 from lmkit.spec import Name, Spec
 from lmkit.tasks.spec import (
     AnyTask,
     CausalLm,
-    Classification,
+    DirectPreference,
     MaskedLm,
-    NextSentence,
     PerToken,
     Pooled,
+    PrefixLm,
     ReplacedToken,
+    Reward,
+    SentenceEmbedding,
     Seq2seq,
-    Trainable,
+    SpanCorruption,
+    TwoSegments,
 )
 from lmkit.text.spec import Tokenizer
 from lmkit.training.spec import Logging, Runtime, Training
@@ -85,43 +88,72 @@ class RunSpec(Spec):
 
     def rule_tasks_can_be_trained(self) -> Iterator[tuple[str, str]]:
         for name, task in self.tasks.items():
-            if not isinstance(task, Trainable) and not self.imported:
-                what = f"no data can train {task.kind} yet; causal_lm, masked_lm, next_sentence and classification can be trained"
-                yield f"tasks.{name}.kind", what
+            if isinstance(task, ReplacedToken) and task.generator is None and not self.imported:
+                yield f"tasks.{name}", "replaced_token learns from what a generator replaces; add generator: {hidden_size: 25%}"
 
     def rule_tasks_fit_the_model(self) -> Iterator[tuple[str, str]]:
         body = self.model.body if isinstance(self.model, FromRun) else self.model
         for name, task in self.tasks.items():
-            if isinstance(task, CausalLm) and isinstance(body, Encoder | EncoderDecoder):
-                yield f"tasks.{name}.kind", "causal_lm needs model.kind: decoder"
-            if isinstance(task, MaskedLm | NextSentence | ReplacedToken) and isinstance(body, Decoder | EncoderDecoder):
+            if isinstance(task, CausalLm | DirectPreference) and isinstance(body, Encoder | EncoderDecoder):
+                yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: decoder"
+            if isinstance(task, Reward) and isinstance(body, EncoderDecoder):
+                yield f"tasks.{name}.kind", "reward needs model.kind: decoder, or encoder"
+            if isinstance(task, MaskedLm | TwoSegments | ReplacedToken) and isinstance(body, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder"
-            if isinstance(task, Seq2seq) and isinstance(body, Encoder | Decoder):
-                yield f"tasks.{name}.kind", "seq2seq needs model.kind: encoder_decoder"
+            if (
+                isinstance(task, SentenceEmbedding)
+                and task.loss == "simcse"
+                and body is not None
+                and not any(s.dropout for s in stacks(body))
+            ):
+                yield f"tasks.{name}.loss", "simcse tells a text from itself by dropout, and the model has none; write model.dropout: 0.1"
+            if isinstance(task, Seq2seq | SpanCorruption) and isinstance(body, Encoder | Decoder):
+                yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder_decoder"
+            if isinstance(task, PrefixLm) and isinstance(body, Encoder):
+                yield f"tasks.{name}.kind", "prefix_lm needs model.kind: decoder, or encoder_decoder"
             if isinstance(task, Pooled | PerToken) and isinstance(body, EncoderDecoder) and body.start_id is None:
                 yield f"tasks.{name}.kind", f"{task.kind} reads the decoder, which must know its first token; add model.start_id"
             if isinstance(task, Pooled) and task.pools and task.pooling == "first" and isinstance(body, Decoder | EncoderDecoder):
                 yield f"tasks.{name}.pooling", "the first token of a decoder has seen nothing else; write pooling: last, or mean"
 
-    def rule_classification_has_labels(self) -> Iterator[tuple[str, str]]:
+    def rule_sources_name_what_tasks_read(self) -> Iterator[tuple[str, str]]:
+        if self.imported:
+            return
         for name, task in self.tasks.items():
-            if not isinstance(task, Classification) or self.imported:
-                continue
             for source_name, source in self.data.train.items():
-                if task.data in (None, source_name) and "label" not in getattr(source, "columns", {}):
+                missing = [role for role in task.roles if role not in getattr(source, "columns", {})]
+                if task.data in (None, source_name) and missing:
                     which = "data.train" if list(self.data.train) == ["train"] else f"data.train.{source_name}"
-                    yield f"tasks.{name}", f"{which} names no label field; add there columns: {{text: ..., label: ...}}"
+                    columns = ", ".join(f"{role}: ..." for role in ("text", *missing))
+                    yield f"tasks.{name}", f"{which} names no {' and '.join(missing)} field; add there columns: {{{columns}}}"
+
+    def prefixes_of(self, source: str) -> dict[str, str]:
+        """For each task that reads a source of data.train, or any other texts, what it puts before them."""
+        bound = source if source in self.data.train else None
+        return {name: getattr(task, "prefix", "") for name, task in self.tasks.items() if bound is None or task.data in (None, bound)}
+
+    def rule_tasks_put_one_prefix_before_a_text(self) -> Iterator[tuple[str, str]]:
+        held = [] if self.data.validation is None or isinstance(self.data.validation, Holdout) else ["validation"]
+        found: dict[str, str] = {}
+        for source in [*self.data.train, *held]:
+            prefixes = self.prefixes_of(source)
+            name = next((name for name, prefix in prefixes.items() if prefix), "")
+            other = next((other for other in prefixes if prefixes[other] != prefixes.get(name, "")), None)
+            if other is not None:
+                texts = f"data.train.{source}" if source in self.data.train else "data.validation"
+                found.setdefault(name, f"task {other} reads {texts} too, without this prefix; let each read a source of its own")
+        yield from ((f"tasks.{name}.prefix", what) for name, what in found.items())
 
     def rule_next_sentence_has_several(self) -> Iterator[tuple[str, str]]:
         for task in self.tasks.values():
-            if not isinstance(task, NextSentence):
+            if not isinstance(task, TwoSegments):
                 continue
             for source_name, source in self.data.train.items():
                 if task.data in (None, source_name) and (getattr(source, "document", ""), source.sentence) == ("line", "line"):
                     key = "data.train" if list(self.data.train) == ["train"] else f"data.train.{source_name}"
                     yield (
                         f"{key}.document",
-                        "next_sentence needs several sentences a document, a line has one; write blank_line or file",
+                        f"{task.kind} needs several sentences a document, a line has one; write blank_line or file",
                     )
 
     def rule_batch_divides_over_replicas(self) -> Iterator[tuple[str, str]]:
@@ -131,6 +163,23 @@ class RunSpec(Spec):
             near = nearest_multiples(self.training.batch_size, parts)
             product = f"runtime.replicas = {replicas}" + (f" x gradient_accumulation_steps = {micro}" if parts > replicas else "")
             yield "training.batch_size", f"{self.training.batch_size} is not divisible by {product}; nearest: {near}"
+
+    def rule_groups_of_negatives_stay_together(self) -> Iterator[tuple[str, str]]:
+        micro = self.training.gradient_accumulation_steps
+        parts = (self.runtime.replicas or 1) * (micro if isinstance(micro, int) else 1)
+        yield from self.split_groups(parts)
+
+    def split_groups(self, parts: int) -> Iterator[tuple[str, str]]:
+        """For each task that compares the rows of a group to each other, what is wrong with a batch in so many parts."""
+        rows = self.training.batch_size // parts
+        for name, task in self.tasks.items():
+            if isinstance(task, SentenceEmbedding) and task.loss != "cosine" and rows % (task.negatives or self.training.batch_size):
+                where = f"batch_size = {self.training.batch_size}" + (f" in {parts} parts (replicas x micro-batches)" if parts > 1 else "")
+                fitting = next(size for size in range(min(rows, task.negatives or rows), 0, -1) if rows % size == 0)
+                yield (
+                    f"tasks.{name}.negatives",
+                    f"{where} is not whole groups of {task.negatives or self.training.batch_size}; write {fitting}",
+                )
 
     def rule_early_stopping_has_something_to_watch(self) -> Iterator[tuple[str, str]]:
         if self.training.early_stopping is not None and self.data.validation is None:
@@ -151,8 +200,8 @@ class RunSpec(Spec):
 
     def monitors(self) -> list[str]:
         """Validation figures that early stopping and the best checkpoint may watch."""
-        names = ["loss"]
-        for name, task in self.tasks.items():
-            names.append(f"{name}/loss")
-            names += [f"{name}/{metric}" for metric in (task.metrics if isinstance(task, Classification) else ("accuracy",))]
-        return names
+        held = self.data.validation
+        sources = self.data.train.values() if held is None or isinstance(held, Holdout) else [held]
+        roles = {role for source in sources for role in getattr(source, "columns", {})}
+        answers = self.training.evaluate_documents > 0
+        return ["loss", *(f"{name}/{aim}" for name, task in self.tasks.items() for aim in task.aims(roles, answers=answers))]

@@ -1,7 +1,8 @@
-"""Answers for each token of a text, with the characters it stands for: labels, entities, tokens that are not the text's own."""
+"""Answers for each place of a text, with the characters it stands for: labels of words, entities, tokens that are not its own."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ from keras import ops
 
 from lmkit.data.document import Document
 from lmkit.run.open import OpenedRun
-from lmkit.run.rows import compiled_reader, room
+from lmkit.run.rows import Forward, compiled_reader, room
+from lmkit.scores.tags import ENTITY_TAG
+from lmkit.scores.tags import entities as spelled
 from lmkit.text.template import Row
+from lmkit.text.words import behind_marks, first_tokens, split_words
 
 OVERLAP = 128  # tokens that neighbouring windows of a long text share, and half a window at most
 OUTSIDE = "O"
@@ -43,51 +47,53 @@ def windows(ids: np.ndarray, budget: int, frame: Callable[[np.ndarray], Row]) ->
     return found
 
 
-def token_labeller(opened: OpenedRun, name: str, labels: Sequence[str]) -> Read:
-    """For each token of the first text its label and probability, and the entities that they spell."""
-    head = opened.model.heads[name]
+def word_labeller(opened: OpenedRun, name: str, labels: Sequence[str]) -> Read:
+    """For each word of the first text its label and probability, and the entities that they spell.
+
+    A word has the label of its first token, where it was learned (transformers' aggregation_strategy "first"). The words are the
+    document's own, or those that the tokenizer sees in running text; one that the tokenizer leaves out has no label.
+    """
+    head, tokenizer = opened.model.heads[name], opened.tokenizer
+    tagged = all(ENTITY_TAG.fullmatch(label) for label in labels)
 
     def forward(hidden: Any, batch: dict[str, Any]) -> Any:
         return ops.softmax(ops.cast(head.logits(hidden, batch["segments"]), "float32"), axis=-1)
 
-    def answer(text: str, spans: np.ndarray, shares: np.ndarray) -> Answer:
-        tokens = [
-            {"text": text[a:b], "start": int(a), "end": int(b), "label": labels[int(share.argmax())], "probability": float(share.max())}
-            for (a, b), share in zip(spans, shares, strict=True)
-        ]
-        return {"entities": entities(text, tokens), "tokens": tokens}
+    def answer(document: Document, ids: np.ndarray, spans: np.ndarray, shares: np.ndarray) -> Answer:
+        text = document.text
+        opens = tokenizer.word_start[ids] | (not tokenizer.spaced and behind_marks(text, spans))
+        places = document.words or split_words(text, spans, opens)
+        words = []
+        for (a, b), token in zip(places, first_tokens(places, spans).tolist(), strict=True):
+            label, share = (labels[int(shares[token].argmax())], float(shares[token].max())) if token >= 0 else (None, 0.0)
+            words.append({"text": text[a:b], "start": a, "end": b, "label": label, "probability": share})
+        return {"entities": entities(text, words, tagged), "words": words}
 
     return _by_token(opened, name, forward, answer)
 
 
-def entities(text: str, tokens: Sequence[Answer]) -> list[Answer]:
-    """Neighbouring tokens of one label joined; B- begins an entity, I- goes on, O is none. The probability is the mean."""
-    found: list[list[Answer]] = []
-    last = ""
-    for token in tokens:
-        begins, label = _parts(token["label"])
-        if label == OUTSIDE:
-            last = ""
-            continue
-        if label == last and not begins:
-            found[-1].append(token)
-        else:
-            found.append([token])
-        last = label
+def entities(text: str, words: Sequence[Answer], tagged: bool) -> list[Answer]:
+    """Neighbouring words joined to entities, whose probability is the mean of theirs.
+
+    `tagged` labels are those of IOB1, IOB2 or IOBES, and others that `scores/tags.py` reads; else words of one label belong
+    together. O is none.
+    """
+    labels = [word["label"] or OUTSIDE for word in words]
     return [
         {
-            "label": _parts(group[0]["label"])[1],
-            "text": text[group[0]["start"] : group[-1]["end"]],
-            "start": group[0]["start"],
-            "end": group[-1]["end"],
-            "probability": sum(token["probability"] for token in group) / len(group),
+            "label": kind,
+            "text": text[words[first]["start"] : words[end - 1]["end"]],
+            "start": words[first]["start"],
+            "end": words[end - 1]["end"],
+            "probability": sum(word["probability"] for word in words[first:end]) / (end - first),
         }
-        for group in found
+        for first, end, kind in sorted((first, end, kind) for kind, first, end in (spelled(labels) if tagged else _equal(labels)))
     ]
 
 
-def _parts(label: str) -> tuple[bool, str]:
-    return (label.startswith("B-"), label[2:]) if label[:2] in ("B-", "I-") else (False, label)
+def _equal(labels: Sequence[str]) -> set[tuple[str, int, int]]:
+    edges = [i for i in range(len(labels) + 1) if i in (0, len(labels)) or labels[i] != labels[i - 1]]
+    return {(labels[a], a, b) for a, b in pairwise(edges) if labels[a] != OUTSIDE}
 
 
 def replaced_finder(opened: OpenedRun, name: str) -> Read:
@@ -97,16 +103,15 @@ def replaced_finder(opened: OpenedRun, name: str) -> Read:
     def forward(hidden: Any, batch: dict[str, Any]) -> Any:
         return ops.sigmoid(ops.cast(head.logits(hidden, batch["segments"]), "float32"))
 
-    def answer(text: str, spans: np.ndarray, shares: np.ndarray) -> Answer:
-        found = zip(spans, shares, strict=True)
+    def answer(document: Document, ids: np.ndarray, spans: np.ndarray, shares: np.ndarray) -> Answer:
+        text, found = document.text, zip(spans, shares, strict=True)
         return {"tokens": [{"text": text[a:b], "start": int(a), "end": int(b), "replaced": float(share)} for (a, b), share in found]}
 
     return _by_token(opened, name, forward, answer)
 
 
-def _by_token(
-    opened: OpenedRun, name: str, forward: Callable[[Any, dict[str, Any]], Any], answer: Callable[[str, np.ndarray, np.ndarray], Answer]
-) -> Read:
+def _by_token(opened: OpenedRun, name: str, forward: Forward, answer: Callable[..., Answer]) -> Read:
+    """`answer` gets the document, the ids and places of its tokens, and what `forward` gives for each."""
     template = opened.tokenizer.template
     budget = max(room(opened) - template.single.extra, 1)
     read = compiled_reader(opened, name, forward)
@@ -116,9 +121,9 @@ def _by_token(
         parts = [windows(ids, budget, template.row) for ids, _ in found]
         outputs = iter(read([window.row for part in parts for window in part]))
         made = []
-        for document, (_, spans), part in zip(documents, found, parts, strict=True):
+        for document, (ids, spans), part in zip(documents, found, parts, strict=True):
             values = [_kept(window, next(outputs)[0]) for window in part]
-            made.append(answer(document.text, spans, np.concatenate(values)))
+            made.append(answer(document, ids, spans, np.concatenate(values)))
         return made
 
     return answers

@@ -9,7 +9,23 @@ Path = tuple[str | int, ...]
 UNREADABLE = object()  # the value of a node whose text was refused
 
 # Keys that choose a variant by being there: a layer that names another of them replaces the variant instead of merging into it.
-CHOOSERS = ("kind", "from", "text", "jsonl", "csv", "tsv", "parquet", "huggingface", "builtin", "imported", "holdout")
+CHOOSERS = (
+    "kind",
+    "from",
+    "target",
+    "text",
+    "jsonl",
+    "csv",
+    "tsv",
+    "parquet",
+    "conll",
+    "conllu",
+    "squad",
+    "huggingface",
+    "builtin",
+    "imported",
+    "holdout",
+)
 
 
 @dataclass(slots=True)

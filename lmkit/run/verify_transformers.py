@@ -25,6 +25,8 @@ def transformers_logits(folder: Path, batch: Mapping[str, np.ndarray]) -> dict[s
     transformers.logging.disable_progress_bar()
     name = read_config(folder)["architectures"][0]
     inputs = {"input_ids": batch["tokens"], "attention_mask": batch["segments"]}
+    if name.endswith("ForMultipleChoice"):
+        inputs = {key: value[:, None] for key, value in inputs.items()}
     if "decoder/tokens" in batch:
         inputs["decoder_input_ids"] = batch["decoder/tokens"]
     try:

@@ -67,7 +67,22 @@ def tag(cls: type[Spec]) -> str:
     return str(kind.default) if kind is not None else f"<{next((f for f in fields(cls) if f in CHOSEN_BY_KEY), '')}>"
 
 
-CHOSEN_BY_KEY = ("from", "text", "jsonl", "csv", "tsv", "parquet", "huggingface", "builtin", "imported", "holdout")
+CHOSEN_BY_KEY = (
+    "from",
+    "target",
+    "text",
+    "jsonl",
+    "csv",
+    "tsv",
+    "parquet",
+    "conll",
+    "conllu",
+    "squad",
+    "huggingface",
+    "builtin",
+    "imported",
+    "holdout",
+)
 
 
 def walk(location: Iterable[str | int]) -> tuple[list[type[Spec]], Any]:
@@ -92,7 +107,7 @@ def walk(location: Iterable[str | int]) -> tuple[list[type[Spec]], Any]:
 
 def homes(key: str) -> list[str]:
     """The dotted sections, as a user writes them, in which a key is known."""
-    return [section for section, cls in sections() if key in fields(cls)]
+    return list(dict.fromkeys(section for section, cls in sections() if key in fields(cls)))
 
 
 def sections() -> Iterator[tuple[str, type[Spec]]]:

@@ -1,44 +1,73 @@
-"""Single-label classification of a text or a pair of texts."""
+"""Labels of a text or a pair of texts: one, or any number; how they are named, and how much each counts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from lmkit.errors import DataError, Problem
-from lmkit.tasks.rows import TokenRows
+from lmkit.tasks.rows import Examples, TokenRows
 
 
-def features(rows: TokenRows, *, table: np.ndarray) -> dict[str, np.ndarray]:
-    """labels [B] = table[label of the record], weights [B] float32: 1 for every row that is no padding."""
-    return {"labels": table[np.maximum(rows.label, 0)], "weights": rows.real}
+def features(rows: TokenRows, *, examples: Examples, table: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """labels [B] = table[label of the record], weights [B] float32: weights[label] for every row that is no padding."""
+    labels = table[examples.of("labels", rows)]
+    return {"labels": labels, "weights": rows.real * weights[labels]}
 
 
-def label_names(declared: Literal["auto"] | Sequence[str], found: Sequence[str], key: str) -> tuple[str, ...]:
+def set_features(rows: TokenRows, *, examples: Examples, table: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    """labels int32 [B, size]: 1 for each label of the record, weights [B] float32: 1 for every row that is no padding."""
+    row, label = examples.several("sets", "set_documents", rows)
+    labels = np.zeros((len(rows.real), size), np.int32)
+    labels[row, table[label]] = 1
+    return {"labels": labels, "weights": rows.real}
+
+
+def label_names(declared: Literal["auto"] | Sequence[str] | Mapping[str, str], found: Collection[str], key: str) -> tuple[str, ...]:
     """The labels in the order of their ids: as declared, or those found in the training data, sorted by `label_order`.
 
     Raises DataError where there are fewer than two.
     """
-    names = tuple(sorted(set(found), key=label_order)) if declared == "auto" else tuple(declared)
+    if declared == "auto":
+        names = tuple(sorted(set(found), key=label_order))
+    else:
+        names = tuple(dict.fromkeys(declared.values() if isinstance(declared, Mapping) else declared))
     if len(names) < 2:
         what = f"only the label {names[0]}" if names else "no labels"
         raise DataError(Problem(f"the training data has {what}; classification needs two or more", key))
     return names
 
 
-def label_table(names: Sequence[str], found: Sequence[str], *, key: str, where: Sequence[str]) -> np.ndarray:
-    """int32 [len(found)]: the id of each label of a source; `where[i]` says where found[i] stands first.
+def label_table(names: Sequence[str], found: Mapping[str, str], *, key: str, called: Mapping[str, str] | None = None) -> np.ndarray:
+    """int32 [len(found) + 1]: the id of each label of a source, which stands first where `found` says, and -1 for none.
 
-    Raises DataError naming every label that is not among `names`.
+    `called` gives the names of labels that the data calls otherwise. Raises DataError naming every label that is not known.
     """
+    called = called or {}
+    known = dict.fromkeys([*called, *names])
     unknown = [
-        Problem(f'label "{label}" is not one of {", ".join(names)}', key, place)
-        for label, place in zip(found, where, strict=True)
-        if label not in names
+        Problem(f'label "{label}" is not one of {", ".join(known)}', key, place) for label, place in found.items() if label not in known
     ]
     if unknown:
         raise DataError(*unknown)
-    return np.array([names.index(label) for label in found], np.int32)
+    return np.array([*(names.index(called.get(label, label)) for label in found), -1], np.int32)
+
+
+def label_weights(
+    wanted: Literal["balanced"] | Mapping[str, float] | None, names: Sequence[str], table: np.ndarray, counts: np.ndarray, *, key: str
+) -> np.ndarray:
+    """float32 [labels]: as `wanted`, 1 where nothing is said; balanced is n / (k * count) over the k labels that occur, n in all.
+
+    `counts` are those of a source's labels, whose ids `table` gives. Raises DataError for a weight of a label that is none.
+    """
+    if wanted == "balanced":
+        found = np.bincount(table[:-1], weights=counts, minlength=len(names))
+        return (found.sum() / (np.maximum(np.count_nonzero(found), 1) * np.maximum(found, 1))).astype(np.float32)
+    wanted = wanted or {}
+    unknown = [Problem(f"is no label; the labels are {', '.join(names)}", f"{key}.{name}") for name in wanted if name not in names]
+    if unknown:
+        raise DataError(*unknown)
+    return np.array([wanted.get(name, 1.0) for name in names], np.float32)
 
 
 def label_order(name: str) -> tuple[int, int, str]:

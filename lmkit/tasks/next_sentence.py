@@ -9,4 +9,4 @@ LABELS = ("next", "random")
 
 def features(rows: TokenRows) -> dict[str, np.ndarray]:
     """labels [B], weights [B] float32: 1 for every row that is no padding."""
-    return {"labels": np.maximum(rows.label, 0), "weights": rows.real}
+    return {"labels": np.maximum(rows.mark, 0).astype(np.int32), "weights": rows.real}

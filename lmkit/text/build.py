@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import assert_never
 
 import tokenizers
-from tokenizers import normalizers, processors
+from tokenizers import AddedToken, normalizers, processors
 
 from lmkit.errors import CheckpointError, DataError
 from lmkit.text.bpe import train_bpe
@@ -21,17 +21,21 @@ from lmkit.text.unigram import train_unigram
 from lmkit.text.wordpiece import train_wordpiece
 
 
-def train_tokenizer(spec: TokenizerSpec, texts: Iterable[str]) -> Tokenizer:
+def train_tokenizer(spec: TokenizerSpec, texts: Iterable[str], controls: Iterable[str] = ()) -> Tokenizer:
     """Learns the vocabulary of `spec` from the texts (or reads it, `{from: ...}`); the same texts give the same tokenizer.
 
-    A sized vocabulary has exactly `vocab_size` rows: where the texts give fewer pieces the rest are fillers no text produces.
-    Raises DataError when there is no text.
+    `controls` are special tokens beside those of the spec. A sized vocabulary has exactly `vocab_size` rows: where the texts
+    give fewer pieces the rest are fillers no text produces. Raises DataError when there is no text.
     """
     if isinstance(spec, FromFile):
         return load_tokenizer(spec.from_)
-    backend = _train(spec, _at_least_one(texts))
+    more = list(dict.fromkeys((*spec.special_tokens, *controls)))
     if isinstance(spec, Sized):
-        backend = _filled(backend, spec.vocab_size)
+        smaller = spec.model_copy(update={"vocab_size": spec.vocab_size - len(more)})
+        backend = _filled(_train(smaller, _at_least_one(texts)), smaller.vocab_size)
+    else:
+        backend = _train(spec, _at_least_one(texts))
+    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in more])
     backend.post_processor = _frame(backend)
     return Tokenizer(backend)
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from lmkit.text.folder import CONFIG, FACTS, TEMPLATES, TOKENIZER, TOKENS
+from lmkit.text.folder import CONFIG, FACTS, TEMPLATE, TEMPLATES, TOKENIZER, TOKENS
 from lmkit.text.roles import KEYS
 from lmkit.text.tokenizer import Tokenizer
 
@@ -27,7 +27,7 @@ def huggingface_files(tokenizer: Tokenizer, *, max_length: int | None = None, to
 
     `token_types` says whether the model has token types, and so whether a tokenizer should give them.
     """
-    if tokenizer.files:
+    if tokenizer.files.keys() - {TOKENIZER, TEMPLATE}:
         return {TOKENIZER: tokenizer.json} | tokenizer.files
     tokens = {key: tokenizer.token(tokenizer.roles[role]) for role, keys in KEYS.items() for key in keys if tokenizer.roles[role] >= 0}
     inputs = ["input_ids", *(["token_type_ids"] if token_types else []), "attention_mask"]
@@ -36,16 +36,16 @@ def huggingface_files(tokenizer: Tokenizer, *, max_length: int | None = None, to
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     made: dict[str, Any] = {CONFIG: config, TOKENS: tokens}
     written = {name: json.dumps(value, indent=2, ensure_ascii=False) + "\n" for name, value in made.items()}
-    return {TOKENIZER: tokenizer.json} | {name: text.encode() for name, text in written.items()}
+    return {TOKENIZER: tokenizer.json} | {name: text.encode() for name, text in written.items()} | tokenizer.files
 
 
 def chat_templates(tokenizer: Tokenizer) -> dict[str, str]:
-    """Chat templates by name, `default` the one that is used unless another is asked for; they are data, nothing here runs them."""
+    """Chat templates by name, `default` the one that is used unless another is asked for; text/chat.py runs them."""
     config = json.loads(tokenizer.files.get(CONFIG, b"{}"))
     found = config.get("chat_template")
     templates = {"default": found} if isinstance(found, str) else {one["name"]: one["template"] for one in found or ()}
-    if "chat_template.jinja" in tokenizer.files:
-        templates["default"] = tokenizer.files["chat_template.jinja"].decode("utf-8")
+    if TEMPLATE in tokenizer.files:
+        templates["default"] = tokenizer.files[TEMPLATE].decode("utf-8")
     for name, data in tokenizer.files.items():
         if name.startswith(TEMPLATES + "/"):
             templates[name.removeprefix(TEMPLATES + "/").removesuffix(".jinja")] = data.decode("utf-8")

@@ -20,8 +20,8 @@ from lmkit.text.vocabularies import build
 TOKENIZER = "tokenizer.json"
 FACTS = "tokenizer_facts.json"  # in a run's folder: what other files of the folder it came from said
 CONFIG, TOKENS = "tokenizer_config.json", "special_tokens_map.json"
-KEPT = (CONFIG, TOKENS, "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja", "target.spm", *NAMES)
-TEMPLATES = "additional_chat_templates"
+TEMPLATE, TEMPLATES = "chat_template.jinja", "additional_chat_templates"
+KEPT = (CONFIG, TOKENS, "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", TEMPLATE, "target.spm", *NAMES)
 LARGEST_FILE = 64 * 2**20
 MOST_TOKENS = 5_000_000
 ENDLESS = 10**9  # transformers writes 1e30 for "no limit"

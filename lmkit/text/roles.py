@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+TRAINED = ("pad", "unk", "bos", "eos", "mask")  # what ids 0 to 4 are in a tokenizer that is trained here
 # The names under which tokenizers in the wild keep the five roles, best first.
 ROLES = {
     "pad": ("[PAD]", "<pad>", "<|pad|>", "<|padding|>", "<|finetune_right_pad_id|>", "<|endoftext|>"),

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from lmkit.spec import Count, PathText, Spec
+from lmkit.spec import LISTED, Count, PathText, Spec
 
 
 class Trained(Spec):
@@ -13,6 +13,9 @@ class Trained(Spec):
 
     lowercase: bool = Field(False, description="Lower-cases before anything else.")
     normalization: Literal["none", "nfc", "nfkc"] = Field("nfc", description="Unicode normalization before anything else.")
+    special_tokens: Annotated[tuple[Annotated[str, Field(min_length=2)], ...], LISTED] = Field(
+        (), description="More tokens that no text gives, such as those of a chat template in Jinja; built-in templates bring theirs."
+    )
 
 
 class Sized(Trained):

@@ -1,14 +1,16 @@
 """What a tokenizer puts around texts: the special tokens before, between and behind one text or two, and their token types."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from lmkit.errors import CheckpointError
 
 Special = tuple[int, int]  # id, token type
+Truncate = Literal["end", "start", "head_tail"]  # what a text that is too long loses: its end, its beginning, its middle
+HEAD = 128  # tokens that stand before a lost middle (Sun et al., 2019)
 
 
 @dataclass(frozen=True)
@@ -25,33 +27,43 @@ class Frame:
 
 
 class Row(NamedTuple):
-    """Ids and token types [T], int32; text i lies at `begins[i]` and has `lengths[i]` tokens, counted from its first one."""
+    """Ids and token types [T], int32; text i lies at `begins[i]` and has `lengths[i]` tokens, counted from its first one.
+
+    `segments` says where its segments begin, which do not see one another.
+    """
 
     ids: np.ndarray
     types: np.ndarray
     begins: tuple[int, ...]
     lengths: tuple[int, ...]
+    segments: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
 class Template:
-    """The frames of one text and of two."""
+    """The frames of one text and of two, and of one that a decoder writes beside an encoder, where that is known."""
 
     single: Frame
     pair: Frame
+    written: Frame = field(default=Frame(((), ()), (0,)), repr=False)
 
     @property
     def frames(self) -> tuple[Frame, Frame]:
         return self.single, self.pair
 
-    def row(self, first: np.ndarray, second: np.ndarray | None = None, *, max_length: int | None = None) -> Row:
+    def behind(self, start: int) -> "Template":
+        """The same with `written` for a decoder that begins with the token `start`: a row of one text, less a first token that is it."""
+        first, last = self.single.gaps
+        return replace(self, written=Frame((first[1:] if first and first[0][0] == start else first, last), self.single.types))
+
+    def row(self, first: np.ndarray, second: np.ndarray | None = None, *, max_length: int | None = None, truncate: Truncate = "end") -> Row:
         """The row of one text or two, the longer cut until it has at most `max_length` tokens; special tokens always stay."""
         frame = self.single if second is None else self.pair
         texts = [first] if second is None else [first, second]
         if max_length is not None:
             budget = max(max_length - frame.extra, 0)
             lengths = [budget] if second is None else list(map(int, longest_first(len(first), len(texts[1]), budget)))
-            texts = [text[:length] for text, length in zip(texts, lengths, strict=True)]
+            texts = [_shortened(text, length, truncate) for text, length in zip(texts, lengths, strict=True)]
         ids: list[np.ndarray] = []
         types: list[np.ndarray] = []
         begins: list[int] = []
@@ -68,14 +80,41 @@ class Template:
         return Row(np.concatenate(ids), np.concatenate(types), tuple(begins), tuple(map(len, texts)))
 
 
-def longest_first(first: Any, second: Any, budget: int) -> tuple[Any, Any]:
-    """How many tokens of two texts (numbers or arrays of them) stay in a row of `budget`, the longer cut first.
+def longest_first(first: Any, second: Any, budget: Any) -> tuple[Any, Any]:
+    """How many tokens of two texts (numbers or arrays of them) stay in a row of `budget` (one, or one for each), the longer cut first.
 
     As the tokenizers library: where both are cut to half of an odd budget, the longer keeps the odd one, the second of equals.
     """
     half = np.where(np.greater(first, second), (budget + 1) // 2, budget // 2)
     kept = np.minimum(first, np.maximum(budget - np.asarray(second), half))
     return kept, np.minimum(second, budget - kept)
+
+
+def joined_rows(rows: Sequence[Row]) -> Row:
+    """One row of several, each a segment of its own."""
+    sizes = [len(row.ids) for row in rows]
+    at = [sum(sizes[:i]) for i in range(len(rows))]
+    begins = tuple(start + begin for start, row in zip(at, rows, strict=True) for begin in row.begins)
+    lengths = tuple(length for row in rows for length in row.lengths)
+    return Row(np.concatenate([row.ids for row in rows]), np.concatenate([row.types for row in rows]), begins, lengths, tuple(at))
+
+
+def before_cut(kept: Any, truncate: Truncate) -> Any:
+    """Of the tokens that are kept of a text that is cut (numbers or arrays), how many are its first ones; the others are its last."""
+    match truncate:
+        case "end":
+            return kept
+        case "start":
+            return np.zeros_like(kept)
+        case "head_tail":
+            return np.minimum(HEAD, kept // 2)
+
+
+def _shortened(text: np.ndarray, length: int, truncate: Truncate) -> np.ndarray:
+    if len(text) <= length:
+        return text
+    first = int(before_cut(length, truncate))
+    return np.concatenate([text[:first], text[len(text) - (length - first) :]])
 
 
 def bare() -> Template:

@@ -13,7 +13,7 @@ import tokenizers
 from lmkit.errors import CheckpointError, SpecError
 from lmkit.text.pieces import byte_lengths, is_byte_level, is_filler, readable, word_starts
 from lmkit.text.roles import ROLES, by_name
-from lmkit.text.template import Row, Template, template_of, wrapped
+from lmkit.text.template import Row, Template, Truncate, template_of, wrapped
 from lmkit.text.units import UnitCache, splits_before_space
 
 
@@ -22,7 +22,8 @@ class Tokenizer:
 
     `.pad .unk .bos .eos .mask` are ids, -1 where the vocabulary has no such token; only `pad` always has one (eos or 0 where
     there is none: padding is never attended to). `template` is what stands around texts, `ends` are all ids that end one,
-    `max_length` the longest row where something says so. `hash` names everything that decides ids.
+    `max_length` the longest row where something says so, `added` the tokens that are read before all else, each with whether
+    it is special. `hash` names everything that decides ids.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Tokenizer:
         self.max_length = max_length
         self.ends: tuple[int, ...] = tuple(dict.fromkeys(i for i in (self.eos, *ends) if i >= 0))
         self.files: dict[str, bytes] = dict(files or {})
-        added = {index for index, token in backend.get_added_tokens_decoder().items() if token.special}
-        self.specials: frozenset[int] = frozenset(added | {i for i, p in enumerate(self._pieces) if p is None or is_filler(p)})
+        added = backend.get_added_tokens_decoder()
+        self.added: dict[str, bool] = {token.content: token.special for token in added.values()}
+        special = {index for index, token in added.items() if token.special}
+        self.specials: frozenset[int] = frozenset(special | {i for i, p in enumerate(self._pieces) if p is None or is_filler(p)})
 
     @cached_property
     def hash(self) -> str:
@@ -90,19 +93,25 @@ class Tokenizer:
         kept = [int(i) for i in ids if not (skip_special and int(i) in self.specials)]
         return self._backend.decode(kept, skip_special_tokens=False)
 
-    def spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each text what `encode(specials=False)` gives, and [n, 2] the first character of each token and the one behind it."""
-        found = self._plain.encode_batch(list(texts), add_special_tokens=False)
+    def spans(self, texts: Sequence[str], *, specials: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each text what `encode` gives, and [n, 2] the first character of each token and the one behind it."""
+        found = (self._backend if specials else self._plain).encode_batch(list(texts), add_special_tokens=False)
         return [(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2)) for e in found]
 
     def rows(
-        self, texts: Sequence[str], pairs: Sequence[str | None] | None = None, *, max_length: int | None = None, specials: bool = False
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str | None] | None = None,
+        *,
+        max_length: int | None = None,
+        specials: bool = False,
+        truncate: Truncate = "end",
     ) -> list[Row]:
         """The row of each text, or of a text and its pair, as the model was trained to read it, cut to `max_length`."""
         pairs = pairs or [None] * len(texts)
         first, second = self.encode(texts, specials=specials), self.encode([pair or "" for pair in pairs], specials=specials)
         return [
-            self.template.row(a, None if pair is None else b, max_length=max_length)
+            self.template.row(a, None if pair is None else b, max_length=max_length, truncate=truncate)
             for a, b, pair in zip(first, second, pairs, strict=True)
         ]
 
@@ -125,6 +134,11 @@ class Tokenizer:
     def byte_length(self) -> np.ndarray:
         """int32[V]: UTF-8 bytes of text each id stands for; 0 for specials. Wordpiece counts one space before each word."""
         return byte_lengths(self._pieces, self.specials, self._scheme)
+
+    def index(self, token: str) -> int:
+        """The id of a token as the tokenizer's own file writes it, -1 for none."""
+        found = self._backend.token_to_id(token)
+        return -1 if found is None else found
 
     def token(self, index: int) -> str:
         """How the tokenizer's own file writes a token."""

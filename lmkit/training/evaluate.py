@@ -1,6 +1,7 @@
 """Evaluation: every validation row once, sums on the host, figures by the tasks' own definitions."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -24,15 +25,17 @@ def evaluate(
     tasks: Mapping[str, AnyTask],
     *,
     label_counts: Mapping[str, int],
+    labels: Mapping[str, Sequence[str]] = MappingProxyType({}),
     byte_length: np.ndarray | None = None,
     stop: Stop = lambda: False,
 ) -> dict[str, float]:
     """All figures of all tasks: `loss` (the weighted sum over tasks of mean losses), and `{task}/{figure}` for each task.
 
-    `label_counts` gives the number of labels of each task (the vocabulary for language models), `byte_length` [V] the
-    bytes of each token. A task that no batch has gives no figures. Raises Stopped between batches when asked to stop.
+    `label_counts` gives the number of labels of each task (the vocabulary for language models), `labels` the names of those that
+    have some, `byte_length` [V] the bytes of each token. A task that no batch has gives no figures. Raises Stopped between
+    batches when asked to stop.
     """
-    sums = {name: metrics.Sums(label_counts[name]) for name in tasks}
+    sums = {name: metrics.Sums(label_counts[name], kept=scored_by_rows(task)) for name, task in tasks.items()}
     for i in range(len(batches)):
         if stop():
             raise Stopped
@@ -43,8 +46,13 @@ def evaluate(
     figures: dict[str, float] = {}
     seen = [name for name in tasks if sums[name].weight > 0]
     for name in seen:
-        found = metrics.metrics(tasks[name], sums[name], byte_length=byte_length)
+        found = metrics.metrics(tasks[name], sums[name], labels.get(name, ()), byte_length=byte_length)
         figures |= {f"{name}/{figure}": value for figure, value in found.items()}
     if seen:
         figures = {"loss": sum(tasks[name].weight * figures[f"{name}/loss"] for name in seen)} | figures
     return figures
+
+
+def scored_by_rows(task: AnyTask) -> bool:
+    """Whether labels and predictions of single rows tell the task's metrics."""
+    return bool(task.scored(())) and not task.by_answers

@@ -175,7 +175,7 @@ class Trainer:
 
 
 def _tokens(batch: Batch) -> int:
-    return int(np.count_nonzero(batch["segments"]))
+    return sum(int(np.count_nonzero(batch[name])) for name in ("segments", "decoder/segments") if name in batch)
 
 
 def _tagged(kind: str, figures: Scalars) -> dict[str, float]:

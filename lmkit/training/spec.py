@@ -153,6 +153,11 @@ class Training(Spec):
     )
     optimizer: AnyOptimizer = Field(description="How gradients become updates.", examples=[{"kind": "adamw", "learning_rate": 3e-4}])
     evaluate_every: Annotated[Amount, units("steps", "epochs")] | None = Field(None, description="Default: ten times over the run.")
+    evaluate_documents: Annotated[int, Field(ge=0)] = Field(
+        200,
+        description="So many validation documents, at even distances, are answered at each evaluation for the metrics of tasks that write, "
+        "find or embed texts, or read them in windows, which takes its time; 0: none, and `lmkit evaluate` tells these alone.",
+    )
     save_every: Annotated[Amount, units("steps", "minutes")] | None = Field(
         None, description="Default: 1,000 steps or 10 minutes, whichever is first."
     )

@@ -20,7 +20,7 @@ def counting_cache(lengths: Sequence[int], sentence: int = 7, first: int = 5, **
     documents = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     inner = [np.arange(a, b, sentence) for a, b in pairwise(documents)]
     tokens = np.arange(first, first + documents[-1]).astype(np.uint32)
-    cache = Cache(tokens, documents, np.unique(np.concatenate([*inner, documents])), None, None, None, (), 0, "")
+    cache = Cache(tokens, documents, np.unique(np.concatenate([*inner, documents])), 0, "")
     places = {"files": ("corpus.txt",), "file": np.zeros(len(lengths), np.int32), "line": np.arange(1, len(lengths) + 1)}
     return replace(cache, **places, **columns)
 

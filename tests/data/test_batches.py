@@ -23,6 +23,13 @@ def data(**words: Any) -> Data:
     return Data.model_validate({"train": {"text": "corpus.txt"}, "max_length": 32, **words})
 
 
+def labelled(cache: Make, labels: np.ndarray, names: tuple[str, ...], lengths: Any = None, **more: np.ndarray) -> Any:
+    """Records with a label each, of 5 tokens unless said."""
+    return cache(
+        [5] * len(labels) if lengths is None else lengths, more={"labels": labels.astype(np.int32), **more}, names={"labels": names}
+    )
+
+
 def build(tokenizer: Any, source: Any, tasks: dict[str, AnyTask], seed: int = 7, batch_size: int = 4, **words: Any) -> Batches:
     caches = source if isinstance(source, dict) else {"train": source}
     validation = words.pop("validation_cache", None)
@@ -183,7 +190,7 @@ def test_one_document_cannot_make_random_pairs(tokenizer: Any, cache: Make) -> N
 
 
 def test_masked_and_next_sentence_share_rows_while_other_groups_take_turns(tokenizer: Any, cache: Make) -> None:
-    records = cache([5] * 40, labels=np.arange(40, dtype=np.int32) % 2, label_names=("no", "yes"))
+    records = labelled(cache, np.arange(40) % 2, ("no", "yes"))
     tasks: dict[str, AnyTask] = {**BERT, "stars": Classification(weight=3.0)}
     batches = build(tokenizer, records, tasks)
     turns = [batches.tasks_of(step) for step in range(30)]
@@ -264,7 +271,7 @@ def test_workers_slices_make_up_the_global_batch_and_keep_its_denominators(token
 def test_records_are_labelled_and_cut_from_the_longer_side(tokenizer: Any, cache: Make) -> None:
     pairs = cache([40, 2, 3, 0], first=1000)
     columns = {"pair_tokens": pairs.tokens, "pair_documents": pairs.documents}
-    records = cache([4, 40, 5, 30], labels=np.array([0, 1, 1, 0], np.int32), label_names=("bad", "good"), **columns)
+    records = labelled(cache, np.array([0, 1, 1, 0]), ("bad", "good"), [4, 40, 5, 30], **columns)
     batches = build(tokenizer, records, {"stars": Classification(labels=("good", "bad"))}, max_length=16)
     assert batches.labels == {"stars": ("good", "bad")}
     found = {}
@@ -277,8 +284,8 @@ def test_records_are_labelled_and_cut_from_the_longer_side(tokenizer: Any, cache
 
 
 def test_an_unknown_label_in_validation_names_the_label_the_choices_and_the_place(tokenizer: Any, cache: Make) -> None:
-    train = cache([5] * 8, labels=np.arange(8, dtype=np.int32) % 2, label_names=("no", "yes"))
-    other = cache([5] * 3, labels=np.array([0, 1, 0], np.int32), label_names=("no", "maybe"))
+    train = labelled(cache, np.arange(8) % 2, ("no", "yes"))
+    other = labelled(cache, np.array([0, 1, 0]), ("no", "maybe"))
     with pytest.raises(DataError) as caught:
         build(tokenizer, train, {"c": Classification()}, validation_cache=other)
     assert str(caught.value) == 'corpus.txt:2: tasks.c.labels: label "maybe" is not one of no, yes'
@@ -307,3 +314,28 @@ def test_description_counts_what_is_there(tokenizer: Any, cache: Make) -> None:
     assert found["tokens"] == cells
     assert batches.tokens_per_step == pytest.approx(cells / batches.steps_per_epoch)
     assert sum(found["batches"].values()) == batches.steps_per_epoch
+
+
+def test_weights_of_labels_are_for_training_alone(tokenizer: Any, cache: Make) -> None:
+    labels = np.array([0, 0, 0, 0, 0, 0, 1, 1])
+    records = labelled(cache, labels, ("no", "yes"))
+    batches = build(tokenizer, records, {"c": Classification(class_weights="balanced")}, validation_cache=records)
+    for batch in epoch_of(batches, 0):
+        np.testing.assert_allclose(batch["c/weights"], np.where(batch["c/labels"] == 0, 8 / 12, 8 / 4), rtol=1e-6)
+        assert batch["c/denominator"] == pytest.approx(batch["c/weights"].sum())
+    assert all(set(batch["c/weights"]) == {1} for batch in batches.validation)
+
+
+def test_sets_of_labels_follow_their_records_through_any_selection(tokenizer: Any, cache: Make) -> None:
+    sets = [[0, 2], [], [1], [0, 1, 2], [2], [], [1, 0], [0], [2, 1], [0], [1], [2]]
+    more = {"sets": np.concatenate(sets).astype(np.int32), "set_documents": np.cumsum([0, *map(len, sets)])}
+    records = cache(np.arange(3, 15), more=more, names={"sets": ("a", "b", "c")})
+    task = Classification(multi_label=True, labels=("c", "a", "b"))
+    batches = build(tokenizer, records, {"c": task}, validation={"holdout": 0.3})
+    seen = []
+    for batch in [*epoch_of(batches, 0), *batches.validation]:
+        for row, labels, weight in zip(batch["tokens"], batch["c/labels"], batch["c/weights"], strict=True):
+            record = int(np.searchsorted(records.documents, row[1] - 5, side="right")) - 1
+            seen += [record] if weight else []
+            assert not weight or labels.tolist() == [int(i in sets[record]) for i in (2, 0, 1)]
+    assert sorted(seen) == list(range(12))

@@ -38,7 +38,7 @@ def test_the_documents_of_the_cache_are_those_of_the_source(corpus, tmp_path):
     assert cache.bytes == sum(len(t.encode()) for t in TEXTS)
     assert cache.tokens.dtype == np.uint16
     assert cache.where(1).endswith("1.txt:1")
-    assert cache.sentences is cache.labels is cache.pair_tokens is None
+    assert cache.sentences is None and not cache.more
 
 
 def test_sentences_cover_the_tokens_and_respect_documents(corpus, tmp_path):
@@ -55,10 +55,10 @@ def test_pairs_and_labels_are_columns_and_empty_records_are_counted(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"x": x, "y": y, "z": z}) + "\n" for x, y, z in rows))
     cache = opened(JsonLines(jsonl=("a.jsonl",), columns={"text": "x", "text_pair": "y", "label": "z"}), tmp_path)
     assert documents(cache) == ["a b", "e", "h"]
-    edges = cache.pair_documents
-    assert [TOKENIZER.decode(cache.pair_tokens[a:b]) for a, b in pairwise(edges)] == ["c", "f g", "i"]
-    assert cache.label_names == ("2", "10")
-    assert cache.labels.tolist() == [1, 0, 1]
+    tokens, edges = cache.text("pair")
+    assert [TOKENIZER.decode(tokens[a:b]) for a, b in pairwise(edges)] == ["c", "f g", "i"]
+    assert cache.names == {"labels": ("2", "10")}
+    assert cache.more["labels"].tolist() == [1, 0, 1]
     assert cache.skipped == {"empty": 2}
     assert cache.where(1).endswith("a.jsonl:4")
 

@@ -10,7 +10,7 @@ import pytest
 from lmkit.data.build import build_batches
 from lmkit.data.spec import Data
 from lmkit.errors import SpecError
-from lmkit.tasks.spec import Classification, MaskedLm, NextSentence
+from lmkit.tasks.spec import Classification, MaskedLm, NextSentence, Windowed
 from lmkit.text.template import Frame, Template, bare, repeated, wrapped
 from lmkit.text.tokenizer import Tokenizer
 
@@ -38,23 +38,45 @@ def texts(tokens: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
     return [tokens[a:b].astype(np.int32) for a, b in pairwise(edges)]
 
 
+def labelled(cache: Make, labels: list[int], lengths: list[int], **more: np.ndarray) -> Any:
+    return cache(lengths, more={"labels": np.array(labels, np.int32), **more}, names={"labels": ("a", "b")})
+
+
+@pytest.mark.parametrize("truncate", ["end", "start", "head_tail"])
 @pytest.mark.parametrize("paired", [False, True])
-def test_rows_to_train_on_are_those_to_predict(tokenizer: Tokenizer, cache: Make, paired: bool) -> None:
+def test_rows_to_train_on_are_those_to_predict(tokenizer: Tokenizer, cache: Make, paired: bool, truncate: str) -> None:
     other = {"pair_tokens": np.arange(900, 1000, dtype=np.uint16), "pair_documents": np.array([0, 3, 33, 60, 61])} if paired else {}
-    source = cache([4, 40, 5, 30], labels=np.array([0, 1, 0, 1], np.int32), label_names=("a", "b"), **other)
-    batches = build_batches(
-        data(max_length=16), {"c": Classification()}, tokenizer, {"train": source}, source, seed=1, batch_size=2
-    )  # fmt: skip
+    source = labelled(cache, [0, 1, 0, 1], [4, 40, 5, 30], **other)
+    task = Classification(truncate=truncate)
+    batches = build_batches(data(max_length=16), {"c": task}, tokenizer, {"train": source}, source, seed=1, batch_size=2)
     second = texts(other["pair_tokens"], other["pair_documents"]) if paired else [None] * 4
-    rows = [
-        tokenizer.template.row(a, b, max_length=16) for a, b in zip(texts(source.tokens, source.documents), second, strict=True)
-    ]  # fmt: skip
+    pairs = zip(texts(source.tokens, source.documents), second, strict=True)
+    rows = [tokenizer.template.row(a, b, max_length=16, truncate=truncate) for a, b in pairs]
     found = [
         [batch[key][row][batch["segments"][row] > 0].tolist() for key in ("tokens", "token_types", "positions")]
         for batch in batches.validation
         for row in range(2)
     ]
     assert sorted(found) == sorted([row.ids.tolist(), row.types.tolist(), list(range(len(row.ids)))] for row in rows)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_windows_cover_a_long_text_and_each_has_its_label(tokenizer: Tokenizer, cache: Make, paired: bool) -> None:
+    other = {"pair_tokens": np.arange(900, 1000, dtype=np.uint16), "pair_documents": np.array([0, 3, 33, 60, 61])} if paired else {}
+    source = labelled(cache, [0, 1, 0, 1], [4, 40, 5, 30], **other)
+    task = Classification(windows=Windowed(stride=3))
+    batches = build_batches(data(max_length=16), {"c": task}, tokenizer, {"train": source}, source, seed=1, batch_size=2)
+    tokens, edges = (other["pair_tokens"], other["pair_documents"]) if paired else (source.tokens, source.documents)
+    seen: list[int] = []
+    for batch in batches.validation:
+        assert (batch["segments"] > 0).sum(axis=1).max() <= 16
+        for row, label, weight in zip(batch["tokens"], batch["c/labels"], batch["c/weights"], strict=True):
+            if weight:
+                here = np.intersect1d(row, tokens)
+                record = np.searchsorted(edges, np.searchsorted(tokens, here[-1]), side="right") - 1
+                assert label == record % 2
+                seen += here.tolist()
+    assert set(seen) >= set(tokens[: edges[-1]].tolist()) and len(seen) > len(set(seen))
 
 
 def test_each_document_of_a_packed_row_has_the_frame_of_one_text(tokenizer: Tokenizer, cache: Make) -> None:

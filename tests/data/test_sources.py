@@ -168,3 +168,48 @@ def test_a_hugging_face_folder_that_is_not_there_is_not_looked_for_elsewhere(tmp
     pytest.importorskip("datasets")
     with pytest.raises(DataError, match="no such folder"):
         list(read(HuggingFace(huggingface="./nowhere"), base=tmp_path))
+
+
+def array(tmp_path, text, **words):
+    (tmp_path / "a.json").write_text(text)
+    return list(read(JsonLines(jsonl=("a.json",), columns={"text": "body"}, **words), base=tmp_path))
+
+
+@pytest.mark.parametrize("indent", [None, 0, 1, 4])
+@pytest.mark.parametrize("blank", ["", " \n\n ", "\r\n"])
+def test_an_array_of_objects_is_read_as_its_lines_are(tmp_path, indent, blank):
+    rows = [*ROWS, {"body": '}] \\ "quoted\\" [{', "more": [{"a": [1, {}]}]}]
+    assert [d.text for d in array(tmp_path, blank + json.dumps(rows, indent=indent) + blank)] == [row["body"] for row in rows]
+
+
+def test_an_object_of_an_array_begins_on_its_line(tmp_path):
+    assert [d.line for d in array(tmp_path, '[{"body": "a"}, {"body": "b"},\n\n {"body":\n "c"}\n]\n')] == [1, 1, 3]
+
+
+def test_an_array_on_one_long_line_passes_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("lmkit.data.files.SPLIT_AT", 7)
+    rows = [{"body": 'a\\" \\' * k} for k in range(1, 20)]
+    assert [d.text for d in array(tmp_path, json.dumps(rows, ensure_ascii=False))] == [row["body"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "what"),
+    [
+        ('[{"body": "a"},\n {"body": "b"}', "a.json:2", "does not end: expected a comma or ]"),
+        ('[{"body": "a"},\n {"body": "b"', "a.json:2", "begins here does not end"),
+        ('[{"body": "a"},\n]', "a.json:2:1", "expected an object, got ]"),
+        ('[{"body": "a"}\n {"body": "b"}]', "a.json:2:2", "expected a comma or ]"),
+        ('[{"body": "a"}]\n[]', "a.json:2:1", "nothing behind the array"),
+        ("[1, 2]", "a.json:1:2", "expected an object or ], got 1, 2]"),
+        ('[{"body": "a"},\n{"body":\n  "a" "b"}]', "a.json:3:7", "is no JSON"),
+        ('[{"body": "a\nb"}]', "a.json:1", "a text does not end on its line"),
+        ('[{"body": "a", "body": "b"}]', "a.json:1", "'body' stands twice"),
+        ('[{"body": NaN}]', "a.json:1", "NaN is no JSON value"),
+        ('[{"body": "' + "x" * 99 + '"}]', "a.json:1", "max_record_bytes"),
+        ("[]", "a.json", "holds no records"),
+    ],
+)
+def test_what_is_wrong_with_an_array_is_said_with_its_place(tmp_path, text, place, what):
+    with pytest.raises(DataError, match=what.replace("]", r"\]").replace("[", r"\[")) as caught:
+        array(tmp_path, text, max_record_bytes=64)
+    assert str(caught.value).startswith(str(tmp_path / place) + ":")

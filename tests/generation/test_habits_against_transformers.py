@@ -13,7 +13,7 @@ from lmkit.checkpoints.hub.generation import read_habits
 from lmkit.generation.settings import Settings
 from lmkit.run.console import Console
 from lmkit.run.open import OpenedRun, open_trained
-from lmkit.run.samples import generator_of
+from lmkit.run.generator import generator_of
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

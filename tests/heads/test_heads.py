@@ -17,6 +17,7 @@ from lmkit.heads.model import Model
 from lmkit.heads.pooling import pool
 from lmkit.layers.weights import canonical
 from lmkit.models.build import build_backbone
+from lmkit.models.derive import resolved
 from lmkit.models.initialize import initialize
 from lmkit.models.spec import Decoder, Encoder
 from lmkit.tasks.build import build_head
@@ -25,6 +26,7 @@ from lmkit.tasks.spec import (
     AnyTask,
     CausalLm,
     Classification,
+    Generator,
     MaskedLm,
     NextSentence,
     QuestionAnswering,
@@ -48,16 +50,17 @@ TASKS: dict[str, AnyTask] = {
     "names_through": TokenClassification(transform="gelu", transform_norm=True, transform_bias=False, classifier_bias=False),
     "span": QuestionAnswering(),
     "replaced": ReplacedToken(),
+    "rtd": ReplacedToken(generator=Generator(hidden_size=0.5, num_layers=1)),
     "answer": Seq2seq(label_smoothing=0.1),
 }
-PER_TOKEN = ("lm", "answer", "names", "names_through", "replaced")
+PER_TOKEN = ("lm", "answer", "names", "names_through", "replaced", "rtd")
 VOCAB, LABELS = 30, 3
 
 
 def model(*names: str, cls: type = Encoder, **changes: Any) -> Model:
     spec = cls(**{"num_layers": 2, "hidden_size": 16, "num_heads": 2, "norm": LayerNorm(placement="post"), "dropout": 0.1} | changes)
     backbone = build_backbone(spec, vocab_size=VOCAB, max_length=12)
-    heads = {name: build_head(TASKS[name], name, backbone=backbone, model_spec=spec, num_labels=LABELS) for name in names}
+    heads = {name: build_head(TASKS[name], name, backbone=backbone, model_spec=spec, num_labels=LABELS, max_length=12) for name in names}
     built = Model(backbone, heads)
     initialize(built, 0)
     return built
@@ -78,6 +81,11 @@ def batch(*names: str, rows: int = 4, length: int = 8) -> dict[str, np.ndarray]:
         made[f"{name}/weights"] = RANDOM.integers(0, 2, shape).astype(np.float32) * (segments if name in PER_TOKEN else 1)
         if name == "mlm":
             made["mlm/where"] = RANDOM.integers(0, 3, shape).astype(np.int32)
+        if name == "rtd":
+            made["rtd/masked"] = RANDOM.integers(0, VOCAB, shape).astype(np.int32)
+            made["rtd/where"] = np.tile(np.array([2, 0], np.int32), (rows, 1))
+            made["rtd/hidden"] = np.take_along_axis(made["tokens"], made["rtd/where"], axis=1)
+            made["rtd/shares"] = np.tile(np.array([4, 3], np.float32), (rows, 1))
     return made
 
 
@@ -178,8 +186,8 @@ def test_masked_lm_reads_only_its_places_and_ignored_ones_give_no_gradient() -> 
 @pytest.mark.parametrize("name", TASKS)
 def test_words_predict_the_parameters_of_a_head(name: str, tied: bool) -> None:
     built = model(name, tie_embeddings=tied)
-    spec = Encoder(num_layers=2, hidden_size=16, num_heads=2, tie_embeddings=tied)
-    parts = count_head(TASKS[name], spec, vocab_size=VOCAB, num_labels=LABELS)
+    spec = Encoder(num_layers=2, hidden_size=16, num_heads=2, norm=LayerNorm(placement="post"), tie_embeddings=tied)
+    parts = count_head(TASKS[name], resolved(spec, max_length=12), vocab_size=VOCAB, num_labels=LABELS)
     found = dict.fromkeys(parts, 0)
     for weight in built.heads[name].weights:
         root, task, part, *_ = canonical(weight).split(".")

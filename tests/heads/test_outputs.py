@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from keras import ops
 
 from lmkit.blocks.spec import LayerNorm
-from lmkit.heads.cross_entropy import cross_entropy
+from lmkit.heads.cross_entropy import binary_cross_entropy, cross_entropy
 from lmkit.heads.head import Head
 from lmkit.heads.regression import squared_error
-from lmkit.heads.replaced_token import binary_cross_entropy
 from lmkit.heads.sentence_embedding import SentenceEmbeddingHead, unit
 from lmkit.heads.vocabulary import softcapped
 from lmkit.layers.weights import canonical

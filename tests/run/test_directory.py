@@ -72,6 +72,7 @@ def test_the_same_spec_continues_and_changes_no_file(tmp_path: Path) -> None:
         (changed(training__save_every={"value": 2, "unit": "minutes"}), "training.save_every.unit"),
         (changed(logging__every=1), "logging.every: 10 -> 1"),
         (changed(logging__samples=["Once"]), 'logging.samples: [] -> ["Once"]'),
+        (changed(tasks={"qa": {"no_answer_threshold": 0.4}}), "tasks.qa.no_answer_threshold: nothing -> 0.4"),
     ],
 )
 def test_harmless_changes_are_taken_over_and_named(tmp_path: Path, spec: dict, line: str) -> None:

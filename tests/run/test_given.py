@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lmkit.data.spec import Builtin, Csv, JsonLines, Parquet, TextFiles, Tsv
+from lmkit.data.files import sound
+from lmkit.data.spec import Builtin, Conll, Conllu, Csv, JsonLines, Parquet, Squad, TextFiles, Tsv
 from lmkit.errors import DataError
 from lmkit.run.given import from_lines, source_like, source_of
 
@@ -34,13 +35,41 @@ def test_a_file_of_another_format_keeps_the_columns() -> None:
     assert source_like(Builtin(builtin="python_reference"), Path("new.txt")) == TextFiles(text=("new.txt",), document="line")
 
 
+@pytest.mark.parametrize(("name", "kind"), [("a.conll", Conll), ("a.bio.gz", Conll), ("a.iob2", Conll), ("a.CONLLU", Conllu)])
+def test_a_file_of_words_is_read_with_the_roles_that_are_asked_for(name: str, kind: type) -> None:
+    asked, tagged = source_of(Path(name), [{"text": "text"}]), source_of(Path(name), [{"words": "words", "tags": "tags"}])
+    assert isinstance(asked, kind) and asked.paths == (name,) and asked.columns.keys() == {"text"}
+    assert isinstance(tagged, kind) and tagged.columns.keys() == {"text", "tags"}
+
+
+def test_a_table_without_a_header_is_read_as_the_run_reads_its_own_words() -> None:
+    own = Conll(conll=("train.tsv",), columns={"text": 0, "tags": 1})
+    for name in ("test.tsv", "test.conll", "test"):
+        assert source_like(own, Path(name)) == own.model_copy(update={"conll": (name,)})
+    assert source_like(own, Path("dev.conllu")) == Conllu(conllu=("dev.conllu",))
+    assert source_of(Path("new.tsv"), [{"text": "text"}], own) == Conll(conll=("new.tsv",), columns={"text": 0})
+    assert source_of(Path("new.txt"), [{"text": "text"}], own) == TextFiles(text=("new.txt",), document="line")
+
+
+def test_json_is_squads_where_it_begins_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"data": [{"paragraphs": []}], "version": "1.1"}')
+    squad = Squad(squad=(str(path),))
+    assert source_of(path, [{"text": "text"}]) == squad
+    own = Squad(squad=("train.json",), wrong_answers="find")
+    assert source_like(own, path) == own.model_copy(update={"squad": (str(path),)})
+    assert source_like(own, Path("a.csv")) == Csv(csv=("a.csv",), columns=Squad.columns)
+    path.write_text('{"text": "one"}\n')
+    assert source_of(path, [{"text": "text"}]) == JsonLines(jsonl=(str(path),))
+
+
 def test_plain_text_cannot_stand_for_records() -> None:
     with pytest.raises(DataError, match=r"new\.txt: has no named fields, and the run reads text, label; name a \.jsonl"):
         source_like(Csv(csv=("train.csv",), columns=COLUMNS), Path("new.txt"))
 
 
 def test_lines_of_standard_input_are_texts_or_objects() -> None:
-    assert [d.text for d in from_lines(["one\n", "\n", "two {}\r\n"], [{"text": "review"}])] == ["one", "two {}"]
+    assert [d.text for d in from_lines(["\n", "one\n", "\n", "two {}\r\n"], [{"text": "review"}])] == ["one", "", "two {}"]
     (found,) = from_lines(['{"text": "x", "review": "a lovely film"}\n'], [{"text": "review"}])
     assert (found.text, found.where) == ("a lovely film", "standard input:1")
 
@@ -55,5 +84,5 @@ def test_lines_of_standard_input_are_texts_or_objects() -> None:
 )
 def test_wrong_lines_are_named(lines: list[str], what: str) -> None:
     with pytest.raises(DataError) as error:
-        list(from_lines(lines, [{"text": "review"}]))
+        [sound(each) for each in from_lines(lines, [{"text": "review"}])]
     assert str(error.value).startswith(what)

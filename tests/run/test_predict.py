@@ -1,6 +1,7 @@
 """Answers of every kind of head: whole, in their places, and the same whatever else is in a batch."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from lmkit.run.answers import answerer
 from lmkit.run.directory import RunDirectory
 from lmkit.run.model import build_model
 from lmkit.run.open import OpenedRun
-from lmkit.run.predict import _lines
+from lmkit.run.readable import answer_lines
 from lmkit.run.resolve import resolve
-from lmkit.run.spans import LONGEST, spans_of
+from lmkit.run.spans import spans_of
 from lmkit.run.spec import RunSpec
 from lmkit.run.token_answers import entities, windows
 from lmkit.text.build import train_tokenizer
+from lmkit.text.joining import join_words
 from lmkit.text.spec import WordPiece
 from lmkit.text.template import wrapped
 
@@ -40,6 +42,9 @@ TASKS: dict[str, dict[str, Any]] = {
     "lm": {"kind": "causal_lm"},
 }
 LABELS = {"class": ("bad", "good"), "ner": NAMES}
+
+
+LONGEST = 15  # tokens of an answer
 
 
 def opened(*names: str) -> OpenedRun:
@@ -90,31 +95,35 @@ def test_no_answer_depends_on_what_else_is_asked(everything: Any) -> None:
 
 def test_a_row_is_answered_by_the_tasks_that_can(everything: Any) -> None:
     one, two, three = everything([Document("fox"), Document("fox", "dog"), Document("fox [MASK]", "dog")])
-    assert set(one) == {"text", "class", "score", "ner", "rtd", "embedding"}
-    assert set(two) - set(one) == {"text_pair", "nsp", "qa"}
+    assert set(one) == {"class", "score", "ner", "rtd", "embedding"}
+    assert set(two) - set(one) == {"nsp", "qa"}
     assert set(three) - set(two) == {"mlm"}
     assert json.loads(json.dumps(three)) == three
     for name, answer in three.items():
-        if not name.startswith("text"):
-            assert list(_lines(answer)), name
+        assert list(answer_lines(answer)), name
 
 
 def test_what_no_task_can_answer_is_said_with_the_reason() -> None:
-    with pytest.raises(DataError, match=r'"Who jumps.": has one text, and two are needed'):
-        answerer(opened("qa"))([Document("Who jumps?")])
-    with pytest.raises(DataError, match=r"part.csv:7: has 0 masks; write \[MASK\], in just these letters, at 1 to 8 places"):
-        answerer(opened("mlm"))([Document("x [MASK]"), Document("Who jumps?", file="part.csv", line=7)])
+    (error,) = answerer(opened("qa"))([Document("Who jumps?")])
+    assert isinstance(error, DataError) and str(error).startswith('"Who jumps?": has one text, and two are needed')
+    found, error = answerer(opened("mlm"))([Document("x [MASK]"), Document("Who jumps?", file="part.csv", line=7)])
+    assert str(error) == "part.csv:7: has 0 masks; write [MASK], in just these letters, at 1 to 8 places" and "mlm" in found
     with pytest.raises(SpecError, match="lmkit generate"):
         answerer(opened("lm"))
+    with pytest.raises(SpecError, match="task lm gives no answers to a text; lmkit generate"):
+        answerer(opened("lm", "score"), ["lm"])
+    with pytest.raises(SpecError, match=r"scor: is no task of this model; did you mean 'score'.; it has lm, score"):
+        answerer(opened("lm", "score"), ["scor"])
 
 
 def test_tokens_and_answers_stand_where_they_say(everything: Any) -> None:
     long = TEXT * 5
     answer = everything([Document("Who jumps?", long), Document(long)])
-    for found in (answer[1]["ner"]["tokens"], answer[1]["rtd"]["tokens"]):
-        ids, spans = TOKENIZER.spans([long])[0]
-        assert [[one["start"], one["end"]] for one in found] == spans.tolist() and len(ids) > 24
-        assert all(long[one["start"] : one["end"]] == one["text"] for one in found)
+    ids, spans = TOKENIZER.spans([long])[0]
+    tokens, words = answer[1]["rtd"]["tokens"], answer[1]["ner"]["words"]
+    assert [[one["start"], one["end"]] for one in tokens] == spans.tolist() and len(ids) > 24
+    assert [one["text"] for one in words] == re.findall(r"\w+|[.,]", long)
+    assert all(long[one["start"] : one["end"]] == one["text"] for one in (*tokens, *words))
     for one in answer[1]["ner"]["entities"]:
         assert long[one["start"] : one["end"]] == one["text"] and one["label"] == "animal"
     spans = answer[0]["qa"]["spans"]
@@ -148,7 +157,7 @@ def test_windows_keep_every_token_once(length: int, budget: int) -> None:
 def test_spans_are_the_best_of_all_pairs(length: int, question: int, seed: int) -> None:
     row = wrapped(1, 2).row(np.zeros(question, np.int32), np.zeros(length, np.int32))
     scores = np.random.default_rng(seed).normal(0, 2, (2, len(row.ids)))
-    found, none = spans_of(scores, row)
+    found, none = spans_of(scores, row, LONGEST, 3)
     inside = [0, *range(row.begins[1], row.begins[1] + length)]
     starts, ends = (np.exp(each[inside]) / np.exp(each[inside]).sum() for each in scores)
     pairs = [(starts[i + 1] * ends[j + 1], i, j) for i in range(length) for j in range(i, min(i + LONGEST, length))]
@@ -157,14 +166,54 @@ def test_spans_are_the_best_of_all_pairs(length: int, question: int, seed: int) 
     assert all(share == pytest.approx(starts[i + 1] * ends[j + 1]) and 0 <= j - i < LONGEST for share, i, j in found)
 
 
-def test_entities_begin_go_on_and_end() -> None:
-    text = "old fox dog and cat"
-    labels = ["B-x", "I-x", "B-x", "O", "I-x"]
+def test_an_answer_is_empty_where_none_is_likelier_than_the_threshold() -> None:
+    documents = [Document("Who jumps?", TEXT), Document("dog", TEXT * 4), Document("Who?", "")]
+    free = answerer(opened("qa"))(documents)
+    for share in (0.0, 0.3, 0.6, 1.0):
+        strict = opened("qa")
+        task = strict.spec.tasks["qa"].model_copy(update={"no_answer_threshold": share})
+        strict = replace(strict, spec=strict.spec.model_copy(update={"tasks": {"qa": task}}))
+        for before, after in zip(free, answerer(strict)(documents), strict=True):
+            none = before["qa"]["no_answer"]
+            assert 0 <= none <= 1 and after["qa"]["answer"] == ("" if none > share else before["qa"]["answer"])
+            assert near(after["qa"]["spans"], before["qa"]["spans"])
+    assert free[2]["qa"] == {"answer": "", "spans": [], "no_answer": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (["B-x", "I-x", "B-x", "O", "I-x"], ["old fox", "dog", "cat"]),
+        (["I-x", "I-x", "B-x", "I-y", "O"], ["old fox", "dog", "and"]),
+        (["B-x", "E-x", "S-x", "O", "S-y"], ["old fox", "dog", "cat"]),
+        (["O", "O", "O", None, "O"], []),
+    ],
+)
+def test_entities_are_those_of_every_scheme(labels: list[str | None], found: list[str]) -> None:
+    assert [one["text"] for one in entities(ANIMALS, labelled(labels), tagged=True)] == found
+
+
+def test_words_of_one_bare_label_belong_together() -> None:
+    found = entities(ANIMALS, labelled(["y", "y", "O", "y", "z"]), tagged=False)
+    assert [(one["text"], one["label"]) for one in found] == [("old fox", "y"), ("and", "y"), ("cat", "z")]
+    assert found[0]["probability"] == pytest.approx(0.5)
+
+
+ANIMALS = "old fox dog and cat"
+
+
+def labelled(labels: list[str | None]) -> list[Any]:
     edges = [(0, 3), (4, 7), (8, 11), (12, 15), (16, 19)]
-    tokens = [{"label": label, "start": a, "end": b, "probability": 0.5} for label, (a, b) in zip(labels, edges, strict=True)]
-    assert [one["text"] for one in entities(text, tokens)] == ["old fox", "dog", "cat"]
-    plain = [{**token, "label": "y"} for token in tokens]
-    assert [one["text"] for one in entities(text, plain)] == [text]
+    return [{"label": label, "start": a, "end": b, "probability": i} for i, (label, (a, b)) in enumerate(zip(labels, edges, strict=True))]
+
+
+def test_given_words_are_answered_as_they_were_given(everything: Any) -> None:
+    text, places = join_words(["the", "quickest", "fox-like", "dog", "\u200b"])
+    given, running = everything([Document(text, words=places), Document(text)])
+    assert [(one["start"], one["end"]) for one in given["ner"]["words"]] == list(places)
+    assert [one["text"] for one in running["ner"]["words"]][:5] == ["the", "quickest", "fox", "-", "like"]
+    assert near(given["ner"]["words"][2]["probability"], running["ner"]["words"][2]["probability"])
+    assert given["ner"]["words"][-1]["label"] is None  # its only character is left out by the tokenizer
 
 
 def test_rows_are_cut_to_what_the_tokenizer_says() -> None:

@@ -11,13 +11,14 @@ from lmkit.models.build import build_backbone
 from lmkit.models.initialize import initialize
 from lmkit.models.spec import Encoder
 from lmkit.tasks.build import build_head
-from lmkit.tasks.spec import MaskedLm, NextSentence
+from lmkit.tasks.spec import Generator, MaskedLm, NextSentence, ReplacedToken
 from lmkit.training.build import build_optimizer
 from lmkit.training.spec import AdamW, Constant
 from lmkit.training.step import EvaluationStep, Step
 
 VOCABULARY, LENGTH, ROWS, STEPS = 23, 8, 8, 12
-TASKS = {"mlm": MaskedLm(), "nsp": NextSentence(weight=0.5)}
+RTD = ReplacedToken(generator=Generator(hidden_size=0.5, num_layers=1), weight=0.1)
+TASKS = {"mlm": MaskedLm(), "nsp": NextSentence(weight=0.5), "rtd": RTD}
 WEIGHTS = {name: task.weight for name, task in TASKS.items()}
 
 
@@ -27,7 +28,9 @@ def make(replicas, *, rematerialize=False, **settings):
     spec = Encoder(norm=LayerNorm(placement="post"), dropout=0.1, **sizes)
     with replicas.scope():
         body = build_backbone(spec, vocab_size=VOCABULARY, max_length=LENGTH, rematerialize=rematerialize)
-        model = Model(body, {name: build_head(task, name, backbone=body, model_spec=spec) for name, task in TASKS.items()})
+        model = Model(
+            body, {name: build_head(task, name, backbone=body, model_spec=spec, max_length=LENGTH) for name, task in TASKS.items()}
+        )
         initialize(model, 0)
     variables = {canonical(variable): variable for variable in model.weights}
     optimizer = build_optimizer(AdamW(learning_rate=Constant(peak=1.0), weight_decay=0.1), variables, replicas=replicas)
@@ -47,6 +50,12 @@ def batch(step, rows=ROWS):
         "mlm/weights": rng.integers(0, 2, (rows, 2)).astype("float32"),
         "nsp/labels": rng.integers(0, 2, rows).astype("int32"),
         "nsp/weights": np.ones(rows, "float32"),
+        "rtd/masked": rng.integers(0, VOCABULARY, (rows, LENGTH)).astype("int32"),
+        "rtd/where": np.tile(np.array([2, 0], "int32"), (rows, 1)),
+        "rtd/hidden": rng.integers(0, VOCABULARY, (rows, 2)).astype("int32"),
+        "rtd/shares": rng.integers(0, 3, (rows, 2)).astype("float32"),
+        "rtd/labels": np.zeros((rows, LENGTH), "int32"),
+        "rtd/weights": np.ones((rows, LENGTH), "float32"),
     }
     return made | {f"{task}/denominator": np.float32(made[f"{task}/weights"].sum()) for task in TASKS}
 

@@ -14,9 +14,15 @@ from lmkit.errors import CheckpointError, Problem
 from lmkit.models.spec import Body
 from lmkit.tasks.spec import Pooled, Task
 
-FREE = ("dropout", "attention.dropout", "feed_forward.balance_weight")  # of training alone
+FREE = ("dropout", "attention.dropout", "feed_forward.balance_weight", "output.train_bias")  # of training alone
 TRANSFORM = ("output.transform_activation", "output.transform_bias", "output.transform_epsilon")
-UNSAID = ("labels", "dropout", "weight", "data", "metrics", "label_smoothing", "mask_rate", "whole_word")  # of a task, and of no class
+UNSAID = (  # words of a task, and of no class
+    *("labels", "class_weights", "multi_label", "threshold", "dropout", "weight", "data", "metrics", "label_smoothing"),
+    *("mask_rate", "whole_word", "truncate", "windows", "generator", "discriminator_weight"),
+    *("loss", "negatives", "temperature", "symmetric", "values"),
+    *("prefix", "decode", "bleu_tokenizer"),
+    *("max_question_length", "stride", "max_answer_length", "n_best", "no_answer_threshold"),
+)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ from lmkit.checkpoints.hub.fields import refuse, value_of
 from lmkit.checkpoints.hub.folder import Folder
 from lmkit.errors import CheckpointError, Problem
 
-NAMES = {"causal_lm": "lm", "masked_lm": "mlm", "next_sentence": "nsp", "sentence_embedding": "embedding"}
+NAMES = {"causal_lm": "lm", "masked_lm": "mlm", "next_sentence": "nsp", "sentence_order": "sop", "sentence_embedding": "embedding"}
 LABELLED = ("classification", "token_classification")
-DROPPED = (*LABELLED, "regression", "question_answering")
+DROPPED = (*LABELLED, "regression", "multiple_choice", "question_answering")
 POOLING = {
     "pooling_mode_cls_token": "first",
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_lasttoken": "last",
 }
+SEVERAL = "multi_label_classification"  # what problem_type says of labels that are a yes or no each
 Tasks = dict[str, dict[str, Any]]
 
 
@@ -36,12 +37,14 @@ def tasks_of(family: Family, folder: Folder, config: Mapping[str, Any]) -> tuple
     tasks: Tasks = {}
     labels = {}
     for head in heads:
-        names = _labels(config)
+        names = labels_of(config)
         kind, words = head.kind, head.read(config)
-        if kind == "classification" and (config.get("problem_type") == "regression" or len(names) == 1):
+        if kind == "classification" and config.get("problem_type") == SEVERAL:
+            words["multi_label"] = True
+            if len(names) < 2:
+                raise refuse(f"problem_type: {SEVERAL} needs two labels or more")
+        elif kind == "classification" and (config.get("problem_type") == "regression" or len(names) == 1):
             kind = "regression"
-        if config.get("problem_type") == "multi_label_classification":
-            raise refuse("problem_type: multi_label_classification is not supported")
         name = NAMES.get(kind, kind)
         if kind in DROPPED:
             words["dropout"] = float(value_of(config, family.head_dropout, 0.0))
@@ -64,7 +67,8 @@ def _heads(family: Family, config: Mapping[str, Any]) -> tuple[Head, ...]:
     return family.classes[named[0]]
 
 
-def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The label names of a config. Raises CheckpointError where it does not number them."""
     named = config.get("id2label")
     if named is None:
         return tuple(f"LABEL_{i}" for i in range(int(config.get("num_labels") or 2)))

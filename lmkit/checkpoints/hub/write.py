@@ -14,7 +14,7 @@ from lmkit.checkpoints.header import NUMPY, header_bytes
 from lmkit.checkpoints.hub.facts import Facts
 from lmkit.checkpoints.hub.fit import Fit, differing, fit
 from lmkit.checkpoints.hub.folder import CONFIG, INDEX, SINGLE
-from lmkit.checkpoints.hub.heads import LABELLED, in_table, pooling_files
+from lmkit.checkpoints.hub.heads import LABELLED, SEVERAL, in_table, labels_of, pooling_files
 from lmkit.checkpoints.hub.known import family_of
 from lmkit.checkpoints.hub.plan import Move, Plan, make_plan
 from lmkit.checkpoints.hub.words import flatten, nested
@@ -87,16 +87,25 @@ def _fit(model: Outgoing) -> Fit:
     flat = flatten(model.spec, max_length=model.max_length)
     read = family.read(config) | {"tie_embeddings": flat["tie_embeddings"]}
     said = flatten(type(model.spec).model_validate(nested(read)), max_length=model.max_length) if read["kind"] == flat["kind"] else {}
-    named = (config.get("architectures") or [family.bare])[0]
-    kinds = {head.kind for head in family.classes.get(named, ())}
+    name = (config.get("architectures") or [family.bare])[0]
+    kinds = {head.kind for head in family.classes.get(name, ())}
     same = kinds <= {task.kind for task in model.tasks.values()} | ({"classification"} if _numbers(model) else set())  # type: ignore[attr-defined]
-    if same and not differing(flat, said):
-        return Fit(family, named, flat, facts.config)
+    named = _labels(model) in ((), labels_of(config)) and _several(model) == (config.get("problem_type") == SEVERAL)
+    if same and named and not differing(flat, said):
+        return Fit(family, name, flat, facts.config)
     return fit(model.spec, model.tasks, max_length=model.max_length, prefer=family.model_type)
 
 
 def _numbers(model: Outgoing) -> bool:
     return any(task.kind == "regression" for task in model.tasks.values())  # type: ignore[attr-defined]
+
+
+def _labels(model: Outgoing) -> tuple[str, ...]:
+    return next((names for name, names in model.labels.items() if model.tasks[name].kind in LABELLED), ())  # type: ignore[attr-defined]
+
+
+def _several(model: Outgoing) -> bool:
+    return any(getattr(task, "multi_label", False) for task in model.tasks.values())
 
 
 class _Writing:
@@ -213,9 +222,11 @@ class _Writing:
         config[family.vocabulary[0]] = model.vocab_size
         config.setdefault("tie_word_embeddings", self.found.flat["tie_embeddings"] in (True, "all", "output"))
         config = {key: model.roles[role] for role, key in ROLES.items() if model.roles.get(role, -1) >= 0} | config
-        labels = next((names for name, names in model.labels.items() if model.tasks[name].kind in LABELLED), ())  # type: ignore[attr-defined]
+        labels = _labels(model)
         if _numbers(model):
             labels, config["problem_type"] = ("LABEL_0",), "regression"
+        if _several(model):
+            config["problem_type"] = SEVERAL
         if labels:
             config |= {"id2label": {str(i): name for i, name in enumerate(labels)}, "label2id": {name: i for i, name in enumerate(labels)}}
         return config

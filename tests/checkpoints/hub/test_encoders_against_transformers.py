@@ -35,6 +35,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("Bert", "ForPreTraining", BASE),
     ("Bert", "ForMaskedLM", {**BASE, "tie_word_embeddings": False, "hidden_act": "relu"}),
     ("Bert", "ForSequenceClassification", {**BASE, "num_labels": 1}),
+    ("Bert", "ForSequenceClassification", {**BASE, "num_labels": 3, "problem_type": "multi_label_classification"}),
     ("Bert", "ForTokenClassification", BASE),
     ("Roberta", "ForMaskedLM", {**BASE, "pad_token_id": 0, "type_vocab_size": 1, "hidden_act": "relu"}),
     ("XLMRoberta", "ForSequenceClassification", {**BASE, "pad_token_id": 0, "type_vocab_size": 1}),

@@ -16,10 +16,12 @@ embeddings.position_embeddings = embeddings.position emb
 embeddings.token_type_embeddings = embeddings.token_type emb
 embeddings.LayerNorm = embeddings.norm norm
 encoder.embedding_hidden_mapping_in = embeddings.projection lin
-pooler = heads.next_sentence.pooler lin
+pooler = heads.sentence_order.pooler lin
 pooler = heads.classification.pooler lin
 pooler = heads.regression.pooler lin
-/sop_classifier.classifier = heads.next_sentence.classifier lin
+pooler = heads.multiple_choice.pooler lin
+/classifier = heads.multiple_choice.classifier lin
+/sop_classifier.classifier = heads.sentence_order.classifier lin
 /predictions.dense = heads.masked_lm.transform lin
 /predictions.LayerNorm = heads.masked_lm.transform_norm norm
 /predictions.decoder = heads.masked_lm.output lin
@@ -65,7 +67,7 @@ def _depth() -> Entry:
     return Entry(read, write)
 
 
-MASKED, ORDER = Head("masked_lm", marker="predictions.bias"), Head("next_sentence", marker="sop_classifier.classifier.weight")
+MASKED, ORDER = Head("masked_lm", marker="predictions.bias"), Head("sentence_order", marker="sop_classifier.classifier.weight")
 
 FAMILY = Family(
     model_type="albert",
@@ -77,9 +79,10 @@ FAMILY = Family(
         "AlbertForMaskedLM": (MASKED,),
         "AlbertForPreTraining": (
             Head("masked_lm", marker="predictions.bias"),
-            Head("next_sentence", marker="sop_classifier.classifier.weight"),
+            Head("sentence_order", marker="sop_classifier.classifier.weight"),
         ),
         "AlbertForSequenceClassification": (Head("classification"),),
+        "AlbertForMultipleChoice": (Head("multiple_choice"),),
         "AlbertForTokenClassification": (Head("token_classification"),),
         "AlbertForQuestionAnswering": (Head("question_answering"),),
     },

@@ -32,12 +32,14 @@ keep: pooler\.dense\.(weight|bias)
 pooler.dense = heads.next_sentence.pooler lin
 pooler.dense = heads.classification.pooler lin
 pooler.dense = heads.regression.pooler lin
+pooler.dense = heads.multiple_choice.pooler lin
 /cls.seq_relationship = heads.next_sentence.classifier lin
 /cls.predictions.transform.dense = heads.masked_lm.transform lin
 /cls.predictions.transform.LayerNorm = heads.masked_lm.transform_norm norm
 /cls.predictions.decoder = heads.masked_lm.output lin
 /classifier = heads.classification.classifier lin
 /classifier = heads.regression.classifier lin
+/classifier = heads.multiple_choice.classifier lin
 {PER_TOKEN}
 """
 
@@ -87,6 +89,7 @@ FAMILY = Family(
         "BertForPreTraining": (MASKED, NEXT),
         "BertForNextSentencePrediction": (NEXT,),
         "BertForSequenceClassification": (Head("classification"),),
+        "BertForMultipleChoice": (Head("multiple_choice"),),
         "BertForTokenClassification": (Head("token_classification"),),
         "BertForQuestionAnswering": (Head("question_answering"),),
     },

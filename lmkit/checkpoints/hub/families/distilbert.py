@@ -20,6 +20,8 @@ transformer.layer.{{i}}.output_layer_norm = encoder.layers.{{i}}.feed_forward_no
 /vocab_projector = heads.masked_lm.output lin
 /pre_classifier = heads.classification.pooler lin
 /pre_classifier = heads.regression.pooler lin
+/pre_classifier = heads.multiple_choice.pooler lin
+/classifier = heads.multiple_choice.classifier lin
 /classifier = heads.classification.classifier lin
 /classifier = heads.regression.classifier lin
 {PER_TOKEN}
@@ -34,6 +36,7 @@ FAMILY = Family(
     classes={
         "DistilBertForMaskedLM": (Head("masked_lm", marker="vocab_projector.bias"),),
         "DistilBertForSequenceClassification": (Head("classification", {"pooler": "relu"}),),
+        "DistilBertForMultipleChoice": (Head("multiple_choice", {"pooler": "relu"}),),
         "DistilBertForTokenClassification": (Head("token_classification"),),
         "DistilBertForQuestionAnswering": (Head("question_answering"),),
     },

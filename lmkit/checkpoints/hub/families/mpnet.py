@@ -1,7 +1,7 @@
 """MPNet (Song et al., 2020): RoBERTa's embeddings and heads, with a number for each bucket of distances added to the scores."""
 
 from lmkit.checkpoints.hub.families.bert import LAYERS, PER_TOKEN, output_bias
-from lmkit.checkpoints.hub.families.roberta import DENSE_CLASSIFIER, LANGUAGE_HEAD, classes, places
+from lmkit.checkpoints.hub.families.roberta import CHOICES, DENSE_CLASSIFIER, LANGUAGE_HEAD, classes, places
 from lmkit.checkpoints.hub.family import Family
 from lmkit.checkpoints.hub.fields import fixed, number, only
 
@@ -20,6 +20,7 @@ encoder.layer.{{i}}.output.dense = encoder.layers.{{i}}.feed_forward.down lin
 encoder.layer.{{i}}.output.LayerNorm = encoder.layers.{{i}}.feed_forward_norm norm
 {LANGUAGE_HEAD}
 {DENSE_CLASSIFIER}
+{CHOICES}
 {PER_TOKEN}
 """
 

@@ -20,12 +20,18 @@ DENSE_CLASSIFIER = r"""
 /classifier.out_proj = heads.regression.classifier lin
 """
 
+CHOICES = r"""
+pooler.dense = heads.multiple_choice.pooler lin
+/classifier = heads.multiple_choice.classifier lin
+"""
+
 WEIGHTS = rf"""
 prefix: roberta. |
 keep: pooler\.dense\.(weight|bias)
 {BODY.replace("{output}", "lm_head.decoder.weight")}
 {LANGUAGE_HEAD}
 {DENSE_CLASSIFIER}
+{CHOICES}
 {PER_TOKEN}
 """
 
@@ -58,6 +64,7 @@ def classes(name: str) -> dict[str, tuple[Head, ...]]:
     return {
         f"{name}ForMaskedLM": (Head("masked_lm", marker="lm_head.bias"),),
         f"{name}ForSequenceClassification": (Head("classification"),),
+        f"{name}ForMultipleChoice": (Head("multiple_choice"),),
         f"{name}ForTokenClassification": (Head("token_classification"),),
         f"{name}ForQuestionAnswering": (Head("question_answering"),),
     }

@@ -1,0 +1,170 @@
+"""What records say of their texts, as columns of a cache: one class a role, fed a document at a time."""
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmkit.data.columns import ColumnWriter
+from lmkit.data.document import Document
+from lmkit.tasks.classification import label_order
+from lmkit.text.words import first_tokens
+
+NONE = -1  # a token without a tag, a question without an answer
+
+Open = Callable[[str, Any], ColumnWriter]  # name and dtype to a new column
+
+
+class Names:
+    """Numbers for labels in the order of their coming, and at the end those of their sorted names."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        return self._numbers.setdefault(name, len(self._numbers))
+
+    @property
+    def sorted(self) -> list[str]:
+        return sorted(self._numbers, key=label_order)
+
+    def final(self, numbers: Sequence[int]) -> np.ndarray:
+        """int32: the places of numbered names in `sorted`; NONE stays."""
+        place = np.full(len(self._numbers) + 1, NONE, np.int32)
+        for i, name in enumerate(self.sorted):
+            place[self._numbers[name]] = i
+        return place[np.asarray(numbers, np.int64)]
+
+
+class Labels:
+    """`labels` int32 [n]: the one label of each document."""
+
+    def __init__(self, open: Open) -> None:
+        self.names, self._column, self._numbers = Names(), open("labels", np.int32), list[int]()
+
+    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+        self._numbers.append(self.names.number(document.label or ""))
+
+    def finish(self) -> dict[str, list[str]]:
+        self._column.append(self.names.final(self._numbers))
+        return {"labels": self.names.sorted}
+
+
+class LabelSets:
+    """`sets` int32 and `set_documents` int64 [n + 1]: document i has the labels sets[set_documents[i]:set_documents[i + 1]]."""
+
+    def __init__(self, open: Open) -> None:
+        self.names, self._column, self._edges = Names(), open("sets", np.int32), open("set_documents", np.int64)
+        self._numbers: list[int] = []
+        self._edges.append(np.zeros(1, np.int64))
+
+    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+        self._numbers += [self.names.number(label) for label in document.labels or ()]
+        self._edges.append(np.array([len(self._numbers)]))
+
+    def finish(self) -> dict[str, list[str]]:
+        self._column.append(self.names.final(self._numbers))
+        return {"sets": self.names.sorted}
+
+
+class Values:
+    """`values` float64 [n]."""
+
+    def __init__(self, open: Open) -> None:
+        self._column = open("values", np.float64)
+
+    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+        self._column.append(np.array([document.value]))
+
+    def finish(self) -> dict[str, list[str]]:
+        return {}
+
+
+class Tags:
+    """`tags` int32 [tokens]: a word's tag at its first token, NONE at its others and where no word is."""
+
+    def __init__(self, open: Open) -> None:
+        self.names, self._column, self._numbers = Names(), open("tags", np.int32), list[int]()
+
+    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+        column = np.full(len(tokens), NONE)
+        first = first_tokens(document.words, tokens)
+        column[first[first >= 0]] = np.array([self.names.number(tag) for tag in document.tags or ()])[first >= 0]
+        self._numbers += column.tolist()
+
+    def finish(self) -> dict[str, list[str]]:
+        self._column.append(self.names.final(self._numbers))
+        return {"tags": self.names.sorted}
+
+
+class Counted:
+    """`counted` int8 [tokens]: 1 where what follows the token is learned, be it the next token or the end of the document."""
+
+    def __init__(self, open: Open) -> None:
+        self._column = open("counted", np.int8)
+
+    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+        self._column.append(_followed(tokens, document.counted or (), len(document.text)))
+
+    def finish(self) -> dict[str, list[str]]:
+        return {}
+
+
+class CountedPair:
+    """`pair_counted` int8 [tokens of the pairs]: as `counted`."""
+
+    def __init__(self, open: Open) -> None:
+        self._column = open("pair_counted", np.int8)
+
+    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+        self._column.append(_followed(pair, document.counted_pair or (), len(document.pair or "")))
+
+    def finish(self) -> dict[str, list[str]]:
+        return {}
+
+
+class Answers:
+    """`answer_first` and `answer_last` int64 [n]: the tokens of the pair that hold the first answer, NONE where there is none."""
+
+    def __init__(self, open: Open) -> None:
+        self._columns = open("answer_first", np.int64), open("answer_last", np.int64)
+
+    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+        for column, token in zip(self._columns, _answer(document, pair), strict=True):
+            column.append(np.array([token]))
+
+    def finish(self) -> dict[str, list[str]]:
+        return {}
+
+
+Spans = np.ndarray  # [n, 2]: the first character of each token and the one behind it
+Annotation = Labels | LabelSets | Values | Tags | Answers | Counted | CountedPair
+_KINDS: dict[str, type[Annotation]] = {"label": Labels, "labels": LabelSets, "value": Values, "tags": Tags, "answers": Answers}
+_KINDS |= {"messages": Counted, "response": Counted, "chosen": Counted, "rejected": CountedPair}
+ALIGNED = ("tags", "answers", "messages", "response", "rejected")  # need to know where tokens stand
+
+
+def annotations(roles: Collection[str], folder: Path, columns: dict[str, ColumnWriter]) -> list[Annotation]:
+    """Those of a source with these roles; their columns are added to `columns`."""
+
+    def open(name: str, dtype: Any) -> ColumnWriter:
+        return columns.setdefault(name, ColumnWriter(folder / f"{name}.npy", dtype))
+
+    return [kind(open) for role, kind in _KINDS.items() if role in roles]
+
+
+def _answer(document: Document, pair: Spans) -> tuple[int, int]:
+    if not document.answers:
+        return NONE, NONE
+    start, answer = document.answers[0]
+    inside = np.flatnonzero((pair[:, 0] < start + len(answer)) & (pair[:, 1] > start))
+    return (int(inside[0]), int(inside[-1])) if len(inside) else (NONE, NONE)
+
+
+def _followed(tokens: Spans, learned: Sequence[tuple[int, int]], end: int) -> np.ndarray:
+    """bool: what follows each token of a text of `end` characters touches one of the spans that are learned."""
+    begin, behind = np.append(tokens, [[end, end + 1]], axis=0).T
+    spans = np.array(learned or ((end + 1, end + 1),))
+    reached = np.searchsorted(spans[:, 0], np.maximum(behind, begin + 1)) - 1
+    return ((reached >= 0) & (begin < spans[reached, 1]))[1:]

@@ -1,0 +1,34 @@
+"""Rows of two answers to one prompt: the better and the worse conversation, each a segment of its own."""
+
+import numpy as np
+
+from lmkit.data.documents import Documents
+from lmkit.data.rows import Rows
+from lmkit.text.template import longest_first
+
+
+def preference_rows(documents: Documents, width: int) -> Rows:
+    """One row a record of at most `width` tokens: span i, and span count + i for its worse answer.
+
+    Where both are too long together, both lose as much of the prompt's beginning, and the longer answer then its end.
+    """
+    second = documents.cache.text("pair")
+    assert second is not None
+    count, number = len(documents), documents.number
+    begin, end = second[1][number], second[1][number + 1]
+    prompts = [
+        _prompts(documents.cache.more["counted"], documents.begin, documents.end),
+        _prompts(documents.cache.more["pair_counted"], begin, end),
+    ]
+    lengths = documents.lengths, end - begin
+    over = np.maximum(lengths[0] + lengths[1] - width, 0)
+    cut = np.minimum((over + 1) // 2, np.minimum(*prompts) - 1)
+    length = np.stack(longest_first(lengths[0] - cut, lengths[1] - cut, width), 1).ravel()
+    document = np.stack([np.arange(count), np.arange(count) + count], 1).ravel()
+    return Rows(np.arange(count + 1) * 2, document, np.repeat(cut, 2), length.astype(np.int64), np.arange(count))
+
+
+def _prompts(counted: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """How many tokens of each text stand before its first one that is learned; at least 1."""
+    behind = np.append(np.flatnonzero(counted), len(counted))
+    return np.clip(behind[np.searchsorted(behind, begin)] - begin + 1, 1, np.maximum(end - begin, 1))

@@ -1,0 +1,80 @@
+"""Questions of SQuAD files (Rajpurkar et al., 2016 and 2018): one JSON object of articles, their paragraphs, and questions to each."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from lmkit.data.document import Document
+from lmkit.data.files import SPLIT_LIMIT, Stop, lines, opened
+from lmkit.data.jsonl import strict_json
+from lmkit.data.roles import as_answers, as_text
+from lmkit.errors import DataError, Problem
+
+HEAD = re.compile(rb'\s*\{\s*("version"\s*:\s*("[^"]*"|[0-9.]+)\s*,\s*)?"data"\s*:\s*\[')
+
+
+def is_squad(path: Path) -> bool:
+    """Whether a file begins as SQuAD's do."""
+    with opened(path) as file:
+        return HEAD.match(file.read(4096).removeprefix(b"\xef\xbb\xbf")) is not None
+
+
+def read_squad(path: Path, *, errors: Literal["fail", "replace"], stop: Stop) -> Iterator[Document]:
+    """One document a question: `text` asks, the paragraph is `pair`. Its `answers` are none where it is impossible, None if left out.
+
+    A file has no lines that could name a question; its place is the question's number in the file and its id.
+    """
+    whole = _whole(path, errors, stop)
+    number = 0
+    for article, at in _each(whole, "data", str(path), "article"):
+        for paragraph, here in _each(article, "paragraphs", at, "paragraph"):
+            context = as_text(_required(paragraph, "context", here), "context", here, errors == "replace")
+            for question, place in _each(paragraph, "qas", here, "question"):
+                number += 1
+                where = f"{place} ({question['id']})" if "id" in question else place
+                text = as_text(_required(question, "question", where), "question", where, errors == "replace")
+                name = str(question.get("id", place.removeprefix(f"{path}: ")))
+                yield Document(text, pair=context, file=str(path), line=number, id=name, answers=_answers(question, where))
+    if not number:
+        raise DataError(Problem("holds no questions", where=str(path)))
+
+
+def _answers(question: Mapping[str, Any], where: str) -> tuple[tuple[int, str], ...] | None:
+    if question.get("is_impossible"):
+        if question.get("answers"):
+            raise DataError(Problem("has answers though is_impossible is true; remove one of the two", "answers", where))
+        return ()
+    return as_answers(question["answers"], "answers", where) if "answers" in question else None
+
+
+def _whole(path: Path, errors: Literal["fail", "replace"], stop: Stop) -> Mapping[str, Any]:
+    text = "".join(line for _, line in lines(path, errors=errors, longest=SPLIT_LIMIT, stop=stop))
+    try:
+        value = strict_json(text)
+    except json.JSONDecodeError as error:
+        raise DataError(Problem(f"is no JSON: {error.msg.lower()}", where=f"{path}:{error.lineno}:{error.colno}")) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(Problem(f"is no JSON: {str(error)[:120]}", where=str(path))) from None
+    if not isinstance(value, dict):
+        raise DataError(Problem('expected one object {"data": [...]}; read a list of records as jsonl', where=str(path)))
+    return value
+
+
+def _each(value: Mapping[str, Any], key: str, where: str, what: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """The objects of a list, each with its place in words: `file: article 1, paragraph 3`."""
+    found = _required(value, key, where)
+    if not isinstance(found, list):
+        raise DataError(Problem(f"expected a list, got {json.dumps(found)[:40]}", key, where))
+    for number, each in enumerate(found, 1):
+        place = f"{where}{', ' if ': ' in where else ': '}{what} {number}"
+        if not isinstance(each, dict):
+            raise DataError(Problem(f"expected an object, got {json.dumps(each)[:40]}", key, place))
+        yield each, place
+
+
+def _required(value: Mapping[str, Any], key: str, where: str) -> Any:
+    if value.get(key) is None:
+        raise DataError(Problem(f"is missing; there are {', '.join(map(repr, value)) or 'no keys'}", key, where))
+    return value[key]

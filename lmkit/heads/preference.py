@@ -1,0 +1,85 @@
+"""Preferring the better of two answers: by the model's own probabilities (DPO, Rafailov et al., 2023), or by a score for each."""
+
+from typing import Any, Literal
+
+from keras import ops
+
+from lmkit.heads.cross_entropy import cross_entropy, row_sums
+from lmkit.heads.language_model import LanguageModelHead
+from lmkit.heads.sequence_class import SequenceClassHead
+
+PreferenceLoss = Literal["sigmoid", "ipo", "hinge"]
+
+
+def preference_loss(ratio_B: Any, kind: PreferenceLoss, beta: float, smoothing: float = 0.0) -> Any:
+    """The loss [B] of log ratios h = log pi(better) / pi_ref(better) - log pi(worse) / pi_ref(worse).
+
+    sigmoid: -(1 - s) log sigmoid(beta h) - s log sigmoid(-beta h), where the share s of the labels is taken to be wrong;
+    ipo: (h - 1 / (2 beta))^2 (Azar et al., 2023); hinge: max(0, 1 - beta h) (Zhao et al., 2023).
+    """
+    if kind == "ipo":
+        return ops.square(ratio_B - 0.5 / beta)
+    if kind == "hinge":
+        return ops.relu(1.0 - beta * ratio_B)
+    return (1 - smoothing) * ops.softplus(-beta * ratio_B) + smoothing * ops.softplus(beta * ratio_B)
+
+
+class DirectPreferenceHead(LanguageModelHead):
+    """The language-modelling head under the loss of two answers, which are segments 1 and 2 of a row.
+
+    The batch holds `{name}/labels` and `{name}/counted` [B, T], `{name}/weights` [B], and `{name}/reference` [B, 2], the log
+    probabilities of both answers by the model as it was; without these they are taken as 0, and `log_probabilities` are those.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        vocab_size: int,
+        *,
+        tied: bool = True,
+        embedding_size: int | None = None,
+        bias: bool = False,
+        scale: float = 1.0,
+        softcap: float | None = None,
+        beta: float = 0.1,
+        loss: PreferenceLoss = "sigmoid",
+        smoothing: float = 0.0,
+        **options: Any,
+    ) -> None:
+        output: dict[str, Any] = {"tied": tied, "embedding_size": embedding_size, "bias": bias, "scale": scale, "softcap": softcap}
+        super().__init__(hidden_size, vocab_size, **output, **options)
+        self.beta, self.loss, self.smoothing = beta, loss, smoothing
+
+    def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any, row_key: Any = None) -> dict[str, Any]:
+        """As every head, with `margin`: beta times the log ratio of a row, whose sign says whether it counts as correct."""
+        own = {key: batch[f"{self.name}/{key}"] for key in ("labels", "counted", "weights")}
+        logits_NV = self.logits(ops.reshape(hidden_BTD, (-1, self.hidden_size)), embedding)
+        loss_N, _ = cross_entropy(logits_NV, ops.reshape(own["labels"], (-1,)))
+        log_BT = -ops.reshape(loss_N, ops.shape(own["labels"])) * own["counted"]
+        segments = batch["segments"]
+        log_B2 = ops.stack([ops.sum(ops.where(ops.equal(segments, i), log_BT, 0.0), axis=1) for i in (1, 2)], axis=1)
+        ratio_B2 = log_B2 - batch.get(f"{self.name}/reference", 0.0)
+        ratio_B = ratio_B2[:, 0] - ratio_B2[:, 1]
+        loss_B = preference_loss(ratio_B, self.loss, self.beta, self.smoothing)
+        return _preferred(loss_B, self.beta * ratio_B, own["weights"]) | {"log_probabilities": log_B2}
+
+
+class RewardHead(SequenceClassHead):
+    """A score for a text, learned from pairs: -log sigmoid(score of the better - score of the worse), segments 1 and 2 of a row."""
+
+    def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any = None, row_key: Any = None) -> dict[str, Any]:
+        """As every head, with `margin`, the difference of the scores."""
+        better_B, worse_B = (
+            ops.cast(
+                ops.squeeze(self.logits(hidden_BTD, ops.cast(ops.equal(batch["segments"], i), "int32"), row_key, batch["tokens"]), -1),
+                "float32",
+            )
+            for i in (1, 2)
+        )
+        margin_B = better_B - worse_B
+        return _preferred(ops.softplus(-margin_B), margin_B, batch[f"{self.name}/weights"])
+
+
+def _preferred(loss_B: Any, margin_B: Any, weights_B: Any) -> dict[str, Any]:
+    sums = row_sums(weights_B, loss=loss_B, margin=margin_B, correct=ops.cast(ops.greater(margin_B, 0.0), "float32"))
+    return sums | {"predicted": margin_B}

@@ -1,0 +1,73 @@
+"""A model's words with a file as its validation data: read as its run reads such, or, of an imported model, as it asks for itself."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from lmkit.data.spec import AnySource, Holdout, Records
+from lmkit.errors import DataError, Problem, SpecError
+from lmkit.run.given import Columns, require_fields, source_like, source_of
+from lmkit.run.spec import RunSpec
+from lmkit.tasks.spec import ReplacedToken, SentenceEmbedding, TwoSegments
+
+
+def on_file(spec: RunSpec, path: Path | None, columns: Columns, run: Path) -> RunSpec:
+    """The words as they are where no file is given, else with it as data.validation; `columns` say what its fields hold.
+
+    Raises DataError where the file lacks a field, and for an imported model without a file; SpecError for columns without one.
+    """
+    if path is None and columns:
+        raise SpecError(Problem("say what the fields of a file are; add --data FILE", "--columns", "command line"))
+    if path is None and spec.imported:
+        raise DataError(Problem("the model was imported and brings no text; name a file with --data", where=str(run)))
+    if path is None:
+        return spec
+    return _imported(spec, path, columns, run) if spec.imported else _validated_by(spec, _like(spec, path, columns))
+
+
+def lengths(longest: int) -> tuple[int, ...]:
+    """Powers of two up to the longest row."""
+    return (*(n for n in (2**i for i in range(4, 32)) if n < longest), longest)
+
+
+def _imported(spec: RunSpec, path: Path, columns: Columns, run: Path) -> RunSpec:
+    tasks = {name: task for name, task in spec.tasks.items() if not (isinstance(task, ReplacedToken) and task.generator is None)}
+    if not tasks:
+        raise SpecError(Problem("replaced_token needs the generator that replaces tokens, and a folder holds none", "tasks", str(run)))
+    roles = list(dict.fromkeys(role for task in tasks.values() for role in task.roles))
+    rated = any(isinstance(task, SentenceEmbedding) for task in tasks.values())
+    source = source_of(path, [columns] if columns else usual_columns(roles, rated=rated))
+    require_fields(source, path)
+    whole = not roles and not any(isinstance(task, TwoSegments) for task in tasks.values())
+    data = spec.data.model_copy(update={"packing": whole})
+    return _validated_by(spec.model_copy(update={"tasks": tasks, "data": data}), source)
+
+
+def usual_columns(roles: Iterable[str], *, rated: bool = False) -> list[Columns]:
+    """What the fields of a file may be called, the likeliest first: as their roles are, or as others call them.
+
+    `rated` asks for values too, where there are such.
+    """
+    needed = {role: role for role in roles}
+    if "tags" in needed:
+        return [{"words": "tokens"} | needed, {"words": "words"} | needed, {"text": "text"} | needed]
+    asked = [{"text": "question", "text_pair": "context"}] if "answers" in needed else []
+    each: list[Columns] = [needed | text for text in (*asked, {"text": "text", "text_pair": "text_pair"}, {"text": "text"})]
+    return [*({**columns, "value": "value"} for columns in each if rated), *each]
+
+
+def _validated_by(spec: RunSpec, source: AnySource) -> RunSpec:
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"validation": source})})
+
+
+def _like(spec: RunSpec, path: Path, columns: Columns) -> AnySource:
+    """A source that reads `path` as the run reads its validation data, or else its first training source."""
+    validation = spec.data.validation
+    source = source_like(
+        next(iter(spec.data.train.values())) if validation is None or isinstance(validation, Holdout) else validation, path
+    )
+    if columns:
+        if not isinstance(source, Records):
+            raise SpecError(Problem("name fields, and this file has none", "--columns", str(path)))
+        source = source.model_copy(update={"columns": {**source.columns, **columns}})
+    require_fields(source, path)
+    return source

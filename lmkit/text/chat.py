@@ -1,0 +1,166 @@
+"""Chat templates: from messages to the text that a model reads, by a Jinja template run in a sandbox as transformers runs it."""
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Literal, NoReturn
+
+import jinja2
+from jinja2.ext import Extension, loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from lmkit.errors import DataError, Problem, SpecError
+
+Message = Mapping[str, Any]
+TrainOn = Literal["responses", "all", "last"]
+Span = tuple[int, int]
+
+# Noncharacters of Unicode, which stand in no text: around what `{% generation %}` holds, and inside control tokens that a message forges.
+OPEN, CLOSE, GUARD = "\ufdd0", "\ufdd1", "\ufdd2"
+MARKS = re.compile(f"([{OPEN}{CLOSE}{GUARD}])")
+GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+DAY = datetime(2024, 7, 26)  # what templates call today in training text, so that it is the same on every day
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A conversation as text. `parts` are to be encoded one by one: no control token of theirs comes from a message.
+
+    `learned` are characters [from, to) of `text` that the loss counts, where the end of the document is one more character.
+    """
+
+    parts: tuple[str, ...]
+    learned: tuple[Span, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+
+class ChatTemplate:
+    """A template's Jinja text, with the tokenizer's special tokens by key (`eos_token`) and all its control tokens.
+
+    Raises SpecError where the text is no template.
+    """
+
+    def __init__(self, source: str, *, special: Mapping[str, str], controls: Collection[str]) -> None:
+        self.source, self.special, self.controls = source, dict(special), tuple(sorted(controls, key=len, reverse=True))
+        try:
+            self._template = _environment().from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise SpecError(
+                Problem(f"the chat template cannot be read, line {error.lineno}: {error.message}", "data.chat_template")
+            ) from None
+        self._forged = re.compile(f"(?=(?:{'|'.join(map(re.escape, self.controls))}))(.)", re.DOTALL) if self.controls else None
+
+    def prompt(self, messages: Sequence[Message], where: str = "") -> Rendered:
+        """What stands before the answer to come. Raises DataError, as all of these do, where the template refuses the messages."""
+        return self._render(messages, where, prompt=True, day=datetime.now())
+
+    def training(self, messages: Sequence[Message], train_on: TrainOn, where: str = "") -> Rendered:
+        """A whole conversation with what is learned of it: what the assistant says, or its last turn, or all.
+
+        The template's `{% generation %}` blocks tell its turns from others. Where it has none, a turn is what is added to the
+        rendering of the messages before it, prompt included; a template that writes those otherwise later on is refused.
+        """
+        whole = self._render(messages, where)
+        text = whole.text
+        if train_on == "all":
+            spans = [(0, len(text))]
+        elif GENERATION.search(self.source):
+            spans = [*whole.learned][-1 if train_on == "last" else 0 :]
+        else:
+            turns = [i for i, message in enumerate(messages) if message.get("role") == "assistant"]
+            spans = [self._turn(messages[: i + 1], text, where) for i in turns[-1 if train_on == "last" else 0 :]]
+        if not any(begin < end for begin, end in spans):
+            raise DataError(Problem("no turn of the assistant to learn from; remove the record, or write train_on: all", "messages", where))
+        if spans[-1][1] == len(text) and not text.rstrip().endswith(self.controls):
+            spans[-1] = (spans[-1][0], len(text) + 1)
+        return Rendered(whole.parts, tuple(spans))
+
+    @cached_property
+    def turn_end(self) -> str | None:
+        """The control token that ends a turn of the assistant, None where there is none."""
+        text = self._render([{"role": "user", "content": "a"}, {"role": "assistant", "content": "QED"}], "").text
+        behind = text[text.rindex("QED") + 3 :] if "QED" in text else ""
+        found = [(behind.find(token), -len(token), token) for token in self.controls if token in behind]
+        return min(found)[2] if found else None
+
+    def _turn(self, messages: Sequence[Message], text: str, where: str) -> Span:
+        """Where the last of the messages stands in the text of the whole conversation; a control token at its end belongs to it."""
+        before, after = self._render(messages[:-1], where, prompt=True).text, self._render(messages, where).text
+        if not (text.startswith(after) and after.startswith(before)):
+            what = f"the template writes the turns before number {len(messages)} otherwise once it follows; "
+            hint = "mark the assistant's turns in it by {% generation %}, or write train_on: last"
+            raise DataError(Problem(what + hint, "messages", where))
+        end = len(after.rstrip()) if after.rstrip().endswith(self.controls) else len(after)
+        return len(before), max(end, len(before))
+
+    def _render(self, messages: Sequence[Message], where: str, *, prompt: bool = False, day: datetime = DAY) -> Rendered:
+        given = [self._guarded(message, where) for message in messages]
+        try:
+            made = self._template.render(
+                messages=given, add_generation_prompt=prompt, tools=None, documents=None, strftime_now=day.strftime, **self.special
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+            raise DataError(Problem(f"the chat template refuses this: {str(error)[:200]}", "messages", where)) from None
+        parts, learned, at, begin = [""], list[Span](), 0, 0
+        for piece in MARKS.split(made):
+            if piece == OPEN:
+                begin = at
+            elif piece == CLOSE:
+                learned.append((begin, at))
+            elif piece == GUARD:
+                parts.append("")
+            else:
+                parts[-1] += piece
+                at += len(piece)
+        return Rendered(tuple(part for part in parts if part), tuple(learned))
+
+    def _guarded(self, value: Any, where: str) -> Any:
+        """The same data, where every control token in a text is cut behind its first character."""
+        if isinstance(value, Mapping):
+            return {key: self._guarded(item, where) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._guarded(item, where) for item in value]
+        if not isinstance(value, str):
+            return value
+        if MARKS.search(value):
+            raise DataError(Problem("holds a noncharacter of Unicode (U+FDD0 to U+FDD2); take it out", "messages", where))
+        return value if self._forged is None else self._forged.sub(rf"\1{GUARD}", value)
+
+
+class _Generation(Extension):
+    """`{% generation %} ... {% endgeneration %}`: what the model itself is to write."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return jinja2.nodes.CallBlock(self.call_method("_marked"), [], [], body).set_lineno(line)
+
+    def _marked(self, caller: Any) -> str:
+        return f"{OPEN}{caller()}{CLOSE}"
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    """What templates in the wild are written for: transformers' environment."""
+    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    made.filters["tojson"] = _as_json
+    made.globals["raise_exception"] = _refuse
+    made.globals["dict"] = lambda *args, **words: dict(*args, **words)
+    return made
+
+
+def _as_json(
+    value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: tuple[str, str] | None = None, sort_keys: bool = False
+) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
