@@ -115,7 +115,12 @@ def _generator(words: Generator, spec: Encoder | Decoder, vocab: int, max_length
 
 def _output(spec: Encoder | Decoder, *, bias: bool) -> dict[str, Any]:
     words = spec.output
-    own = {"bias": bias if words.bias is None else words.bias, "train_bias": words.train_bias, "scale": words.scale, "softcap": words.softcap}
+    own = {
+        "bias": bias if words.bias is None else words.bias,
+        "train_bias": words.train_bias,
+        "scale": words.scale,
+        "softcap": words.softcap,
+    }
     return {"tied": spec.tie_embeddings, "embedding_size": spec.embedding_size, **own}
 
 
