@@ -25,10 +25,8 @@ COLUMNS = {
 # Roles whose tokens are laid in rows.
 TEXTS = {"target": ("target_tokens",), "text_pair": ("pair_tokens",), "rejected": ("pair_tokens", "pair_counted")}
 TOKENS = ("tags", "counted")  # have an entry for each token, not for each record
-EDGES = {
-    "sets": "set_documents",
-    "choice_begin": "choice_documents",
-}  # have any number of entries for a record, and where those of each record begin
+# Columns with any number of entries for a record, and where those of each record begin.
+EDGES = {"sets": "set_documents", "choice_begin": "choice_documents"}
 EACH = np.ones(1, np.int8)  # stands for a column of ones
 
 

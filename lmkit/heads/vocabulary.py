@@ -22,7 +22,8 @@ def softcapped(logits: Any, cap: float) -> Any:
 class VocabularyHead(Head):
     """logits = softcap(scale * x W + bias); W is the table's transpose when tied, else the kernel `output` [E, V].
 
-    E is the width of the token table: `embedding_size` where the body projects it, else D.
+    E is the width of the token table: `embedding_size` where the body projects it, else D. Without `train_bias` the bias
+    stays as it is.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class VocabularyHead(Head):
         tied: bool = True,
         embedding_size: int | None = None,
         bias: bool = False,
+        train_bias: bool = True,
         scale: float = 1.0,
         softcap: float | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.hidden_size, self.vocab_size, self.tied, self.bias = hidden_size, vocab_size, tied, bias
+        self.train_bias = train_bias
         self.embedding_size, self.scale, self.softcap = embedding_size, scale, softcap
         shared = {"bias": False, "axes": ("hidden", "vocab"), "dtype": self.dtype_policy}
         self.out = None if tied else Linear(embedding_size or hidden_size, vocab_size, name="output", **shared)
@@ -48,6 +51,8 @@ class VocabularyHead(Head):
         if self.out is not None:
             self.out.build()
         self.bias_weight = add_weight(self, "bias", (self.vocab_size,), "zeros", ("vocab",)) if self.bias else None
+        if self.bias_weight is not None:
+            self.bias_weight.trainable = self.train_bias
 
     def scores(self, x: Any, embedding: Any) -> Any:
         """x [..., E] -> [..., V] in the dtype of `x`."""

@@ -41,23 +41,35 @@ def _stack(spec: Encoder | Decoder, vocab_size: int, max_length: int, memory_siz
     return parts
 
 
-def flops_per_token(spec: Body, *, length: int, causal: bool | None = None) -> dict[str, float]:
+def flops_per_token(spec: Body, *, length: int, causal: bool | None = None, target_length: int | None = None) -> dict[str, float]:
     """Floating-point operations of the backbone for a token of a full row of `length`: `forward`, and `training` = 3 x forward.
 
     Matrix products only, a multiplication and an addition counting 2: twice the entries of each executed layer's kernels
     (of a mixture, those of the experts that work on a token), and 2 (scores) + 2 (values) x num_heads x head_dim for
     each visible pair of query and key, averaged over the row's queries. What the mask hides or the router passes over is
-    not counted, though dense kernels compute it. Of an encoder-decoder, a token on each side, rows of both as long.
+    not counted, though dense kernels compute it. Of an encoder-decoder that reads the same text on both sides, a token on each;
+    with `target_length`, the mean over the tokens of a row of `length` and of one of `target_length` that is written to it.
     """
     if isinstance(spec, EncoderDecoder):
         encoder, decoder = stacks(spec)
-        forward = _forward(encoder, length, False) + _forward(decoder, length, True, encoder.hidden_size)
+        written = target_length or length
+        row = length * _forward(encoder, length, False) + written * _forward(decoder, written, True) + _across(spec, length, written)
+        forward = row / (length if target_length is None else length + written)
     else:
         forward = _forward(spec, length, spec.kind == "decoder" if causal is None else causal)
     return {"forward": forward, "training": 3 * forward}
 
 
-def _forward(spec: Encoder | Decoder, length: int, causal: bool, memory_size: int | None = None) -> float:
+def _across(spec: EncoderDecoder, length: int, written: int) -> float:
+    """Operations by which a decoder's row looks at an encoder's: keys and values of each read token, and what each written one asks."""
+    encoder, decoder = (resolved(side, max_length=length) for side in stacks(spec))
+    head_dim = decoder.head_dim or 0
+    queries, keys = 2 * decoder.hidden_size * decoder.num_heads * head_dim, 2 * encoder.hidden_size * (decoder.num_kv_heads or 0) * head_dim
+    scores = 4.0 * decoder.num_heads * head_dim * length
+    return decoder.num_layers * (written * (2.0 * queries + scores) + length * 2.0 * keys)
+
+
+def _forward(spec: Encoder | Decoder, length: int, causal: bool) -> float:
     spec = resolved(spec, max_length=length)
     width = spec.num_heads * (spec.head_dim or 0)
     reach = () if isinstance(spec.attention, CustomAttention) else range(spec.num_layers)
@@ -67,8 +79,6 @@ def _forward(spec: Encoder | Decoder, length: int, causal: bool, memory_size: in
         + _embedding_projection(spec)
         + _convolution_kernel(spec)
     )
-    if memory_size is not None:
-        kernels, keys = kernels + spec.num_layers * _attention_kernels(spec, memory_size), keys + spec.num_layers * length
     return 2.0 * kernels + 4.0 * width * keys + _distance_products(spec, length)
 
 

@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, create_model
 from lmkit.attention.spec import AnyAttention, Attention
 from lmkit.blocks.spec import Activation, Convolution, Dense, FeedForward, LayerNorm, Norm, Parallel
 from lmkit.positions.spec import CustomPosition, DefaultRotation, Learned, LongRopeScaling, NoPosition, Position, Rotary
-from lmkit.spec import LISTED, ONE_OR_MORE, Count, PathText, Rate, Spec
+from lmkit.spec import LISTED, ONE_OR_MORE, Amount, Count, PathText, Rate, Spec, units
 
 
 def nearest_multiples(value: int, of: int) -> str:
@@ -22,6 +22,7 @@ class Output(Spec):
     """How heads over the vocabulary turn hidden states into logits: softcap(scale * x W + bias)."""
 
     bias: bool | None = Field(None, description="A bias for each token; default: true for masked_lm, else false.")
+    train_bias: bool = Field(True, description="That bias learns (BART's does not).")
     scale: float = Field(1.0, gt=0, description="Factor of the logits (T5: hidden_size^-0.5).")
     softcap: float | None = Field(None, gt=0, description="Logits are squeezed into (-softcap, softcap) by tanh (Gemma 2).")
     transform_activation: Activation | None = Field(
@@ -289,10 +290,22 @@ class FromRun(Spec):
     freeze: Annotated[tuple[str, ...], LISTED] = Field(
         (), description="Parts that stay as they are: `embeddings`, `layers.3`, `layers.0-5`, or any prefix of a variable path."
     )
+    reinitialize: Annotated[tuple[str, ...], LISTED] = Field(
+        (), description="Parts that begin anew, named likewise: the last layers know most of what was learned before (Zhang et al., 2021)."
+    )
+    unfreeze_every: Annotated[Amount, units("steps", "epochs", "fraction")] | None = Field(
+        None,
+        description="Gradual unfreezing (Howard and Ruder, 2018): heads learn from the start, and after each such time one more layer "
+        "from the top, the embeddings last; default: all learn at once.",
+    )
     dropout: Rate | None = Field(None, description="Another dropout than the run was trained with.")
     body: Annotated[Body, Field(discriminator="kind")] | None = Field(
         None, description="That run's own model words; lmkit fills them in, so that a run depends on nothing outside it."
     )
+
+    def rule_layers_unfreeze_after_some_time(self) -> Iterator[tuple[str, str]]:
+        if self.unfreeze_every is not None and self.unfreeze_every.value <= 0:
+            yield "unfreeze_every", "is no time; write 1 steps or more, or remove it: then all learn at once"
 
 
 def stacks(model: Body) -> tuple[Encoder | Decoder, ...]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lmkit.models.count import count, flops_per_token
 from lmkit.models.spec import EncoderDecoder
 from lmkit.run.body import body_of, with_body
@@ -15,7 +17,8 @@ from lmkit.run.custom import parts_of, run_code
 from lmkit.run.load import load
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.count import count_head, head_flops_per_token
-from lmkit.tasks.spec import AnyTask, Labelled
+from lmkit.tasks.span_corruption import counts
+from lmkit.tasks.spec import AnyTask, Labelled, PrefixLm, Seq2seq, SpanCorruption
 from lmkit.text.spec import Sized
 
 PART = re.compile(r"heads\.([^.]+)\.([^.]+)|(?:(?:encoder|decoder)\.)?(?:layers\.\d+|[^.]+)")
@@ -68,7 +71,7 @@ def facts_of(spec: RunSpec, vocab: int, shapes: Mapping[str, Sequence[int]] | No
     if shapes is not None:
         parts, heads = _counted(shapes, "" if isinstance(body, EncoderDecoder) else f"{body.kind}.")
     backbone, head_total = sum(parts.values()), sum(sum(head.values()) for head in heads.values())
-    tokens = spec.training.batch_size * length
+    tokens = spec.training.batch_size * (length + (written_length(spec) or 0))
     return {
         "name": spec.name,
         "parameters": {
@@ -104,8 +107,24 @@ def steps_of(spec: RunSpec) -> int | None:
     """Optimizer steps as far as the spec alone tells: epochs need the data. Full rows are taken for tokens."""
     training = spec.training
     if training.tokens is not None:
-        return math.ceil(training.tokens / (training.batch_size * spec.data.max_length))
+        return math.ceil(training.tokens / (training.batch_size * (spec.data.max_length + (written_length(spec) or 0))))
     return training.steps
+
+
+def written_length(spec: RunSpec) -> int | None:
+    """Tokens of the longest row that a decoder writes beside an encoder's full row; None where no task has such rows."""
+    if not isinstance(body_of(spec), EncoderDecoder):
+        return None
+    longest = spec.data.max_length
+    found = []
+    for task in spec.tasks.values():
+        if isinstance(task, Seq2seq):
+            found.append(spec.data.target_length)
+        elif isinstance(task, SpanCorruption):
+            found.append(int(sum(counts(np.array(longest), task.mask_rate, task.mean_span))))
+        elif isinstance(task, PrefixLm):
+            found.append(longest)
+    return max(found, default=None)
 
 
 def _labels(task: AnyTask) -> int:
@@ -113,12 +132,15 @@ def _labels(task: AnyTask) -> int:
 
 
 def flops_of(spec: RunSpec, vocab: int) -> dict[str, float]:
-    """Matrix-product operations for a token of a full row, all tasks in one pass: `forward` and `training`."""
-    body, length = body_of(spec), spec.data.max_length
-    found = flops_per_token(body, length=length)
+    """Matrix-product operations for a token of a full row, all tasks in one pass: `forward` and `training`. Where a decoder writes
+    rows of its own, their tokens are tokens too, and heads read them alone.
+    """
+    body, length, written = body_of(spec), spec.data.max_length, written_length(spec)
+    found = flops_per_token(body, length=length, target_length=written)
+    share = 1.0 if written is None else written / (length + written)
     for task in spec.tasks.values():
         head = head_flops_per_token(task, body, vocab_size=vocab, length=length, num_labels=_labels(task))
-        found = {name: value + head[name] for name, value in found.items()}
+        found = {name: value + share * head[name] for name, value in found.items()}
     return found
 
 

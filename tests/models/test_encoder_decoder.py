@@ -259,6 +259,15 @@ def test_arithmetic_adds_both_sides_and_the_look_across() -> None:
     assert flops == pytest.approx(2 * kernels + 4 * 64 * 3 * (32 + 33 / 2 + 32))
 
 
+def test_arithmetic_of_rows_of_two_lengths_is_the_mean_over_their_tokens() -> None:
+    spec = EncoderDecoder(num_layers=3, hidden_size=64, num_heads=4)
+    once, block = flops_per_token(spec, length=32)["forward"], 4 * 64**2 + 2 * 64 * 256
+    assert flops_per_token(spec, length=32, target_length=32)["forward"] == pytest.approx(once / 2)
+    read = 32 * 3 * (2 * block + 4 * 64 * 32 + 2 * 2 * 64**2)
+    wrote = 8 * 3 * (2 * block + 4 * 64 * (9 / 2 + 32) + 2 * 2 * 64**2)
+    assert flops_per_token(spec, length=32, target_length=8)["forward"] == pytest.approx((read + wrote) / 40)
+
+
 @pytest.mark.parametrize("xla", [False, True])
 @pytest.mark.parametrize("member", ["t5", "sides_differ"])
 def test_graph_and_xla_give_the_eager_loss(member: str, xla: bool) -> None:

@@ -102,7 +102,8 @@ def _family(
         bare=f"{name}Model",
         classes=classes,
         config=(
-            fixed(kind="encoder_decoder", norm__kind="layer_norm", norm__epsilon=1e-5, feed_forward__kind="dense", output__bias=True),
+            fixed(kind="encoder_decoder", norm__kind="layer_norm", norm__epsilon=1e-5, feed_forward__kind="dense"),
+            fixed(output__bias=True, output__train_bias=False),
             written(is_encoder_decoder=True),
             field("hidden_size", "d_model"),
             activation("feed_forward.activation", "activation_function", default="gelu"),
