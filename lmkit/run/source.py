@@ -27,6 +27,7 @@ from lmkit.text.build import load_tokenizer
 from lmkit.text.tokenizer import Tokenizer
 
 LONGEST = 4096  # tokens in a row by default, where a model could read many more
+EVALUATED = 4096  # tokens of a batch that is evaluated: with 50,000 pieces to choose among, their scores alone have 800 MB
 
 Say = Callable[[str], None]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -96,14 +97,19 @@ def is_foreign(path: Path) -> bool:
 def words_of_import(imported: Imported) -> dict[str, Any]:
     """The words of a run that was never trained: the folder's model and tasks, and what a run needs beside."""
     path = imported.folder.path.absolute()
+    longest = max(4, min(imported.max_length, LONGEST))
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name).strip("-._")[:100] or "imported"
     return {
         "name": name,
         "tokenizer": {"from": str(path)},
-        "data": {"train": {"imported": str(path)}, "max_length": max(4, min(imported.max_length, LONGEST))},
+        "data": {"train": {"imported": str(path)}, "max_length": longest},
         "model": imported.model,
         "tasks": imported.tasks,
-        "training": {"steps": 1, "batch_size": 32, "optimizer": {"kind": "adamw", "learning_rate": 1e-5}},
+        "training": {
+            "steps": 1,
+            "batch_size": max(1, min(32, EVALUATED // longest)),
+            "optimizer": {"kind": "adamw", "learning_rate": 1e-5},
+        },
     }
 
 
