@@ -294,7 +294,6 @@ class FromRun(Spec):
         None, description="That run's own model words; lmkit fills them in, so that a run depends on nothing outside it."
     )
 
-
     def rule_layers_unfreeze_after_some_time(self) -> Iterator[tuple[str, str]]:
         if self.unfreeze_every is not None and self.unfreeze_every.value <= 0:
             yield "unfreeze_every", "is no time; write 1 steps or more, or remove it: then all learn at once"
