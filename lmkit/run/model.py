@@ -16,7 +16,7 @@ from lmkit.models.names import matches
 from lmkit.run.body import body_of
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.build import build_head
-from lmkit.tasks.spec import AnyTask, CausalLm, DirectPreference
+from lmkit.tasks.spec import AnyTask, CausalLm, DirectPreference, PrefixLm, Seq2seq, SpanCorruption
 
 HEADS = "heads."
 
@@ -100,7 +100,7 @@ def under_our_names(tensors: Mapping[str, np.ndarray], ours: Mapping[str, AnyTas
 
 
 def _language_models(tasks: Mapping[str, AnyTask]) -> list[str]:
-    return [name for name, task in tasks.items() if isinstance(task, CausalLm | DirectPreference)]
+    return [name for name, task in tasks.items() if isinstance(task, CausalLm | Seq2seq | SpanCorruption | PrefixLm | DirectPreference)]
 
 
 def _missing(name: str, others: Mapping) -> bool:
