@@ -25,6 +25,7 @@ SMALL = [
     "model.feed_forward.intermediate_size=64",
     "training.steps=4",
     "training.tokens=null",
+    "training.epochs=null",
     "training.batch_size=4",
     "training.evaluate_every=2 steps",
     "training.optimizer.learning_rate=1e-3",
@@ -80,6 +81,8 @@ def test_a_shipped_spec_trains_when_made_small(path: Path, tmp_path: Path, capsy
     overrides = list(SMALL)
     if hasattr(spec.tokenizer, "vocab_size"):
         overrides.append("tokenizer.vocab_size=400")
+    if any("target" in task.roles for task in spec.tasks.values()):
+        overrides[0] = f"data.train={{text: {written(tmp_path / 'read.txt', 'abc')}, target: {written(tmp_path / 'write.txt', 'xyz')}}}"
     run = tmp_path / "run"
     assert main(["train", str(path), "--run-dir", str(run), *overrides]) == 0
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -87,3 +90,11 @@ def test_a_shipped_spec_trains_when_made_small(path: Path, tmp_path: Path, capsy
     assert [line["step"] for line in lines if line["kind"] == "validation"] == [2, 4]
     assert all(np.isfinite(line["loss"]) for line in lines)
     assert (run / "report.md").exists()
+
+
+def written(path: Path, letters: str) -> Path:
+    """A file of 300 lines of words made of these letters."""
+    random = np.random.default_rng(0)
+    lines = (" ".join("".join(random.choice(list(letters), 3)) for _ in range(8)) for _ in range(300))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path

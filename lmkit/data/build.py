@@ -14,6 +14,7 @@ from lmkit.data.groups import Group, group_tasks
 from lmkit.data.layout import BARE, Layout, widths
 from lmkit.data.order import mix
 from lmkit.data.plans import Epochs, fixed_plan, row_source, span_table
+from lmkit.data.prompts import prompting
 from lmkit.data.spec import Data, Holdout
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.tasks.classification import label_names
@@ -26,10 +27,18 @@ from lmkit.text.tokenizer import Tokenizer
 def shortest(layout: Layout, template: Template) -> int:
     """Cells that a row needs at least."""
     single, pair = (frame.extra for frame in template.frames)
-    least = {"causal": 1, "masked": single + 1, "records": pair + 1, "tokens": single + 1, "sides": single + 1, "raw": single + 2}
+    least = {
+        "causal": 1,
+        "masked": single + 1,
+        "records": pair + 1,
+        "tokens": single + 1,
+        "sides": single + 1,
+        "raw": single + 2,
+        "prompts": pair + 2,
+    }
     least |= {"pairs": pair + 5, "ordered": pair + 5}
     least |= {"choices": 2 * (pair + 2), "twins": 2 * (single + 1), "twice": 2 * (single + 1)}
-    return {**least, "windows": pair + 4, "preferences": 4}[layout]
+    return {**least, "prompts": pair + 2, "windows": pair + 4, "preferences": 4}[layout]
 
 
 def build_batches(
@@ -62,7 +71,7 @@ def build_batches(
         for name, task in tasks.items()
         if isinstance(task, Labelled)
     }
-    groups = group_tasks(tasks)
+    groups = group_tasks(tasks, sided=start is not None)
     streams = [_stream(group, data, tasks, tokenizer, pool, labels, batch_size, start, weigh=True) for group in groups]
     loose = [
         widths(source.fixed, stream.group.layout, stream.template)
@@ -105,7 +114,7 @@ def evaluation_batches(
 ) -> Evaluation:
     """Fixed batches over other caches, for a trained model: `labels` and `buckets` are those of its Batches."""
     held = {name: all_documents(name, cache) for name, cache in sources.items()}
-    return _evaluation(group_tasks(tasks), data, tasks, tokenizer, held, labels, buckets, batch_size, start)
+    return _evaluation(group_tasks(tasks, sided=start is not None), data, tasks, tokenizer, held, labels, buckets, batch_size, start)
 
 
 def _evaluation(
@@ -153,7 +162,9 @@ def _stream(
     weigh: bool = False,
 ) -> Stream:
     template = tokenizer.template if start is None else tokenizer.template.behind(start)
-    if group.layout in BARE:
+    if group.layout == "prompts":
+        template = prompting(template, tokenizer.encode([group.separator], specials=False)[0])
+    if group.layout in (*BARE, "prompts"):
         tokenizer.require("eos", ", ".join(group.tasks))
     if group.layout in ("pairs", "ordered") and not template.pair.gaps[1]:
         raise SpecError(Problem(f"{group.tasks[0]} needs a token between two texts, and this tokenizer puts none there", "tokenizer"))

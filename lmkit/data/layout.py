@@ -17,12 +17,14 @@ from lmkit.text.tokenizer import Tokenizer
 # ordered: as pairs   tokens: its row of one text, which is cut where it is long
 # sides: one row for an encoder and one that a decoder writes
 # windows: a row of two, of which the second is a part of a text   choices: its row of two, again and again
-# raw: a part of one text, which its task cuts up and frames   preferences: two texts, as causal ones
+# prompts: two texts with a separator   raw: a part of one text, which its task cuts up and frames
+# preferences: two texts, as causal ones
 # twins: the row of one text for each of two   twice: the same for one text, two times
-Layout = Literal[
-    "causal", "masked", "pairs", "ordered", "records", "tokens", "sides", "windows", "choices", "raw", "preferences", "twins", "twice"
-]
-JOINED = ("pairs", "ordered", "records", "tokens", "windows")  # all pieces of a row are one segment
+Layout = (
+    Literal["causal", "masked", "pairs", "ordered", "records", "tokens", "sides", "windows", "choices"]
+    | Literal["raw", "prompts", "preferences", "twins", "twice"]
+)
+JOINED = ("pairs", "ordered", "records", "tokens", "windows", "prompts")  # all pieces of a row are one segment
 BARE = ("causal", "raw", "preferences")  # no special tokens around texts, each predicted from what stands before
 PARTED = ("records", "choices")  # a text may be two pieces, with what is cut between them
 

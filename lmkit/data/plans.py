@@ -15,6 +15,7 @@ from lmkit.data.order import Mixture, mix, permutation
 from lmkit.data.packing import packed_rows, single_rows
 from lmkit.data.pairs import order_rows, pair_rows, plan_chunks
 from lmkit.data.preferences import preference_rows
+from lmkit.data.prompts import prompt_rows
 from lmkit.data.rows import Rows, join_rows
 from lmkit.data.sides import side_rows
 from lmkit.data.twins import twin_rows
@@ -50,7 +51,7 @@ class Plan:
 
 
 # Layouts that read a second text of each record, and its role.
-SECOND = {"records": "pair", "windows": "pair", "sides": "target", "preferences": "pair", "twins": "pair"}
+SECOND = {"records": "pair", "windows": "pair", "sides": "target", "prompts": "target", "preferences": "pair", "twins": "pair"}
 
 
 def span_table(sources: Sequence[Documents], layout: Layout, columns: Mapping[str, Sequence[np.ndarray]]) -> tuple[Corpus, list[int]]:
@@ -116,10 +117,10 @@ def row_source(
             else:
                 rows = window_rows(first_lengths, other, max_length, template, windows)
             return _same(numbered(rows, record))
-        case "sides":
-            second = second_lengths(documents, layout)
+        case "sides" | "prompts":
+            make_rows, second = side_rows if layout == "sides" else prompt_rows, second_lengths(documents, layout)
             assert second is not None
-            return _same(numbered(side_rows(documents.lengths, second, max_length, target_length, template), record))
+            return _same(numbered(make_rows(documents.lengths, second, max_length, target_length, template), record))
         case "windows":
             texts = second_lengths(documents, layout)
             assert texts is not None and windows is not None

@@ -55,13 +55,16 @@ class Output:
 
 
 class CachedDecoder(Output):
-    """A decoder as in models/backbone.py and its head; `context` is the longest sequence that it may see."""
+    """A decoder as in models/backbone.py and its head; `context` is the longest sequence that it may see.
+
+    A prefix language model reads prompts `both_ways`: each token of them sees all.
+    """
 
     prefix: tuple[int, ...] = ()
 
-    def __init__(self, backbone: Any, head: Any, *, context: int) -> None:
+    def __init__(self, backbone: Any, head: Any, *, context: int, both_ways: bool = False) -> None:
         super().__init__(backbone, head)
-        self.context = context
+        self.context, self.both_ways = context, both_ways
         self.read = compiled(self._read, xla=self.xla)
 
     def _read(self, tokens_BP: Any, start_B: Any) -> tuple[Any, Cache, Any]:
@@ -73,6 +76,7 @@ class CachedDecoder(Output):
             segments=segments_BP,
             positions=ops.maximum(slot_1P - start_B1, 0),
             causal=True,
+            prefix_length=ops.full((batch,), length, "int32") if self.both_ways else None,
             cache=self.backbone.empty_cache(batch, length),
             cache_index=0,
             cache_segments=segments_BP,

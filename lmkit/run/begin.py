@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from lmkit.heads.model import Model
+from lmkit.models.names import matches
 from lmkit.models.spec import FromRun
 from lmkit.run.model import shapes_of, take_over, under_our_names
 from lmkit.run.pretrained import parts_of
 from lmkit.run.source import source_of
 from lmkit.run.spec import RunSpec
+from lmkit.training.trainable import require_parts
 
 
 def begin(spec: RunSpec, model: Model, variables: Mapping[str, Any], *, vocab_size: int, say: Callable[[str], None]) -> None:
     """Fills the body, the heads that fit, and what there is of others, with the weights of model.from; else nothing is done.
 
+    What model.reinitialize names keeps the weights that the seed gave it.
     Raises CheckpointError where these are not there, or are those of another body.
     """
     if not isinstance(spec.model, FromRun):
@@ -22,11 +25,14 @@ def begin(spec: RunSpec, model: Model, variables: Mapping[str, Any], *, vocab_si
     source = source_of(Path(spec.model.from_))
     tensors, _ = source.weights(lambda: shapes_of(source.spec, vocab_size=vocab_size, labels=source.labels), say)
     tensors = under_our_names(tensors, spec.tasks, source.spec.tasks)
-    heads = take_over(model, tensors, str(source.path))
+    anew = spec.model.reinitialize
+    require_parts(anew, list(variables), "model.reinitialize")
+    heads = take_over(model, tensors, str(source.path), leaving=anew)
     new = {name: tuple(variables[name].shape) for name in variables if name.split(".")[1] in heads.new}
     parts = parts_of(spec, source, new, tensors)
     for name, value in parts.items():
-        variables[name].assign(value)
+        if not any(matches(pattern, name) for pattern in anew):
+            variables[name].assign(value)
     taken = tuple(dict.fromkeys(name.rpartition(".")[0] for name in parts))
     for word, names in (("kept", heads.kept), ("dropped", heads.dropped), ("new", heads.new), ("new, but not in part", taken)):
         if names:

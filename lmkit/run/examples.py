@@ -20,6 +20,7 @@ from lmkit.tasks.spec import (
     ReplacedToken,
     Reward,
     SentenceEmbedding,
+    Seq2seq,
     TokenClassification,
     TwoSegments,
 )
@@ -92,7 +93,7 @@ def show_row(
 
 def leftwards(tasks: Iterable[AnyTask], batch: Batch) -> bool:
     """Whether tokens of the rows are predicted from those before them."""
-    return not sided(batch) and any(isinstance(task, CausalLm | PrefixLm | DirectPreference | Reward) for task in tasks)
+    return not sided(batch) and any(isinstance(task, CausalLm | PrefixLm | Seq2seq | DirectPreference | Reward) for task in tasks)
 
 
 def sided(batch: Batch) -> bool:
@@ -127,7 +128,7 @@ def _targets(batch: Batch, row: int, tasks: Mapping[str, AnyTask]) -> tuple[dict
             places = (batch[f"{name}/{key}"][row].tolist() for key in keys)
             hidden |= {at: label for at, label, weight in zip(*places, strict=True) if weight}
         elif leftwards([task], batch):
-            counted[1:] |= batch[f"{name}/{'weights' if isinstance(task, CausalLm | PrefixLm) else 'counted'}"][row] > 0
+            counted[1:] |= batch[f"{name}/{'weights' if isinstance(task, CausalLm | PrefixLm | Seq2seq) else 'counted'}"][row] > 0
     return hidden, counted
 
 

@@ -59,7 +59,7 @@ def generate(
         from lmkit.run.generator import generator_of, own_words, written_by
         from lmkit.run.material import start_of
         from lmkit.run.open import open_trained
-        from lmkit.run.writing import decoding_words
+        from lmkit.run.writing import decoding_words, prompter
 
     opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
     tokenizer = opened.tokenizer
@@ -86,6 +86,9 @@ def generate(
     elif generator.model.prefix:
         prefix = task.prefix if isinstance(task, Seq2seq) else ""
         ids = _read_ids(tokenizer, [prefix + text for text in texts], opened.spec.data.max_length, console)
+        shown, before = [list[int]() for _ in texts], ["" for _ in texts]
+    elif isinstance(task, Seq2seq):
+        ids = prompter(opened.spec, tokenizer, task, wish.max_tokens or opened.spec.data.target_length)(texts)
         shown, before = [list[int]() for _ in texts], ["" for _ in texts]
     else:
         ids = [_prompt_ids(tokenizer, text, habits, console) for text in texts]

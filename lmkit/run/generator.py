@@ -9,11 +9,10 @@ from lmkit.generation.build import build_generator
 from lmkit.generation.cached import Cached, CachedDecoder, CachedEncoderDecoder
 from lmkit.generation.decode import Generator
 from lmkit.generation.settings import Settings
-from lmkit.heads.head import Head
 from lmkit.heads.model import Model
 from lmkit.models.encoder_decoder import EncoderDecoderBackbone
 from lmkit.run.spec import RunSpec
-from lmkit.tasks.spec import CausalLm, DirectPreference, Seq2seq
+from lmkit.tasks.spec import CausalLm, DirectPreference, PrefixLm, Seq2seq
 from lmkit.text.tokenizer import Tokenizer
 
 
@@ -24,14 +23,14 @@ def generator_of(spec: RunSpec, model: Model, words: Settings, name: str | None 
     Raises SpecError when there is no such task, and when nothing says what a decoder beside an encoder begins with.
     """
     name = name or written_by(spec)
-    return build_generator(_cached(spec, model, model.heads[name], words.start), words)
+    return build_generator(_cached(spec, model, name, words.start), words)
 
 
 def written_by(spec: RunSpec) -> str:
     """The first task that writes texts. Raises SpecError where there is none, since no other head has learned to."""
-    name = next((name for name, task in spec.tasks.items() if isinstance(task, CausalLm | DirectPreference | Seq2seq)), None)
+    name = next((name for name, task in spec.tasks.items() if isinstance(task, CausalLm | DirectPreference | Seq2seq | PrefixLm)), None)
     if name is None:
-        raise SpecError(Problem("no task is a causal_lm or seq2seq, so this model cannot write a text", "tasks"))
+        raise SpecError(Problem("no task is a causal_lm, prefix_lm or seq2seq, so this model cannot write a text", "tasks"))
     return name
 
 
@@ -46,10 +45,10 @@ def own_words(tokenizer: Tokenizer, ends: Sequence[int] = (), start: int | None 
     return words | ({"forced_first": first[0]} if first else {})
 
 
-def _cached(spec: RunSpec, model: Model, head: Head, start: int | None) -> Cached:
-    body, context = model.backbone, spec.data.max_length
+def _cached(spec: RunSpec, model: Model, name: str, start: int | None) -> Cached:
+    body, head, context = model.backbone, model.heads[name], spec.data.max_length
     if not isinstance(body, EncoderDecoderBackbone):
-        return CachedDecoder(body, head, context=context)
+        return CachedDecoder(body, head, context=context, both_ways=isinstance(spec.tasks[name], PrefixLm))
     start = body.start_id if start is None else start
     if start is None:
         raise SpecError(Problem("nothing says which token the decoder begins with; add start_id: ...", "model.start_id"))

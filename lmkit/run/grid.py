@@ -4,6 +4,7 @@ import math
 
 from lmkit.data.batches import Batches
 from lmkit.errors import Problem, SpecError
+from lmkit.models.spec import FromRun
 from lmkit.run.spec import RunSpec
 from lmkit.spec import Amount
 from lmkit.tasks.scores import tag_metrics
@@ -44,6 +45,15 @@ def plan_of(spec: RunSpec, batches: Batches) -> Plan:
         patience=None if stopping is None else stopping.patience,
         min_delta=0.0 if stopping is None else stopping.min_delta,
     )
+
+
+def unfreeze_every(spec: RunSpec, batches: Batches) -> int:
+    """Steps between the awakenings of two layers; 0 where all learn at once."""
+    every = spec.model.unfreeze_every if isinstance(spec.model, FromRun) else None
+    if every is None:
+        return 0
+    unit = {"epochs": batches.steps_per_epoch, "fraction": total_steps(spec, batches)}.get(every.unit, 1)
+    return max(1, round(every.value * unit))
 
 
 def _require_aim(spec: RunSpec, batches: Batches) -> None:

@@ -12,10 +12,11 @@ from lmkit.layers.build import require_named_weights
 from lmkit.layers.weights import canonical
 from lmkit.models.build import build_backbone
 from lmkit.models.initialize import initialize
+from lmkit.models.names import matches
 from lmkit.run.body import body_of
 from lmkit.run.spec import RunSpec
 from lmkit.tasks.build import build_head
-from lmkit.tasks.spec import AnyTask, CausalLm, DirectPreference
+from lmkit.tasks.spec import AnyTask, CausalLm, DirectPreference, PrefixLm, Seq2seq, SpanCorruption
 
 HEADS = "heads."
 
@@ -66,8 +67,8 @@ class TakenOver:
     new: tuple[str, ...]
 
 
-def take_over(model: Model, tensors: Mapping[str, np.ndarray], where: str) -> TakenOver:
-    """Fills the body, and the heads that fit, with another run's weights.
+def take_over(model: Model, tensors: Mapping[str, np.ndarray], where: str, *, leaving: Sequence[str] = ()) -> TakenOver:
+    """Fills the body, and the heads that fit, with another run's weights, but for parts that the patterns `leaving` mean.
 
     Raises CheckpointError unless the body's names and shapes are exactly those of the model.
     """
@@ -83,7 +84,7 @@ def take_over(model: Model, tensors: Mapping[str, np.ndarray], where: str) -> Ta
     fitting = {name for name in variables.keys() & tensors.keys() if tuple(variables[name].shape) == tensors[name].shape}
     ours, theirs = _heads(variables), _heads(tensors)
     kept = tuple(sorted(head for head in ours & theirs if _of(head, variables) == _of(head, tensors) <= fitting))
-    for name in fitting:
+    for name in (name for name in fitting if not any(matches(pattern, name) for pattern in leaving)):
         if not name.startswith(HEADS) or name.split(".")[1] in kept:
             variables[name].assign(tensors[name])
     return TakenOver(kept, tuple(sorted(theirs - set(kept))), tuple(sorted(ours - set(kept))))
@@ -99,7 +100,7 @@ def under_our_names(tensors: Mapping[str, np.ndarray], ours: Mapping[str, AnyTas
 
 
 def _language_models(tasks: Mapping[str, AnyTask]) -> list[str]:
-    return [name for name, task in tasks.items() if isinstance(task, CausalLm | DirectPreference)]
+    return [name for name, task in tasks.items() if isinstance(task, CausalLm | Seq2seq | SpanCorruption | PrefixLm | DirectPreference)]
 
 
 def _missing(name: str, others: Mapping) -> bool:

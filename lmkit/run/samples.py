@@ -36,7 +36,9 @@ class Samples:
         if self._generator is None:
             return {}
         assert not isinstance(self._generator, BeamSearch)
-        found = self._generator.generate([ids.tolist() for ids in self._tokenizer.encode(self._prompts)], max_tokens=SAMPLE_TOKENS)
+        sided = self._generator.model.prefix
+        ids = [row.ids for row in self._tokenizer.rows(self._prompts)] if sided else self._tokenizer.encode(self._prompts)
+        found = self._generator.generate([one.tolist() for one in ids], max_tokens=SAMPLE_TOKENS)
         return {prompt: self._tokenizer.decode(one.ids) for prompt, one in zip(self._prompts, found, strict=True)}
 
     def markdown(self) -> str:

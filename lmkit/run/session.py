@@ -14,7 +14,7 @@ from lmkit.run.custom import run_code
 from lmkit.run.decision import decision_of
 from lmkit.run.directory import DONE, RunDirectory, require_space
 from lmkit.run.evaluator import evaluator
-from lmkit.run.grid import plan_of
+from lmkit.run.grid import plan_of, unfreeze_every
 from lmkit.run.material import Material
 from lmkit.run.model import build_model, variables_of
 from lmkit.run.open import OpenedRun
@@ -65,7 +65,10 @@ class Session:
         self.variables = variables_of(self.model)
         self.parameters = sum(math.prod(variable.shape) for variable in self.variables.values())
         freeze = spec.model.freeze if isinstance(spec.model, FromRun) else ()
-        self.optimizer = build_optimizer(spec.training.optimizer, self.variables, freeze=freeze, replicas=self.replicas)
+        pace = unfreeze_every(spec, material.batches)
+        self.optimizer = build_optimizer(
+            spec.training.optimizer, self.variables, freeze=freeze, unfreeze_every=pace, replicas=self.replicas
+        )
         self.plan = plan_of(spec, material.batches)
         self.samples = Samples(spec, self.model, material.tokenizer)
 

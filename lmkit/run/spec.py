@@ -107,10 +107,10 @@ class RunSpec(Spec):
                 and not any(s.dropout for s in stacks(body))
             ):
                 yield f"tasks.{name}.loss", "simcse tells a text from itself by dropout, and the model has none; write model.dropout: 0.1"
-            if isinstance(task, Seq2seq | SpanCorruption) and isinstance(body, Encoder | Decoder):
-                yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: encoder_decoder"
-            if isinstance(task, PrefixLm) and isinstance(body, Encoder):
-                yield f"tasks.{name}.kind", "prefix_lm needs model.kind: decoder, or encoder_decoder"
+            if isinstance(task, SpanCorruption) and isinstance(body, Encoder | Decoder):
+                yield f"tasks.{name}.kind", "span_corruption needs model.kind: encoder_decoder"
+            if isinstance(task, Seq2seq | PrefixLm) and isinstance(body, Encoder):
+                yield f"tasks.{name}.kind", f"{task.kind} needs model.kind: decoder, or encoder_decoder"
             if isinstance(task, Pooled | PerToken) and isinstance(body, EncoderDecoder) and body.start_id is None:
                 yield f"tasks.{name}.kind", f"{task.kind} reads the decoder, which must know its first token; add model.start_id"
             if isinstance(task, Pooled) and task.pools and task.pooling == "first" and isinstance(body, Decoder | EncoderDecoder):

@@ -1,12 +1,13 @@
 """Texts that a seq2seq task writes: from its words on decoding to what the model makes of many texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 from zlib import crc32
 
 import numpy as np
 
 from lmkit.checkpoints.hub.generation import Habits
+from lmkit.data.prompts import most_read, prompting
 from lmkit.generation.beams import BeamSearch
 from lmkit.generation.settings import Settings
 from lmkit.heads.model import Model
@@ -32,15 +33,19 @@ class Writer:
         if habits is not None and spec.imported and task.decode == Greedy():
             words, most = {"end": tokenizer.ends} | habits.words, most_new(None, habits, 1)
         self.generator = generator_of(spec, model, Settings(**words), name)
-        self.tokenizer, self.prefix, self.longest, self.most, self.seed = tokenizer, task.prefix, spec.data.max_length, most, spec.seed
+        self.tokenizer, self.most, self.seed = tokenizer, most, spec.seed
+        self.alone = None if self.generator.model.prefix else prompter(spec, tokenizer, task, most)
+        self.prefix, self.longest = task.prefix, spec.data.max_length
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
         """A text for each text."""
+        if self.alone is not None:
+            return self.write(self.alone(texts))
         rows = self.tokenizer.rows([self.prefix + text for text in texts], max_length=self.longest)
         return self.write([row.ids.tolist() for row in rows])
 
     def write(self, rows: Sequence[list[int]]) -> list[str]:
-        """A text for each row of ids, as the encoder reads them; to nothing, nothing."""
+        """A text for each row of ids, as the encoder or else the decoder reads them; to nothing, nothing."""
         order = sorted((i for i, row in enumerate(rows) if len(row)), key=lambda i: len(rows[i]))
         prompts = [rows[i] for i in order]
         if isinstance(self.generator, BeamSearch):
@@ -52,6 +57,18 @@ class Writer:
         for i, one in zip(order, made, strict=True):
             found[i] = self.tokenizer.decode(one.ids).strip()
         return found
+
+
+def prompter(spec: RunSpec, tokenizer: Tokenizer, task: Seq2seq, most: int) -> Callable[[Sequence[str]], list[list[int]]]:
+    """A function from texts to what a decoder alone reads before it answers, up to `most` tokens: as rows are in training."""
+    separator = tokenizer.encode([task.separator], specials=False)[0].tolist()
+    longest = most_read(spec.data.max_length, most, prompting(tokenizer.template, separator))
+
+    def prompts(texts: Sequence[str]) -> list[list[int]]:
+        found = tokenizer.encode([task.prefix + text for text in texts], specials=False)
+        return [[*ids[:longest].tolist(), *separator] for ids in found]
+
+    return prompts
 
 
 def decoding_words(decode: AnyDecoding) -> dict[str, Any]:

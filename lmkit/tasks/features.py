@@ -109,6 +109,8 @@ def features(
             return prefix_lm.one_stack
         case Seq2seq() if start is not None:
             return partial(seq2seq.features, start=start)
+        case Seq2seq():
+            return partial(seq2seq.prompted, eos=tokenizer.eos)
         case _:
             raise ValueError(f"no data format makes rows for {task.kind}")
 

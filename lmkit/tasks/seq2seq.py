@@ -1,4 +1,4 @@
-"""Writing a text to a text (Sutskever et al., 2014): what the decoder beside an encoder reads, and what it learns."""
+"""Writing a text to a text (Sutskever et al., 2014): what a decoder reads, beside an encoder or alone, and what it learns."""
 
 import numpy as np
 
@@ -10,6 +10,15 @@ def features(rows: TokenRows, *, start: int) -> dict[str, np.ndarray]:
     """The decoder's side of the rows' `target`, as `written` makes it."""
     assert rows.target is not None, "seq2seq reads rows of two sides"
     return written(rows.target.tokens, rows.target.segments > 0, start=start)
+
+
+def prompted(rows: TokenRows, *, eos: int) -> dict[str, np.ndarray]:
+    """labels [B, T]: the token after each cell, eos behind the last; weights [B, T] float32: 1 from before the answer's first token on."""
+    real, place = rows.segments > 0, np.arange(rows.tokens.shape[1])
+    labels = np.roll(rows.tokens, -1, axis=1)
+    labels[np.arange(len(labels)), np.maximum(real.sum(axis=1) - 1, 0)] = eos
+    answer = np.cumsum(rows.first, axis=1).argmax(axis=1)
+    return {"labels": labels, "weights": (real & (place >= answer[:, None] - 1)).astype(np.float32)}
 
 
 def written(labels: np.ndarray, real: np.ndarray, *, start: int) -> dict[str, np.ndarray]:

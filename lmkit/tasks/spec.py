@@ -401,12 +401,13 @@ AnyDecoding = Annotated[Greedy | Beam | Draw, Field(discriminator="kind"), short
 
 
 class Seq2seq(Task):
-    """Write a text to a text that an encoder reads: translation, summaries, answers (T5, BART)."""
+    """Write a text to a text: translation, summaries, answers (T5, BART). A decoder alone reads on behind the text and a separator."""
 
     kind: Literal["seq2seq"] = "seq2seq"
     roles = ("target",)
     figures = ("loss", "perplexity", "accuracy")
     prefix: str = Field("", description='Stands before every text that is read, as in "translate English to German: ".')
+    separator: str = Field("\n", description="Stands behind every text where a decoder alone reads it, before what it writes.")
     label_smoothing: Rate = Field(0.0, description="Probability that training shares among all tokens (Szegedy et al., 2016).")
     decode: AnyDecoding = Field(default_factory=Greedy, description="How texts are written in evaluation and prediction.")
     metrics: Annotated[tuple[TextMetric, ...], LISTED] = Field(("bleu", "chrf"), description="What written texts are scored by.")

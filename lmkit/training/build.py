@@ -9,7 +9,7 @@ import keras
 from lmkit.engine import tensorflow as engine
 from lmkit.training import optimizers
 from lmkit.training.spec import Adafactor, AdamW, AnyOptimizer, Lion, Muon, Sgd
-from lmkit.training.trainable import Optimizer, Rule, is_decayed, is_hidden_matrix, multipliers
+from lmkit.training.trainable import Optimizer, Rule, awakenings, is_decayed, is_hidden_matrix, multipliers
 
 
 def build_rule(spec: AnyOptimizer, *, decayed: bool, hidden: bool) -> Rule:
@@ -39,10 +39,20 @@ def build_rule(spec: AnyOptimizer, *, decayed: bool, hidden: bool) -> Rule:
 
 
 def build_optimizer(
-    spec: AnyOptimizer, variables: Mapping[str, keras.Variable], *, freeze: Sequence[str] = (), replicas: engine.Replicas
+    spec: AnyOptimizer,
+    variables: Mapping[str, keras.Variable],
+    *,
+    freeze: Sequence[str] = (),
+    unfreeze_every: int = 0,
+    replicas: engine.Replicas,
 ) -> Optimizer:
-    """The optimizer of a model's trainable variables, given by canonical name."""
+    """The optimizer of a model's variables, given by canonical name; those that `freeze` names or that never learn stay as they are.
+
+    With `unfreeze_every` steps, layers begin to learn one after another, from the top.
+    """
     kinds = {name: (is_decayed(name), is_hidden_matrix(name, variable.shape)) for name, variable in variables.items()}
     shared = {kind: build_rule(spec, decayed=kind[0], hidden=kind[1]) for kind in set(kinds.values())}
-    shares = multipliers(list(variables), layer_decay=spec.layer_decay, freeze=freeze)
-    return Optimizer(variables, {name: shared[kind] for name, kind in kinds.items()}, shares, replicas)
+    still = [name for name, variable in variables.items() if not variable.trainable]
+    shares = multipliers(list(variables), layer_decay=spec.layer_decay, freeze=[*freeze, *still])
+    asleep = awakenings(list(variables), unfreeze_every)
+    return Optimizer(variables, {name: shared[kind] for name, kind in kinds.items()}, shares, replicas, asleep)

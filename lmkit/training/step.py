@@ -135,6 +135,7 @@ class Step:
 
     def _one_step(self, batch: Mapping[str, Tensor], rate: Tensor, step: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
         *gradients, sums = self._replicas.sum(self._gradients(batch))
+        gradients = self._optimizer.heard(gradients, step)
         names = tasks_in(batch, list(self._weights))
         loss = sums[-1] + sum(self._weights[name] * sums[2 * i] / batch[f"{name}/denominator"] for i, name in enumerate(names))
         norm = ops.sqrt(sum(engine.sum_of_squares(gradient) for gradient in gradients))

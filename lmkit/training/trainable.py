@@ -56,9 +56,7 @@ def multipliers(names: Sequence[str], *, layer_decay: float = 1.0, freeze: Seque
     a decoder stand on top of those of the encoder beside it.
     Raises SpecError for a pattern of `freeze` that meets no variable, and when nothing is left to train.
     """
-    for pattern in freeze:
-        if not any(matches(pattern, name) for name in names):
-            raise SpecError(Problem(_no_part(pattern, names), "model.freeze"))
+    require_parts(freeze, names, "model.freeze")
     depth, top = depths(names)
 
     def share(name: str) -> float:
@@ -69,6 +67,21 @@ def multipliers(names: Sequence[str], *, layer_decay: float = 1.0, freeze: Seque
     if not any(shares.values()):
         raise SpecError(Problem("nothing is left to train", "model.freeze"))
     return shares
+
+
+def awakenings(names: Sequence[str], every: int) -> dict[str, int]:
+    """The last step in which each variable does not learn yet: heads and the final norm learn at once, each layer `every` steps after
+    the one above it, and the embeddings after the first layer.
+    """
+    depth, top = depths(names)
+    return {name: (top - depth[name]) * every for name in names}
+
+
+def require_parts(patterns: Sequence[str], names: Sequence[str], key: str) -> None:
+    """Raises SpecError for a pattern that meets no variable; `key` is where it stands."""
+    for pattern in patterns:
+        if not any(matches(pattern, name) for name in names):
+            raise SpecError(Problem(_no_part(pattern, names), key))
 
 
 def _no_part(pattern: str, names: Sequence[str]) -> str:
@@ -99,7 +112,8 @@ def _assign(variables: Mapping[str, keras.Variable], values: Mapping[str, np.nda
 class Optimizer:
     """The trained variables with their slots; `updates` says what becomes of them after a gradient.
 
-    Slots are named `<variable>/<slot>` and exist for trained variables only.
+    Slots are named `<variable>/<slot>` and exist for trained variables only. Where `asleep` has a variable's last step without
+    learning, it and its slots stay until then, and its steps are counted from there.
     """
 
     def __init__(
@@ -108,7 +122,9 @@ class Optimizer:
         rules: Mapping[str, Rule],
         shares: Mapping[str, float],
         replicas: engine.Replicas,
+        asleep: Mapping[str, int] | None = None,
     ) -> None:
+        self._asleep = {name: last for name, last in (asleep or {}).items() if last > 0}
         self.names = [name for name in variables if shares[name] > 0]
         self.variables = [variables[name] for name in self.names]
         self._all, self._rules, self._shares = variables, rules, shares
@@ -119,6 +135,13 @@ class Optimizer:
                 for slot, shape in rules[name].slots(tuple(variable.shape)).items()
             }
 
+    def heard(self, gradients: Sequence[Tensor], step: Tensor) -> list[Tensor]:
+        """The gradients by which variables learn in a step: zeros for those that sleep."""
+        return [
+            gradient * ops.cast(step > self._asleep[name], gradient.dtype) if name in self._asleep else gradient
+            for name, gradient in zip(self.names, gradients, strict=True)
+        ]
+
     def updates(
         self, gradients: Sequence[Tensor], *, scale: Tensor, learning_rate: Tensor, step: Tensor
     ) -> list[tuple[keras.Variable, Tensor]]:
@@ -127,13 +150,17 @@ class Optimizer:
         for name, variable, gradient in zip(self.names, self.variables, gradients, strict=True):
             rule = self._rules[name]
             slots = {slot: self.slots[f"{name}/{slot}"] for slot in rule.slots(tuple(variable.shape))}
+            rate, own = learning_rate * self._shares[name], step
+            if name in self._asleep:
+                own = ops.maximum(step - self._asleep[name], 1.0)
+                rate = rate * ops.cast(step > self._asleep[name], "float32")
             weight, values = rule(
                 ops.convert_to_tensor(variable.value),
                 gradient,
                 {slot: ops.convert_to_tensor(kept.value) for slot, kept in slots.items()},
                 scale=scale,
-                learning_rate=learning_rate * self._shares[name],
-                step=step,
+                learning_rate=rate,
+                step=own,
             )
             pairs += [(variable, weight), *((slots[slot], values[slot]) for slot in slots)]
         return pairs

@@ -67,6 +67,18 @@ def ids_of(continuations):
 
 
 @pytest.mark.parametrize("body", BODIES)
+def test_a_prompt_that_is_read_both_ways_gives_what_a_prefix_mask_gives(body):
+    backbone, head = parts(body)
+    cached = CachedDecoder(backbone, head, context=CONTEXT, both_ways=True)
+    made = build_generator(cached, Settings(temperature=0), tokens_per_call=4).generate(PROMPTS, max_tokens=4)
+    for prompt, continuation in zip(PROMPTS, made, strict=True):
+        sequence = np.array([prompt + continuation.ids], "int32")
+        hidden = backbone(sequence, causal=True, prefix_length=np.array([len(prompt)], "int32"))
+        best = np.asarray(head.logits(hidden, backbone.token_embedding)).argmax(-1)[0]
+        assert best[len(prompt) - 1 : -1].tolist() == continuation.ids
+
+
+@pytest.mark.parametrize("body", BODIES)
 def test_the_cache_gives_what_the_whole_forward_pass_gives(body):
     backbone, head = parts(body)
     made = generator_of((backbone, head), Settings(temperature=0), tokens_per_call=4).generate(PROMPTS, max_tokens=4)

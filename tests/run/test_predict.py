@@ -93,6 +93,13 @@ def test_no_answer_depends_on_what_else_is_asked(everything: Any) -> None:
         assert near(everything([document])[0], answer), document
 
 
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_no_answer_depends_on_how_many_are_answered_at_once_nor_on_their_order(everything: Any, at_once: int) -> None:
+    documents = [Document(TEXT[:n], TEXT * (n % 3 + 1) if n % 2 else None) for n in (3, 60, 1, 29, 44)]
+    fewer = answerer(replace(opened(*TASKS), at_once=at_once))(documents[::-1])[::-1]
+    assert all(near(one, other) for one, other in zip(everything(documents), fewer, strict=True))
+
+
 def test_a_row_is_answered_by_the_tasks_that_can(everything: Any) -> None:
     one, two, three = everything([Document("fox"), Document("fox", "dog"), Document("fox [MASK]", "dog")])
     assert set(one) == {"class", "score", "ner", "rtd", "embedding"}

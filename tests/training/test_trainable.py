@@ -8,7 +8,7 @@ from lmkit.engine import tensorflow as engine
 from lmkit.errors import CheckpointError, SpecError
 from lmkit.training.build import build_optimizer
 from lmkit.training.spec import AdamW, Constant, Sgd
-from lmkit.training.trainable import is_decayed, is_hidden_matrix, multipliers
+from lmkit.training.trainable import awakenings, is_decayed, is_hidden_matrix, multipliers, require_parts
 
 NAMES = [
     "embeddings.token.embedding",
@@ -21,9 +21,9 @@ NAMES = [
 ]
 
 
-def build(spec, freeze=()):
+def build(spec, freeze=(), **settings):
     variables = {name: keras.Variable(np.ones((2, 2) if name.endswith(("kernel", "embedding")) else 2, "float32")) for name in NAMES}
-    return variables, build_optimizer(spec, variables, freeze=freeze, replicas=engine.replicas("one_device"))
+    return variables, build_optimizer(spec, variables, freeze=freeze, replicas=engine.replicas("one_device"), **settings)
 
 
 def test_matrices_decay_and_biases_and_scales_do_not():
@@ -79,3 +79,30 @@ def test_tensors_of_another_model_are_refused_before_anything_is_set(change):
     with pytest.raises(CheckpointError, match=r"heads.other.bias" if change == "extra" else NAMES[2]):
         optimizer.restore(wrong, slots)
     np.testing.assert_array_equal(variables[NAMES[0]].numpy(), model[NAMES[0]])
+
+
+def test_layers_awake_one_after_another_from_the_top_and_then_learn_as_if_they_began():
+    asleep = awakenings(NAMES, 3)
+    assert [asleep[name] for name in NAMES] == [36, 36, 33, 30, 3, 0, 0]
+    spec = AdamW(learning_rate=Constant(peak=0.1), weight_decay=0.5)
+    slow, optimizer = build(spec, unfreeze_every=3)
+    fast, other = build(spec)
+    for step in range(1, 8):
+        gradients = [np.full(variable.shape, step, "float32") for variable in optimizer.variables]
+        heard = optimizer.heard(gradients, np.float32(step))
+        assert [bool(np.any(gradient)) for gradient in heard] == [step > asleep[name] for name in NAMES]
+        for variable, value in optimizer.updates(heard, scale=1.0, learning_rate=0.1, step=np.float32(step)):
+            variable.assign(value)
+        if step > 3:  # the other one begins where layer 10 awakes, with its gradients
+            for variable, value in other.updates(gradients, scale=1.0, learning_rate=0.1, step=np.float32(step - 3)):
+                variable.assign(value)
+    np.testing.assert_allclose(np.asarray(slow[NAMES[4]]), np.asarray(fast[NAMES[4]]), rtol=1e-6)
+    for name in NAMES[:4]:
+        assert np.all(np.asarray(slow[name]) == 1), name
+    asleep_still = [slot for slot in optimizer.slots if slot.partition("/")[0] in NAMES[:4]]
+    assert asleep_still and not any(np.any(np.asarray(optimizer.slots[slot])) for slot in asleep_still)
+
+
+def test_what_begins_anew_must_be_a_part():
+    with pytest.raises(SpecError, match=r"model.reinitialize: layer.1 is no part of this model; did you mean layers.1"):
+        require_parts(("layer.1",), NAMES, "model.reinitialize")

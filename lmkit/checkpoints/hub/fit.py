@@ -20,7 +20,7 @@ UNSAID = (  # words of a task, and of no class
     *("labels", "class_weights", "multi_label", "threshold", "dropout", "weight", "data", "metrics", "label_smoothing"),
     *("mask_rate", "whole_word", "truncate", "windows", "generator", "discriminator_weight"),
     *("loss", "negatives", "temperature", "symmetric", "values"),
-    *("prefix", "decode", "bleu_tokenizer"),
+    *("prefix", "separator", "decode", "bleu_tokenizer"),
     *("max_question_length", "stride", "max_answer_length", "n_best", "no_answer_threshold"),
 )
 

@@ -1,0 +1,130 @@
+"""From running text to a task: pretraining, more of it on other text, and fine-tuning with parts that begin anew or learn late."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from lmkit.cli import main
+from lmkit.layers.weights import Normal
+from lmkit.models.initialize import normal
+
+SMALL = {"kind": "encoder", "num_layers": 2, "hidden_size": 16, "num_heads": 2, "dropout": 0.1}
+WORDS = ["the cat sat on a mat", "a dog ran in the park", "rain fell on the old town", "she sold sea shells", "we read two long books"]
+
+
+def train(home: Path, name: str, *overrides: str, **words: Any) -> Path:
+    training = {"steps": 4, "batch_size": 8, "precision": "float32", "optimizer": {"kind": "adamw", "learning_rate": 0.01}}
+    spec = {"name": name, "training": training, **words}
+    (home / f"{name}.yaml").write_text(json.dumps(spec))
+    assert main(["train", str(home / f"{name}.yaml"), "--run-dir", str(home / name), *overrides]) == 0
+    return home / name
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    newest = sorted((run / "checkpoints").glob("step-*"))[-1]
+    return {name: value for file in sorted(newest.glob("*.safetensors")) for name, value in load_file(file).items() if "/" not in name}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    for name, turn in (("web", 1), ("domain", 3)):
+        lines = (f"{WORDS[i % 5]}. {WORDS[turn * i % 5]} {i}." for i in range(120))
+        (folder / f"{name}.txt").write_text("\n\n".join(f"{line}\n{line} again." for line in lines))
+    records = ({"a": WORDS[i % 5], "b": WORDS[(i + i % 2) % 5], "like": float(i % 2 == 0), "kind": i % 2} for i in range(40))
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return folder
+
+
+def text(home: Path, name: str) -> dict[str, Any]:
+    return {"train": {"text": str(home / f"{name}.txt"), "document": "blank_line", "sentence": "line"}, "max_length": 32}
+
+
+def pairs(home: Path, **columns: str) -> dict[str, Any]:
+    return {
+        "train": {"jsonl": str(home / "pairs.jsonl"), "columns": {"text": "a", **columns}},
+        "max_length": 32,
+        "validation": {"holdout": 0.2},
+    }
+
+
+@pytest.fixture(scope="module")
+def pretrained(home: Path) -> Path:
+    tasks = {
+        "mlm": {"kind": "masked_lm", "weight": 0.5},
+        "order": "sentence_order",
+        "rtd": {"kind": "replaced_token", "generator": {"hidden_size": "50%", "num_layers": 1}},
+    }
+    return train(home, "pretrained", tokenizer={"kind": "wordpiece", "vocab_size": 200}, data=text(home, "web"), model=SMALL, tasks=tasks)
+
+
+@pytest.fixture(scope="module")
+def adapted(home: Path, pretrained: Path) -> Path:
+    return train(home, "adapted", data=text(home, "domain"), model={"from": str(pretrained)}, tasks={"mlm": "masked_lm"})
+
+
+def test_pretraining_goes_on_with_the_same_head_on_other_text(pretrained: Path, adapted: Path) -> None:
+    before, after = weights(pretrained), weights(adapted)
+    assert before.keys() - after.keys() == {name for name in before if name.startswith(("heads.order.", "heads.rtd."))}
+    moved = np.abs(after["heads.mlm.transform.kernel"] - before["heads.mlm.transform.kernel"]).max()
+    assert 0 < moved < 0.1, "it goes on from where it was"
+
+
+def test_layers_learn_one_after_another_and_a_resumed_run_knows_which(home: Path, adapted: Path) -> None:
+    words = {
+        "data": pairs(home, text_pair="b", label="kind"),
+        "model": {"from": str(adapted), "unfreeze_every": "3 steps"},
+        "tasks": {"kind": {"kind": "classification", "pooling": "mean"}},
+    }
+    early = weights(train(home, "slow", **words))
+    start = weights(adapted)
+    for name in start:
+        if name.startswith(("embeddings.", "encoder.layers.0.")):
+            np.testing.assert_array_equal(early[name], start[name], err_msg=name)
+    assert np.any(early["encoder.layers.1.feed_forward.up.kernel"] != start["encoder.layers.1.feed_forward.up.kernel"])
+    late, straight = (weights(train(home, name, "training.steps=11", **words)) for name in ("slow", "straight"))
+    assert late.keys() == straight.keys()
+    assert all(np.array_equal(late[name], straight[name]) for name in late)
+    assert np.any(late["embeddings.token.embedding"] != start["embeddings.token.embedding"])
+
+
+def test_parts_begin_anew_that_are_named_so(home: Path, adapted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = {"data": pairs(home, label="kind"), "tasks": {"kind": "classification"}}
+    frozen = ["embeddings", "encoder"]
+    run = train(home, "anew", model={"from": str(adapted), "reinitialize": ["layers.1"], "freeze": frozen}, **words)
+    found, before, name = weights(run), weights(adapted), "attention.query.kernel"
+    np.testing.assert_array_equal(found[f"encoder.layers.0.{name}"], before[f"encoder.layers.0.{name}"])
+    drawn = normal(0, f"encoder.layers.1.{name}", 256).reshape(16, 16) * np.float32(Normal(0.02).stddev)
+    np.testing.assert_array_equal(found[f"encoder.layers.1.{name}"], drawn)
+    spec = home / "anew.yaml"
+    assert main(["train", str(spec), "--run-dir", str(home / "other"), "model.reinitialize=[layer.1]"]) == 2
+    assert "model.reinitialize: layer.1 is no part of this model; did you mean layers.1?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "columns"),
+    [
+        ({"loss": "contrastive", "negatives": 4, "symmetric": True}, {"text_pair": "b"}),
+        ({"loss": "simcse"}, {}),
+        ({"loss": "cosine"}, {"text_pair": "b", "value": "like"}),
+    ],
+)
+def test_vectors_are_trained_and_compared(
+    home: Path, adapted: Path, capsys: pytest.CaptureFixture[str], words: dict[str, Any], columns: dict[str, str]
+) -> None:
+    given = {"data": pairs(home, **columns), "model": {"from": str(adapted)}, "tasks": {"near": {"kind": "sentence_embedding", **words}}}
+    name = f"near-{words['loss']}"
+    run = train(home, name, **given)
+    later, straight = (weights(train(home, each, "training.steps=8", **given)) for each in (name, f"{name}-straight"))
+    assert all(np.array_equal(later[each], straight[each]) for each in later)
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--json"]) == 0
+    assert "near/loss" in json.loads(capsys.readouterr().out)["figures"]
+    assert main(["predict", str(run), WORDS[0], "--pair", WORDS[0]]) == 0
+    answer = json.loads(capsys.readouterr().out)["near"]
+    assert answer["similarity"] == pytest.approx(1, abs=1e-5)
+    assert answer["vector"] == pytest.approx(answer["vector_pair"])
