@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 LAYERS = re.compile(r"(?:(?:encoder|decoder)\.)?layers\.(\d+)(?:-(\d+))?$")
 LAYER = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.")
@@ -19,6 +20,23 @@ def matches(pattern: str, name: str) -> bool:
         return layer is not None and same and int(layers.group(1)) <= int(layer.group(2)) <= int(layers.group(2))
     without = re.sub(r"^(?:encoder|decoder)\.", "", name)
     return any(f"{full}.".startswith(f"{pattern}.") for full in (name, without))
+
+
+PARTS = ("embeddings", "encoder", "decoder", "layers", "heads", "norm", "relative", "distance", "convolution")
+
+
+def unknown_part(pattern: str, layers: int | None) -> str:
+    """What is wrong with a pattern that no model has a part for, empty where nothing is: told before there are names to hold it
+    against. `layers` is the height of the tallest stack, None where nobody knows yet.
+    """
+    found, first = LAYERS.match(pattern), pattern.split(".")[0]
+    if found and layers is not None and int(found.group(2) or found.group(1)) >= layers:
+        return f"{pattern} is no part of this model, whose layers are layers.0-{layers - 1}"
+    if first in PARTS:
+        return ""
+    near = get_close_matches(first, PARTS, 1)
+    meant = ".".join([*near, *pattern.split(".")[1:]])
+    return f"{pattern} is no part of a model; " + (f"did you mean {meant}?" if near else f"a part begins with {', '.join(PARTS[:5])}")
 
 
 def depths(names: Sequence[str]) -> tuple[dict[str, int], int]:

@@ -27,7 +27,7 @@ def with_body(spec: RunSpec) -> RunSpec:
             what = f"{spec.data.max_length} is longer than the {position.max_length} learned positions of {model.from_}"
             raise SpecError(Problem(what, "data.max_length"))
     filled = with_heads(spec.model_copy(update={"model": model.model_copy(update={"body": body})}), source)
-    unfit = [Problem(what, key) for key, what in filled.rule_tasks_fit_the_model()]
+    unfit = [Problem(what, key) for key, what in (*filled.rule_tasks_fit_the_model(), *filled.rule_parts_are_there())]
     if unfit:
         raise SpecError(*unfit)
     return filled

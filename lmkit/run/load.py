@@ -42,7 +42,9 @@ class Loaded:
             raise SpecError(*(p if p.where else replace(p, where=self._place(p.key)) for p in error.problems)) from None
 
     def _place(self, key: str) -> str:
-        origin = self.origins.get(tuple(key.split(".")), "")
+        """Where a key was written; of an entry of a list, where the list was."""
+        path = tuple(key.split("."))
+        origin = self.origins.get(path) or self.origins.get(path[:-1], "")
         return "" if origin.startswith("default") else origin.partition(" (")[0]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from lmkit.data.spec import Data, Holdout, Imported
+from lmkit.models.names import unknown_part
 from lmkit.models.spec import Decoder, Encoder, EncoderDecoder, FromRun, Model, nearest_multiples, stacks
 from lmkit.positions.spec import Learned
 from lmkit.spec import Name, Spec
@@ -80,6 +81,15 @@ class RunSpec(Spec):
                     what = f"{position.max_length} is shorter than data.max_length = {self.data.max_length}; write that or more"
                     found[f"{key}.max_length", what] = None
         yield from found
+
+    def rule_parts_are_there(self) -> Iterator[tuple[str, str]]:
+        if isinstance(self.model, FromRun):
+            body = self.model.body
+            layers = None if body is None else max(stack.num_layers for stack in stacks(body))
+            for key in ("freeze", "reinitialize"):
+                for i, pattern in enumerate(getattr(self.model, key)):
+                    if what := unknown_part(pattern, layers):
+                        yield f"model.{key}.{i}", what
 
     def rule_tasks_find_their_source(self) -> Iterator[tuple[str, str]]:
         for name, task in self.tasks.items():

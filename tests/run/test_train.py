@@ -256,7 +256,7 @@ training:
     said = capsys.readouterr().err
     assert lmkit("train", str(spec), "--run-dir", str(home / "mistaken"), "tasks={lm: causal_lm}") == 2
     assert "tasks.lm.kind: causal_lm needs model.kind: decoder" in capsys.readouterr().err
-    assert "command line argument 1: model.freeze: embedings is no part of this model; did you mean embeddings?" in said
+    assert "model.freeze.0: embedings is no part of a model; did you mean embeddings?" in said
 
 
 def test_a_run_that_does_not_exist_is_never_begun_by_asking_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
