@@ -12,8 +12,8 @@ import pytest
 from lmkit.checkpoints.hub.generation import read_habits
 from lmkit.generation.settings import Settings
 from lmkit.run.console import Console
-from lmkit.run.open import OpenedRun, open_trained
 from lmkit.run.generator import generator_of
+from lmkit.run.open import OpenedRun, open_trained
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
