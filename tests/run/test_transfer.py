@@ -124,7 +124,7 @@ def test_vectors_are_trained_and_compared(
     capsys.readouterr()
     assert main(["evaluate", str(run), "--json"]) == 0
     assert "near/loss" in json.loads(capsys.readouterr().out)["figures"]
-    assert main(["predict", str(run), WORDS[0], "--pair", WORDS[0]]) == 0
+    assert main(["predict", str(run), "--text", WORDS[0], "--pair", WORDS[0], "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)["near"]
     assert answer["similarity"] == pytest.approx(1, abs=1e-5)
     assert answer["vector"] == pytest.approx(answer["vector_pair"])
