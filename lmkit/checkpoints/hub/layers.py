@@ -57,7 +57,11 @@ def windows(
 
 def kinds_of(config: Config, flat: Flat, kinds: Kinds) -> list[str]:
     """The kind of attention of every layer. Raises CheckpointError where the config names others, or too few."""
-    found = value_of(config, ("layer_types",), None) or kinds(config, flat["num_layers"])
+    found = value_of(config, ("layer_types",), None)
+    if found is None:
+        return kinds(config, flat["num_layers"])
+    if not isinstance(found, list):
+        raise refuse(f"layer_types: {str(found)[:40]} is no list")
     odd = sorted({str(kind) for kind in found} - {FULL, SLIDING})
     if odd or len(found) != flat["num_layers"]:
         what = f"{odd[0][:40]} is not supported" if odd else f"{len(found)} entries for {flat['num_layers']} layers"

@@ -4,6 +4,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
 from lmkit.checkpoints.hub.fields import Config, Entry, activation, choice, dropouts, field, fixed, flag, number, value_of
+from lmkit.checkpoints.hub.layers import FULL, SLIDING, kinds_of
 from lmkit.checkpoints.hub.rope import ROTATION, lay_rotation, rotation
 from lmkit.checkpoints.hub.words import BIASES, Flat
 
@@ -36,20 +37,19 @@ final_norm = encoder.norm norm
 /classifier = heads.question_answering.span lin
 """
 
-FULL, SLIDING = "full_attention", "sliding_attention"
 BASES = {FULL: ("global_rope_theta", 160_000.0), SLIDING: ("local_rope_theta", 10_000.0)}
 
 
 def _kinds(config: Config, layers: int) -> list[str]:
     every = int(value_of(config, ("global_attn_every_n_layers",), 3))
-    return list(value_of(config, ("layer_types",), [SLIDING if i % every else FULL for i in range(layers)]))
+    return [SLIDING if i % every else FULL for i in range(layers)]
 
 
 def _layers() -> Entry:
     """Which layers see everything and which their neighbours, each kind with its own rotation."""
 
     def read(config: Config, flat: Flat) -> None:
-        kinds = _kinds(config, flat["num_layers"])
+        kinds = kinds_of(config, flat, _kinds)
         given = config.get("rope_parameters") or {}
         base = value_of(config, (BASES[FULL][0],), BASES[FULL][1])
         whole = rotation(config, base, parameters=given.get(FULL, {}))
