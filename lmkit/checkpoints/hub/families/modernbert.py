@@ -3,7 +3,7 @@
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, choice, dropouts, field, fixed, flag, number, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, choice, dropouts, field, fixed, flag, number, real, value_of, whole
 from lmkit.checkpoints.hub.layers import FULL, SLIDING, kinds_of
 from lmkit.checkpoints.hub.rope import ROTATION, lay_rotation, rotation
 from lmkit.checkpoints.hub.words import BIASES, Flat
@@ -41,7 +41,7 @@ BASES = {FULL: ("global_rope_theta", 160_000.0), SLIDING: ("local_rope_theta", 1
 
 
 def _kinds(config: Config, layers: int) -> list[str]:
-    every = int(value_of(config, ("global_attn_every_n_layers",), 3))
+    every = whole(config, ("global_attn_every_n_layers",), 3, least=1)
     return [SLIDING if i % every else FULL for i in range(layers)]
 
 
@@ -51,14 +51,14 @@ def _layers() -> Entry:
     def read(config: Config, flat: Flat) -> None:
         kinds = kinds_of(config, flat, _kinds)
         given = config.get("rope_parameters") or {}
-        base = value_of(config, (BASES[FULL][0],), BASES[FULL][1])
-        whole = rotation(config, base, parameters=given.get(FULL, {}))
+        base = real(config, (BASES[FULL][0],), BASES[FULL][1])
+        far = rotation(config, base, parameters=given.get(FULL, {}))
         silent = base if BASES[SLIDING][0] in config else BASES[SLIDING][1]  # null means as the others
-        near = rotation(config, value_of(config, (BASES[SLIDING][0],), silent), parameters=given.get(SLIDING, {}))
-        lay_rotation(flat, whole)
-        half = int(value_of(config, ("local_attention",), 128)) // 2
+        near = rotation(config, real(config, (BASES[SLIDING][0],), silent), parameters=given.get(SLIDING, {}))
+        lay_rotation(flat, far)
+        half = whole(config, ("local_attention",), 128) // 2
         flat["attention.window"] = tuple("full" if kind == FULL else half for kind in kinds)
-        own = {"kind": "default"} if near == whole else near
+        own = {"kind": "default"} if near == far else near
         flat["attention.rotary"] = tuple({"kind": "default"} if kind == FULL else own for kind in kinds)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
