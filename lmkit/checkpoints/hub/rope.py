@@ -34,6 +34,13 @@ SCALINGS: dict[str, dict[str, str]] = {  # foreign name -> ours
         "attention_factor": "attention_factor",
     },
 }
+NEEDED = {  # without a meaning of their own where they are silent; a null factor of yarn is that of the lengths
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+    "yarn": ("factor",),
+    "longrope": ("short_factor", "long_factor"),
+}
 ALIASES = {"su": "longrope"}
 ORIGINAL = "original_max_position_embeddings"
 
@@ -60,8 +67,7 @@ def rope(
         config[base_key] = flat.get(ROTATION + "base")
         if fraction is not None:
             config[fraction_key] = flat.get(ROTATION + "fraction")
-        prefix = ROTATION + "scaling."
-        write_scaling({key.removeprefix(prefix): value for key, value in flat.items() if key.startswith(prefix)}, config, names)
+        write_scaling(laid_rotation(flat)["scaling"], config, names)
 
     return Entry(read, write)
 
@@ -70,6 +76,13 @@ def lay_rotation(flat: Flat, words: Mapping[str, Any]) -> None:
     """Makes a rotation that of all layers."""
     flat |= {ROTATION + key: value for key, value in words.items() if key != "scaling"}
     flat |= {f"{ROTATION}scaling.{key}": value for key, value in words["scaling"].items()}
+
+
+def laid_rotation(flat: Flat) -> dict[str, Any]:
+    """The rotation of all layers, as `lay_rotation` took it."""
+    words = {key.removeprefix(ROTATION): value for key, value in flat.items() if key.startswith(ROTATION)}
+    inner = {key.removeprefix("scaling."): value for key, value in words.items() if key.startswith("scaling.")}
+    return {key: value for key, value in words.items() if not key.startswith("scaling.")} | {"scaling": inner}
 
 
 def rotation(
@@ -107,6 +120,9 @@ def read_scaling(scaling: Any, config: Config) -> Flat:
         return {"kind": "none"}
     if kind not in SCALINGS:
         raise refuse(f"rope_scaling: {str(kind)[:40]} is not supported; lmkit reads default, {', '.join(SCALINGS)}")
+    lacking = [key for key in NEEDED[kind] if scaling.get(key) is None and not (kind == "yarn" and key in scaling)]
+    if lacking:
+        raise refuse(f"rope_scaling: {kind} needs {lacking[0]}")
     words: Flat = {"kind": kind}
     for foreign, ours in SCALINGS[kind].items():
         if ours == "original_max_length":
@@ -155,3 +171,11 @@ def write_scaling(words: Mapping[str, Any], config: dict[str, Any], names: tuple
             found.pop("attention_factor")
     kept = {key: list(value) if isinstance(value, tuple) else value for key, value in found.items() if value is not None}
     config["rope_scaling"] = {**dict.fromkeys(names, kind), **kept}
+
+
+def parameters_of(words: Mapping[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """A rotation as an entry of `rope_parameters`; the length that a scaling may depend on goes to the config."""
+    own: dict[str, Any] = {"max_position_embeddings": config["max_position_embeddings"]}
+    write_scaling(words["scaling"], own, ("rope_type",))
+    config["max_position_embeddings"] = own.pop("max_position_embeddings")
+    return {"rope_type": "default", "rope_theta": words["base"], **(own.pop("rope_scaling") or {}), **own}

@@ -58,6 +58,31 @@ OF_A_KIND: list[tuple[str, dict[str, Any], str]] = [
     ("smollm3", {"no_rope_layers": 3}, "no_rope_layers: 3 is no list"),
 ]
 
+LACKING = [
+    ({"rope_type": "yarn"}, "yarn needs factor"),
+    ({"type": "linear"}, "linear needs factor"),
+    ({"type": "dynamic", "factor": None}, "dynamic needs factor"),
+    ({"rope_type": "llama3", "factor": 8.0, "high_freq_factor": 4.0}, "llama3 needs low_freq_factor"),
+    ({"rope_type": "longrope", "short_factor": [1.0] * 4}, "longrope needs long_factor"),
+]
+
+
+@pytest.mark.parametrize(("scaling", "says"), LACKING)
+@pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
+def test_a_scaling_is_not_guessed_where_it_is_silent(key: str, scaling: dict[str, Any], says: str) -> None:
+    assert said_of("llama", {key: scaling}) == f"rope_scaling: {says}"
+
+
+def test_a_factor_of_yarn_that_is_null_is_that_of_the_lengths() -> None:
+    family = next(one for one in FAMILIES if one.model_type == "llama")
+    scaling = {"rope_type": "yarn", "factor": None, "original_max_position_embeddings": 16}
+    assert family.read(SIZES | {"rope_scaling": scaling})["position.rotation.scaling.factor"] == 4.0
+
+
+@pytest.mark.parametrize("given", [{"rope_type": "linear", "factor": 2.0}, {"rope_theta": 7.0}, [1]])
+def test_rotations_of_modernbert_that_are_not_by_kind_of_layer_are_refused(given: Any) -> None:
+    assert said_of("modernbert", {"rope_parameters": given}).startswith("rope_parameters: ")
+
 
 @pytest.mark.parametrize(("model_type", "changes", "says"), OF_A_KIND, ids=[f"{name}-{next(iter(one))}" for name, one, _ in OF_A_KIND])
 def test_a_value_of_another_kind_is_named_by_its_key(model_type: str, changes: dict[str, Any], says: str) -> None:

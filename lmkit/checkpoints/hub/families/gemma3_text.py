@@ -8,7 +8,7 @@ from lmkit.checkpoints.hub.families.llama import SIZES, classes
 from lmkit.checkpoints.hub.family import Family
 from lmkit.checkpoints.hub.fields import Config, Entry, fixed, number, real, whole
 from lmkit.checkpoints.hub.layers import FULL, SLIDING, every, kinds_of, windows
-from lmkit.checkpoints.hub.rope import ROTATION, lay_rotation, rotation, write_scaling
+from lmkit.checkpoints.hub.rope import ROTATION, laid_rotation, lay_rotation, rotation, write_scaling
 from lmkit.checkpoints.hub.words import Flat, each_layer, lay
 
 NORMS = "layers.{i}.self_attn.(q|k)_norm = decoder.layers.{i}.attention.(query|key)_norm norm\n"
@@ -37,8 +37,7 @@ def _rotations() -> Entry:
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config[GLOBAL[0]] = flat.get(ROTATION + "base")
-        prefix = ROTATION + "scaling."
-        write_scaling({key.removeprefix(prefix): value for key, value in flat.items() if key.startswith(prefix)}, config)
+        write_scaling(laid_rotation(flat)["scaling"], config)
         pairs = zip(each_layer(flat, "attention.rotary"), each_layer(flat, "attention.window"), strict=True)
         near = next((own for own, window in pairs if window != "full"), {"kind": "default"})
         config[LOCAL[0]] = near.get("base", flat.get(ROTATION + "base"))
@@ -51,7 +50,6 @@ CONFIG: tuple[Entry, ...] = (
     *UNIT,
     *CAPPED,
     fixed(attention__qk_norm="head"),
-    number("attention.softcap", "attn_logit_softcapping", default=None),
     number("output.softcap", "final_logit_softcapping", default=None),
     windows(_kinds, extra=_pattern),
     _rotations(),
