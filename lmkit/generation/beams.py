@@ -93,8 +93,8 @@ def _kept(searching_B: Any, new: Any, old: Any) -> Any:
 class BeamSearch:
     """Finds the most probable continuations of prompts with one model.
 
-    What is found depends on the weights and the prompt alone, up to rounding of near ties. A text ends where the model's
-    context is full; a decoder's prompt that fills it is cut to its last half.
+    What is found depends on the weights and the prompt alone, up to rounding of near ties. A text ends with the token after
+    a full context; a decoder's prompt that does not fit is cut to its last half.
     """
 
     def __init__(self, model: Cached, words: Settings, *, tokens_per_call: int = 64) -> None:
@@ -119,11 +119,11 @@ class BeamSearch:
     def _together(self, windows: list[list[int]], max_tokens: int) -> list[Continuation]:
         context, prefix = self.model.context, self.model.prefix
         if not prefix:
-            windows = [window if len(window) < context else window[-max(1, context // 2) :] for window in windows]
+            windows = [window if len(window) <= context else window[-max(1, context // 2) :] for window in windows]
         given_BP, given_B = left_padded(windows)
         tokens_BP, start_B = begun(prefix, len(given_B)) if prefix else (given_BP, given_B)
         batch, length = tokens_BP.shape
-        most_B = np.clip(context - (length - start_B), 1, max_tokens).astype(np.int32)
+        most_B = np.clip(context - (length - start_B) + 1, 1, max_tokens).astype(np.int32)
         most_B[len(windows) :] = 1
         least_B = least(self.words, length - start_B)
         steps = int(most_B.max())

@@ -33,8 +33,8 @@ class _Row:
 class Generator:
     """Continues prompts with one model, each on its own.
 
-    A row that fills a decoder's context goes on from its last half, read anew with positions from 0; beside an encoder it
-    ends there. The rules of `words` look at what the decoder sees. The ids of a row depend on the weights, its prompt, `seed`
+    A row that outgrows a decoder's context goes on from its last half, read anew with positions from 0; beside an encoder it
+    ends there: the token after a full context is still drawn, but has no position. The rules of `words` look at what the decoder sees. The ids of a row depend on the weights, its prompt, `seed`
     and its row number alone, up to rounding of near ties: not on the other rows, the compiled lengths or how many tokens a
     call draws.
     """
@@ -79,7 +79,7 @@ class Generator:
         keys = [mix(seed, number) for number in numbers]
         repeated = [prompt for prompt in prompts for _ in range(self.words.texts)]
         prefix = list(self.model.prefix)
-        max_tokens = min(max_tokens, self.model.context - len(prefix)) if prefix else max_tokens
+        max_tokens = min(max_tokens, self.model.context - len(prefix) + 1) if prefix else max_tokens
         rows = [_Row(i, [int(t) for t in prompt], [*prefix] or [int(t) for t in prompt], []) for i, prompt in enumerate(repeated)]
         for at in range(0, len(rows), MAX_ROWS):
             left = rows[at : at + MAX_ROWS]
@@ -88,16 +88,16 @@ class Generator:
         return [Continuation(row.ids, row.reason or "length") for row in rows]
 
     def _round(self, rows: list[_Row], max_tokens: int, keys: list[int], take: Callable[[_Row, int], None], live: bool) -> None:
-        """Reads the prompts, or else the windows, of `rows` into a fresh cache and draws until all end or the first window is full.
+        """Reads the prompts, or else the windows, of `rows` into a fresh cache and draws until all end or the first window is too long.
 
         All rows of a round have drawn equally many tokens.
         """
         context = self.model.context
         for row in rows:
-            if len(row.window) >= context:
+            if len(row.window) > context:
                 row.window = row.window[-max(1, context // 2) :]
         drawn = len(rows[0].ids)
-        steps = min([max_tokens - drawn, *(context - len(row.window) for row in rows)]) or 1
+        steps = min([max_tokens - drawn, *(context - len(row.window) + 1 for row in rows)])
         given_BP, given_B = left_padded([row.prompt if self.model.prefix else row.window for row in rows])
         tokens_BP, start_B = begun(self.model.prefix, len(given_B)) if self.model.prefix else (given_BP, given_B)
         batch, length = tokens_BP.shape

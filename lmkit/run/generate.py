@@ -157,10 +157,10 @@ def _show(named: list[tuple[str, str]], made: "list[Continuation]", streams: "li
 
 def _say_context(generator: "Generator | BeamSearch", longest: int, asked: int, console: Console) -> None:
     """A note where the model's context was too short for what was asked."""
-    context, prefix = generator.model.context, generator.model.prefix
-    if (generator.words.beams > 1 or prefix) and longest + len(prefix) >= context and asked > context:
+    context, prefix = generator.model.context, len(generator.model.prefix)
+    if (generator.words.beams > 1 or prefix) and longest + prefix > context and asked + prefix > context + 1:
         console.err(f"note: the model was trained on {context} tokens at once, where it ends")
-    elif longest > context:
+    elif longest > context + 1:
         console.err(f"note: the model was trained on {context} tokens at once; it saw the last {context // 2} or more of {longest}")
 
 

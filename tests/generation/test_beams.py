@@ -85,9 +85,9 @@ def test_what_is_found_does_not_depend_on_batch_bucket_or_tokens_per_call(stoppi
     assert [one.ids for one in longer[2:]] == [one.ids for one in together]
 
 
-def test_a_text_ends_where_the_context_is_full():
-    made = found(Settings(beams=2), [[1] * (CONTEXT - 2), [1] * 30], max_tokens=50)
-    assert [len(one.ids) for one in made] == [2, CONTEXT - CONTEXT // 2]
+def test_a_text_ends_with_the_token_after_a_full_context():
+    made = found(Settings(beams=2), [[1] * (CONTEXT - 2), [1] * CONTEXT, [1] * 30], max_tokens=50)
+    assert [len(one.ids) for one in made] == [3, 1, CONTEXT - CONTEXT // 2 + 1]
 
 
 def test_each_pair_of_buckets_compiles_once():

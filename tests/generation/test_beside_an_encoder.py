@@ -43,9 +43,9 @@ def greedily(prompt, count):
     return made
 
 
-def test_rows_begin_with_the_prefix_and_end_where_the_context_is_full():
+def test_rows_begin_with_the_prefix_and_end_with_the_token_after_a_full_context():
     made = build_generator(Reader(), Settings(temperature=0)).generate(PROMPTS, max_tokens=50)
-    assert [one.ids for one in made] == [greedily(prompt, 11) for prompt in PROMPTS]
+    assert [one.ids for one in made] == [greedily(prompt, 12) for prompt in PROMPTS]
     assert {one.reason for one in made} == {"length"}
 
 

@@ -89,12 +89,22 @@ def test_the_cache_gives_what_the_whole_forward_pass_gives(body):
         assert continuation.reason == "length"
 
 
-def test_a_full_context_goes_on_from_its_last_half(learned, greedy):
+@pytest.mark.parametrize("words", [Settings(temperature=0), Settings(beams=2)], ids=["greedy", "beams"])
+@pytest.mark.parametrize("body", BODIES)
+def test_the_token_after_a_full_context_is_that_of_the_whole_forward_pass(body, words):
+    backbone, head = parts(body)
+    prompts = np.random.default_rng(3).integers(1, VOCAB, (4, CONTEXT), "int32")
+    best = np.asarray(head.logits(backbone(prompts, causal=True), backbone.token_embedding))[:, -1].argmax(-1)
+    writer = generator_of((backbone, head), words)
+    assert ids_of(writer.generate([*prompts.tolist(), [1, 2]], max_tokens=1))[:-1] == [[token] for token in best]
+
+
+def test_what_outgrows_its_context_goes_on_from_its_last_half(learned, greedy):
     backbone, head = learned
     made = greedy.generate(PROMPTS, max_tokens=30)[2].ids
     window = list(PROMPTS[2])
     for token in made:
-        if len(window) == CONTEXT:
+        if len(window) > CONTEXT:
             window = window[-CONTEXT // 2 :]
         best = np.asarray(head.logits(backbone(np.array([window], "int32"), causal=True), backbone.token_embedding))[0, -1].argmax()
         assert token == best

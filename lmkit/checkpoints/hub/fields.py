@@ -1,5 +1,6 @@
 """The entries of a config table: each carries something from config.json to the words of a model, and back."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,13 +40,44 @@ def value_of(config: Config, keys: tuple[str, ...], default: Any = REQUIRED) -> 
     return default
 
 
+def real(config: Config, keys: tuple[str, ...], default: Any = REQUIRED) -> float:
+    """A `value_of` that is a number. Raises CheckpointError naming the key of one that is none."""
+    value = value_of(config, keys, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _wrong(config, keys, f"{str(value)[:40]} is no number")
+    return float(value)
+
+
+def whole(config: Config, keys: tuple[str, ...], default: Any = REQUIRED, *, least: int | None = None) -> int:
+    """A `real` without a fraction. Raises CheckpointError where it has one or is less than `least`."""
+    value = real(config, keys, default)
+    if not value.is_integer():
+        raise _wrong(config, keys, f"{value} is no whole number")
+    if least is not None and value < least:
+        raise _wrong(config, keys, f"{int(value)} is not supported; write {least} or more")
+    return int(value)
+
+
+def several(config: Config, key: str, default: Any = REQUIRED) -> Any:
+    """A `value_of` that is a list. Raises CheckpointError for anything else."""
+    value = value_of(config, (key,), default)
+    if key in config and value is config[key] and not isinstance(value, list):
+        raise refuse(f"{key}: {str(value)[:40]} is no list")
+    return value
+
+
+def _wrong(config: Config, keys: tuple[str, ...], what: str) -> CheckpointError:
+    return refuse(f"{next((key for key in keys if config.get(key) is not None), keys[0])}: {what}")
+
+
 def field(word: str, *keys: str, default: Any = REQUIRED, least: int | None = None) -> Entry:
     """One word for one key; further keys are older spellings that are read and not written. Less than `least` is refused."""
 
     def read(config: Config, flat: Flat) -> None:
-        flat[word] = value_of(config, keys, default)
-        if least is not None and flat[word] < least:
-            raise refuse(f"{keys[0]}: {flat[word]} is not supported; write {least} or more")
+        value = value_of(config, keys, default)
+        if value is not None and not isinstance(value, bool):
+            real(config, keys, default)
+        flat[word] = value if least is None else whole(config, keys, default, least=least)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config[keys[0]] = said(flat, word)
@@ -114,7 +146,7 @@ def activation(word: str, *keys: str, default: Any = REQUIRED, names: Mapping[st
 
     def read(config: Config, flat: Flat) -> None:
         name = value_of(config, keys, default)
-        if name not in names:
+        if str(name) not in names:
             raise refuse(f"{keys[0]}: {str(name)[:40]} is no activation that lmkit knows; it knows {', '.join(names)}")
         flat[word] = names[name]
 
@@ -130,7 +162,7 @@ def choice(word: str, key: str, values: Mapping[str, Any]) -> Entry:
 
     def read(config: Config, flat: Flat) -> None:
         name = value_of(config, (key,), next(iter(values)))
-        if name not in values:
+        if str(name) not in values:
             raise refuse(f"{key}: {str(name)[:40]} is not supported; lmkit reads {' or '.join(values)}")
         flat[word] = values[name]
 
@@ -167,8 +199,8 @@ def dropouts(hidden: str, attention: str) -> Entry:
     """Dropout of the stream and of the attention probabilities; a config without them has none."""
 
     def read(config: Config, flat: Flat) -> None:
-        flat["dropout"] = float(value_of(config, (hidden,), 0.0)) if hidden else 0.0
-        flat["attention.dropout"] = float(value_of(config, (attention,), 0.0)) if attention else 0.0
+        flat["dropout"] = real(config, (hidden,), 0.0) if hidden else 0.0
+        flat["attention.dropout"] = real(config, (attention,), 0.0) if attention else 0.0
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config.update({key: flat.get(word) for key, word in ((hidden, "dropout"), (attention, "attention.dropout")) if key})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import refuse, value_of
+from lmkit.checkpoints.hub.fields import real, refuse
 from lmkit.checkpoints.hub.folder import Folder
 from lmkit.errors import CheckpointError, Problem
 
@@ -47,7 +47,7 @@ def tasks_of(family: Family, folder: Folder, config: Mapping[str, Any]) -> tuple
             kind = "regression"
         name = NAMES.get(kind, kind)
         if kind in DROPPED:
-            words["dropout"] = float(value_of(config, family.head_dropout, 0.0))
+            words["dropout"] = real(config, family.head_dropout, 0.0)
         if kind in LABELLED:
             labels[name] = names
             words["labels"] = list(names)

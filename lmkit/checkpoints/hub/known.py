@@ -92,6 +92,8 @@ def family_of(config: Mapping[str, Any], families: Sequence[Family] = FAMILIES) 
     Of several of one `model_type` it is that which has the class, else the first.
     """
     name, named = config.get("model_type"), config.get("architectures")
+    if name is None:
+        raise refuse("model_type is missing; it names the family: lmkit import --help lists all that are known")
     found = [family for family in families if family.model_type == name]
     if not found:
         near = get_close_matches(str(name), [family.model_type for family in families], 3, 0.7)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lmkit.checkpoints.hub.fields import Config, Entry, refuse, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, real, refuse, several, value_of, whole
 from lmkit.checkpoints.hub.words import Flat, each_layer, lay
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -17,7 +17,7 @@ def one_window(default: int | None = None, switch: str = "") -> Entry:
     """The same window in all layers, or none; `switch` is a key that turns it off where it is silent or false."""
 
     def read(config: Config, flat: Flat) -> None:
-        size = config.get(WINDOW, default) if not switch or config.get(switch) else None
+        size = _size(config, default, switch)
         flat["attention.window"] = "full" if size is None else size
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
@@ -29,6 +29,12 @@ def one_window(default: int | None = None, switch: str = "") -> Entry:
     return Entry(read, write)
 
 
+def _size(config: Config, default: int | None, switch: str) -> int | None:
+    """The window of a config, which null turns off."""
+    on = (not switch or config.get(switch)) and config.get(WINDOW, default) is not None
+    return whole(config, (WINDOW,), default) if on else None
+
+
 def windows(
     kinds: Kinds, *, default: int | None = 4096, switch: str = "", extra: Callable[[list[str], dict[str, Any]], None] | None = None
 ) -> Entry:
@@ -38,7 +44,7 @@ def windows(
     """
 
     def read(config: Config, flat: Flat) -> None:
-        size = config.get(WINDOW, default) if not switch or config.get(switch) else None
+        size = _size(config, default, switch)
         found = kinds_of(config, flat, kinds)
         flat["attention.window"] = tuple(size if kind == SLIDING and size is not None else "full" for kind in found)
 
@@ -57,11 +63,9 @@ def windows(
 
 def kinds_of(config: Config, flat: Flat, kinds: Kinds) -> list[str]:
     """The kind of attention of every layer. Raises CheckpointError where the config names others, or too few."""
-    found = value_of(config, ("layer_types",), None)
+    found = several(config, "layer_types", None)
     if found is None:
         return kinds(config, flat["num_layers"])
-    if not isinstance(found, list):
-        raise refuse(f"layer_types: {str(found)[:40]} is no list")
     odd = sorted({str(kind) for kind in found} - {FULL, SLIDING})
     if odd or len(found) != flat["num_layers"]:
         what = f"{odd[0][:40]} is not supported" if odd else f"{len(found)} entries for {flat['num_layers']} layers"
@@ -88,13 +92,13 @@ def mixture(
         gated = {"kind": "gated", "activation": flat["feed_forward.activation"]}
         experts = {
             "kind": "mixture",
-            "num_experts": value_of(config, count),
-            "experts_per_token": value_of(config, (chosen,)),
+            "num_experts": whole(config, count),
+            "experts_per_token": whole(config, (chosen,)),
             "renormalize": own,
-            "intermediate_size": value_of(config, (size,)),
+            "intermediate_size": whole(config, (size,)),
             "activation": flat["feed_forward.activation"],
             "gated": True,
-            "balance_weight": float(value_of(config, ("router_aux_loss_coef",), 0.001)),
+            "balance_weight": real(config, ("router_aux_loss_coef",), 0.001),
         }
         gated["intermediate_size"] = value_of(config, ("intermediate_size",), None)
         for key in [key for key in flat if key.startswith("feed_forward.")]:

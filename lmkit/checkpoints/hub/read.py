@@ -10,7 +10,7 @@ import numpy as np
 
 from lmkit.checkpoints.header import FLOATS, NUMPY, Stored
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import value_of
+from lmkit.checkpoints.hub.fields import value_of, whole
 from lmkit.checkpoints.hub.folder import CONFIG, Folder, open_folder
 from lmkit.checkpoints.hub.heads import in_table, tasks_of
 from lmkit.checkpoints.hub.keras_hub.known import PRESETS
@@ -114,9 +114,9 @@ def read_folder(path: Path) -> Imported:
         sides = ("output", "none") if "tie_embeddings" in flat else ("all", "inputs")  # a family says it where each has its table
         flat["tie_embeddings"] = tied if flat["kind"] != "encoder_decoder" else sides[not tied]
         tasks, labels = tasks_of(family, folder, config)
-        length = flat.get("position.embedding.max_length") or value_of(config, family.max_length, 512)
+        length = flat.get("position.embedding.max_length") or whole(config, family.max_length, 512)
         length *= flat.get("position.rotation.scaling.factor", 1) if flat.get("position.rotation.scaling.kind") == "dynamic" else 1
-        return Imported(folder, family, config, flat, tasks, labels, int(value_of(config, family.vocabulary)), int(length))
+        return Imported(folder, family, config, flat, tasks, labels, whole(config, family.vocabulary, least=1), int(length))
     except CheckpointError as error:
         raise CheckpointError(
             *(Problem(p.what, p.key, str(path / p.where) if p.where == CONFIG else p.where) for p in error.problems)

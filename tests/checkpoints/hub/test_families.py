@@ -11,9 +11,11 @@ from lmkit.checkpoints.header import header_bytes
 from lmkit.checkpoints.hub.family import Family
 from lmkit.checkpoints.hub.fit import differing, fit
 from lmkit.checkpoints.hub.known import FAMILIES
+from lmkit.checkpoints.hub.layers import FULL, SLIDING
 from lmkit.checkpoints.hub.read import read_folder
 from lmkit.checkpoints.hub.words import flatten, nested
 from lmkit.checkpoints.hub.write import Outgoing, write_folder
+from lmkit.errors import CheckpointError
 from lmkit.models.spec import Decoder, Encoder, EncoderDecoder
 from lmkit.run.logits import logits_of
 from lmkit.run.model import shapes_of
@@ -155,6 +157,9 @@ VARIED: list[tuple[str, dict[str, Any]]] = [
     ("bart", {"scale_embedding": True, "decoder_layers": 3, "decoder_attention_heads": 2}),
     ("albert", {"num_hidden_layers": 4, "num_hidden_groups": 2}),
     ("modernbert", {"num_hidden_layers": 5, "global_attn_every_n_layers": 2}),
+    ("modernbert", {"rope_parameters": {FULL: {"rope_type": "linear", "factor": 2.0, "rope_theta": 7e3}, SLIDING: {"rope_theta": 300.0}}}),
+    ("modernbert", {"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 17}}),
+    ("modernbert", {"rope_parameters": {SLIDING: {"rope_type": "dynamic", "factor": 2.0}}}),
 ]
 
 
@@ -169,3 +174,12 @@ def test_words_become_a_config_that_means_the_same_words(model_type: str, change
     again = type(body).model_validate(nested(family.read(found.config)))
     flats = [flatten(one, max_length=34) for one in (body, again)]
     assert differing(*flats) in ([], ["tie_embeddings"])
+
+
+def test_a_cap_on_scores_that_gemma3_has_and_does_not_apply_is_not_read_and_not_written() -> None:
+    family = next(one for one in FAMILIES if one.model_type == "gemma3_text")
+    plain = config_of(family, family.bare)
+    assert family.read(plain | {"attn_logit_softcapping": 4.0}) == family.read(plain)
+    capped = Decoder.model_validate(nested(family.read(plain) | {"attention.softcap": 4.0}))
+    with pytest.raises(CheckpointError, match=r"attention\.softcap: 4\.0 cannot be said by gemma3_text"):
+        fit(capped, {}, max_length=34, prefer="gemma3_text")

@@ -150,7 +150,8 @@ def test_an_index_without_a_map(capsys, tmp_path, index) -> None:
     [
         ({"model_type": "mamba"}, "'mamba' is not known; lmkit import --help lists all that are"),
         ({"model_type": "Qwen2"}, "'Qwen2' is not known; did you mean qwen2"),
-        ({"model_type": None}, "is not known"),
+        ({"model_type": None}, "model_type is missing"),
+        ({"vocab_size": 0}, "vocab_size: 0 is not supported; write 1 or more"),
         ({"architectures": ["BertForMadeUpThings"]}, "BertForMadeUpThings is not supported; of bert lmkit reads BertModel"),
         ({"architectures": "BertModel"}, "architectures is no list"),
         ({"auto_map": {"AutoModel": "modeling.Own"}}, "auto_map names code of the folder, which is never run"),

@@ -32,3 +32,59 @@ def said_of(model_type: str, changes: dict[str, Any]) -> str:
 )
 def test_kinds_of_layers_are_a_known_one_for_each_layer(model_type: str, kinds: Any, says: str) -> None:
     assert said_of(model_type, {"layer_types": kinds}) == f"layer_types: {says}"
+
+
+OF_A_KIND: list[tuple[str, dict[str, Any], str]] = [
+    ("bert", {"hidden_dropout_prob": "a"}, "hidden_dropout_prob: a is no number"),
+    ("bert", {"num_hidden_layers": [2]}, "num_hidden_layers: [2] is no number"),
+    ("bert", {"hidden_size": "large"}, "hidden_size: large is no number"),
+    ("bert", {"hidden_act": ["gelu"]}, "hidden_act: ['gelu'] is no activation"),
+    ("albert", {"num_hidden_groups": "a"}, "num_hidden_groups: a is no number"),
+    ("albert", {"num_hidden_groups": 1.5}, "num_hidden_groups: 1.5 is no whole number"),
+    ("deberta-v2", {"conv_kernel_size": "a"}, "conv_kernel_size: a is no number"),
+    ("deberta-v2", {"position_buckets": "a"}, "position_buckets: a is no number"),
+    ("deberta-v2", {"max_relative_positions": True}, "max_relative_positions: True is no number"),
+    ("deberta-v2", {"pos_att_type": 3}, "pos_att_type: 3 is no list"),
+    ("modernbert", {"global_attn_every_n_layers": "a"}, "global_attn_every_n_layers: a is no number"),
+    ("modernbert", {"global_attn_every_n_layers": 0}, "global_attn_every_n_layers: 0 is not supported; write 1 or more"),
+    ("modernbert", {"local_attention": "a"}, "local_attention: a is no number"),
+    ("modernbert", {"local_rope_theta": "a"}, "local_rope_theta: a is no number"),
+    ("llama", {"rope_theta": "x"}, "rope_theta: x is no number"),
+    ("llama", {"rope_theta": float("inf")}, "rope_theta: inf is no number"),
+    ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": "a"}}, "factor: a is no number"),
+    ("llama", {"rope_scaling": {"rope_type": "longrope", "short_factor": 1, "long_factor": 1}}, "short_factor: 1 is no list"),
+    ("mistral", {"sliding_window": "a"}, "sliding_window: a is no number"),
+    ("qwen2", {"max_window_layers": "a"}, "max_window_layers: a is no number"),
+    ("smollm3", {"no_rope_layers": 3}, "no_rope_layers: 3 is no list"),
+]
+
+LACKING = [
+    ({"rope_type": "yarn"}, "yarn needs factor"),
+    ({"type": "linear"}, "linear needs factor"),
+    ({"type": "dynamic", "factor": None}, "dynamic needs factor"),
+    ({"rope_type": "llama3", "factor": 8.0, "high_freq_factor": 4.0}, "llama3 needs low_freq_factor"),
+    ({"rope_type": "longrope", "short_factor": [1.0] * 4}, "longrope needs long_factor"),
+]
+
+
+@pytest.mark.parametrize(("scaling", "says"), LACKING)
+@pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
+def test_a_scaling_is_not_guessed_where_it_is_silent(key: str, scaling: dict[str, Any], says: str) -> None:
+    assert said_of("llama", {key: scaling}) == f"rope_scaling: {says}"
+
+
+def test_a_factor_of_yarn_that_is_null_is_that_of_the_lengths() -> None:
+    family = next(one for one in FAMILIES if one.model_type == "llama")
+    scaling = {"rope_type": "yarn", "factor": None, "original_max_position_embeddings": 16}
+    assert family.read(SIZES | {"rope_scaling": scaling})["position.rotation.scaling.factor"] == 4.0
+
+
+@pytest.mark.parametrize("given", [{"rope_type": "linear", "factor": 2.0}, {"rope_theta": 7.0}, [1]])
+def test_rotations_of_modernbert_that_are_not_by_kind_of_layer_are_refused(given: Any) -> None:
+    assert said_of("modernbert", {"rope_parameters": given}).startswith("rope_parameters: ")
+
+
+@pytest.mark.parametrize(("model_type", "changes", "says"), OF_A_KIND, ids=[f"{name}-{next(iter(one))}" for name, one, _ in OF_A_KIND])
+def test_a_value_of_another_kind_is_named_by_its_key(model_type: str, changes: dict[str, Any], says: str) -> None:
+    others = {"relative_attention": True, "pos_att_type": ["c2p"]}
+    assert said_of(model_type, others | changes).startswith(says)

@@ -4,7 +4,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.families.bert import EMBEDDINGS, LAYERS, PER_TOKEN, output_bias
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, field, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, field, whole
 from lmkit.checkpoints.hub.words import Flat
 
 BODY = r"""
@@ -54,10 +54,10 @@ def _depth() -> Entry:
     """Executed blocks: so many layers as the config says, each a whole group's inner ones."""
 
     def read(config: Config, flat: Flat) -> None:
-        inner = int(value_of(config, ("inner_group_num",), 1))
-        flat["num_layers"] = int(value_of(config, ("num_hidden_layers",), 12)) * inner
+        inner = whole(config, ("inner_group_num",), 1, least=1)
+        flat["num_layers"] = whole(config, ("num_hidden_layers",), 12) * inner
         flat["blocks_per_group"] = inner
-        flat["layer_groups"] = int(value_of(config, ("num_hidden_groups",), 1))
+        flat["layer_groups"] = whole(config, ("num_hidden_groups",), 1)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         inner = flat.get("blocks_per_group") or 1

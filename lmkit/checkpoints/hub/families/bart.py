@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lmkit.checkpoints.hub.family import Computed, Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, dropouts, field, fixed, refuse, value_of, written
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, dropouts, field, fixed, refuse, value_of, whole, written
 from lmkit.checkpoints.hub.words import Flat, said
 
 FRAME = r"""
@@ -41,7 +41,7 @@ def _sides() -> Entry:
 
     def read(config: Config, flat: Flat) -> None:
         for side in ("encoder", "decoder"):
-            flat |= {f"{side}.{word}": value_of(config, (f"{side}_{key}",)) for word, key in keys.items()}
+            flat |= {f"{side}.{word}": whole(config, (f"{side}_{key}",)) for word, key in keys.items()}
             flat |= {f"{side}.feed_forward.kind": "dense", f"{side}.feed_forward.activation": flat["feed_forward.activation"]}
         flat["num_heads"] = flat["encoder.num_heads"]
 

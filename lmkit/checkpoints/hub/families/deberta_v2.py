@@ -4,7 +4,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.families.bert import LAYERS, PER_TOKEN, output_bias
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, field, number, only, refuse, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, field, number, only, refuse, several, value_of, whole
 from lmkit.checkpoints.hub.words import Flat
 
 WEIGHTS = r"""
@@ -46,14 +46,14 @@ def weights(flat: Flat) -> str:
 
 def _listed(config: Config, key: str) -> list[str]:
     value = value_of(config, (key,), [])
-    return [part.strip() for part in value.lower().split("|")] if isinstance(value, str) else list(value)
+    return [part.strip() for part in value.lower().split("|")] if isinstance(value, str) else list(several(config, key, []))
 
 
 def _distances() -> Entry:
     """Positions by their distance, beside or in place of learned ones."""
 
     def read(config: Config, flat: Flat) -> None:
-        rows = int(value_of(config, ("max_position_embeddings",), 512))
+        rows = whole(config, ("max_position_embeddings",), 512)
         if value_of(config, ("position_biased_input",), True):
             flat |= {"position.embedding.kind": "learned", "position.embedding.max_length": rows}
         if value_of(config, ("embedding_size",), flat["hidden_size"]) != flat["hidden_size"]:
@@ -61,7 +61,7 @@ def _distances() -> Entry:
         kinds = _listed(config, "pos_att_type")
         if not value_of(config, ("relative_attention",), False) or not kinds:
             return
-        longest, buckets = (int(value_of(config, (key,), -1)) for key in ("max_relative_positions", "position_buckets"))
+        longest, buckets = (whole(config, (key,), -1) for key in ("max_relative_positions", "position_buckets"))
         flat |= {BIAS + "kind": "disentangled", BIAS + "max_distance": longest if longest > 0 else rows}
         flat |= {BIAS + "buckets": buckets if buckets > 0 else None, BIAS + "share_key": value_of(config, ("share_att_key",), False)}
         flat |= {BIAS + "content_to_position": "c2p" in kinds, BIAS + "position_to_content": "p2c" in kinds}
@@ -87,7 +87,7 @@ def _convolution() -> Entry:
     act = activation("convolution.activation", "conv_act", default="tanh")
 
     def read(config: Config, flat: Flat) -> None:
-        size = int(value_of(config, ("conv_kernel_size",), 0))
+        size = whole(config, ("conv_kernel_size",), 0)
         if size > 0:
             flat["convolution.kernel_size"] = size
             act.read(config, flat)

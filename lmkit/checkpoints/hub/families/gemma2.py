@@ -6,7 +6,7 @@ from typing import Any
 from lmkit.checkpoints.hub.families.gemma import TANH, UNIT
 from lmkit.checkpoints.hub.families.llama import SIZES, classes
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, fixed, number, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, fixed, number, real
 from lmkit.checkpoints.hub.layers import every, windows
 from lmkit.checkpoints.hub.rope import rope
 from lmkit.checkpoints.hub.words import Flat
@@ -33,7 +33,7 @@ def query_scale(default: int = 256) -> Entry:
     """`query_pre_attn_scalar`, whose inverse root multiplies the scores."""
 
     def read(config: Config, flat: Flat) -> None:
-        flat["attention.scale"] = math.pow(value_of(config, ("query_pre_attn_scalar",), default), -0.5)
+        flat["attention.scale"] = math.pow(real(config, ("query_pre_attn_scalar",), default), -0.5)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         scalar = flat["attention.scale"] ** -2

@@ -6,9 +6,9 @@ from lmkit.checkpoints.hub.families.gemma import UNIT
 from lmkit.checkpoints.hub.families.gemma2 import CAPPED, WEIGHTS
 from lmkit.checkpoints.hub.families.llama import SIZES, classes
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import Config, Entry, fixed, number, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, fixed, number, real, whole
 from lmkit.checkpoints.hub.layers import FULL, SLIDING, every, kinds_of, windows
-from lmkit.checkpoints.hub.rope import ROTATION, lay_rotation, rotation, write_scaling
+from lmkit.checkpoints.hub.rope import ROTATION, laid_rotation, lay_rotation, rotation, write_scaling
 from lmkit.checkpoints.hub.words import Flat, each_layer, lay
 
 NORMS = "layers.{i}.self_attn.(q|k)_norm = decoder.layers.{i}.attention.(query|key)_norm norm\n"
@@ -16,7 +16,7 @@ GLOBAL, LOCAL = ("rope_theta", 1e6), ("rope_local_base_freq", 1e4)
 
 
 def _kinds(config: Config, layers: int) -> list[str]:
-    return every(int(value_of(config, ("sliding_window_pattern", "_sliding_window_pattern"), 6)))(layers)
+    return every(whole(config, ("sliding_window_pattern", "_sliding_window_pattern"), 6, least=1))(layers)
 
 
 def _pattern(kinds: list[str], config: dict[str, Any]) -> None:
@@ -29,16 +29,15 @@ def _rotations() -> Entry:
 
     def read(config: Config, flat: Flat) -> None:
         given = config.get("rope_parameters") or {}
-        far = rotation(config, value_of(config, GLOBAL[:1], GLOBAL[1]), parameters=given.get(FULL) or {})
-        near = rotation({}, value_of(config, LOCAL[:1], LOCAL[1]), parameters=given.get(SLIDING) or {})
+        far = rotation(config, real(config, GLOBAL[:1], GLOBAL[1]), parameters=given.get(FULL) or {})
+        near = rotation({}, real(config, LOCAL[:1], LOCAL[1]), parameters=given.get(SLIDING) or {})
         lay_rotation(flat, far)
         own = {"kind": "default"} if near == far else near
         lay(flat, "attention.rotary", [own if kind == SLIDING else {"kind": "default"} for kind in kinds_of(config, flat, _kinds)])
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config[GLOBAL[0]] = flat.get(ROTATION + "base")
-        prefix = ROTATION + "scaling."
-        write_scaling({key.removeprefix(prefix): value for key, value in flat.items() if key.startswith(prefix)}, config)
+        write_scaling(laid_rotation(flat)["scaling"], config)
         pairs = zip(each_layer(flat, "attention.rotary"), each_layer(flat, "attention.window"), strict=True)
         near = next((own for own, window in pairs if window != "full"), {"kind": "default"})
         config[LOCAL[0]] = near.get("base", flat.get(ROTATION + "base"))
@@ -51,7 +50,6 @@ CONFIG: tuple[Entry, ...] = (
     *UNIT,
     *CAPPED,
     fixed(attention__qk_norm="head"),
-    number("attention.softcap", "attn_logit_softcapping", default=None),
     number("output.softcap", "final_logit_softcapping", default=None),
     windows(_kinds, extra=_pattern),
     _rotations(),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, biases, dropouts, field, fixed, number, refuse, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, biases, dropouts, field, fixed, number, refuse, several, whole
 from lmkit.checkpoints.hub.words import Flat, each_layer
 
 WEIGHTS = r"""
@@ -27,11 +27,11 @@ ln_f = decoder.norm norm
 
 def _windows() -> Entry:
     def read(config: Config, flat: Flat) -> None:
-        types = value_of(config, ("attention_types",), [[["global", "local"], 12]])
-        kinds = value_of(config, ("attention_layers",), None) or [kind for pattern, times in types for kind in pattern * times]
+        types = several(config, "attention_types", [[["global", "local"], 12]])
+        kinds = several(config, "attention_layers", None) or [kind for pattern, times in types for kind in pattern * times]
         if len(kinds) != flat["num_layers"] or set(kinds) - {"global", "local"}:
             raise refuse(f"attention_layers: {len(kinds)} entries of global and local for {flat['num_layers']} layers")
-        size = value_of(config, ("window_size",), 256)
+        size = whole(config, ("window_size",), 256)
         flat["attention.window"] = tuple("full" if kind == "global" else size for kind in kinds)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, biases, dropouts, field, fixed, number
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, biases, dropouts, field, fixed, number, whole
 from lmkit.checkpoints.hub.rope import ROTATION
 from lmkit.checkpoints.hub.words import Flat
 
@@ -27,7 +27,7 @@ ln_f = decoder.norm norm
 def _rotation() -> Entry:
     def read(config: Config, flat: Flat) -> None:
         head_dim = flat["hidden_size"] // flat["num_heads"]
-        fraction = (config.get("rotary_dim", 64) or head_dim) / head_dim
+        fraction = (whole({"rotary_dim": 64, **config}, ("rotary_dim",), head_dim) or head_dim) / head_dim
         words = {"kind": "rotary", "base": 10000.0, "fraction": fraction, "layout": "interleaved"}
         flat.update({ROTATION + key: value for key, value in words.items()})
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.families.llama import ROOT_MEAN_SQUARE, SIZES, WEIGHTS, classes
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import Config, Entry, attention_bias, flag, number, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, attention_bias, flag, number, real
 from lmkit.checkpoints.hub.rope import rope
 from lmkit.checkpoints.hub.words import Flat
 
@@ -13,7 +13,7 @@ def _logits() -> Entry:
     """`logits_scaling`, which divides."""
 
     def read(config: Config, flat: Flat) -> None:
-        flat["output.scale"] = 1 / float(value_of(config, ("logits_scaling",), 1.0))
+        flat["output.scale"] = 1 / real(config, ("logits_scaling",), 1.0)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config["logits_scaling"] = 1 / flat["output.scale"]

@@ -1,11 +1,26 @@
 """ModernBERT (Warner et al., 2024): norms before the parts, gated, rotary, and most layers see their neighbours only."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, choice, dropouts, field, fixed, flag, number, value_of
+from lmkit.checkpoints.hub.fields import (
+    Config,
+    Entry,
+    activation,
+    choice,
+    dropouts,
+    field,
+    fixed,
+    flag,
+    number,
+    real,
+    refuse,
+    value_of,
+    whole,
+)
 from lmkit.checkpoints.hub.layers import FULL, SLIDING, kinds_of
-from lmkit.checkpoints.hub.rope import ROTATION, lay_rotation, rotation
+from lmkit.checkpoints.hub.rope import laid_rotation, lay_rotation, parameters_of, rotation
 from lmkit.checkpoints.hub.words import BIASES, Flat
 
 WEIGHTS = r"""
@@ -38,11 +53,20 @@ final_norm = encoder.norm norm
 """
 
 BASES = {FULL: ("global_rope_theta", 160_000.0), SLIDING: ("local_rope_theta", 10_000.0)}
+UNSCALED = {"kind": "none"}
 
 
 def _kinds(config: Config, layers: int) -> list[str]:
-    every = int(value_of(config, ("global_attn_every_n_layers",), 3))
+    every = whole(config, ("global_attn_every_n_layers",), 3, least=1)
     return [SLIDING if i % every else FULL for i in range(layers)]
+
+
+def _parameters(config: Config) -> Mapping[str, Any]:
+    """`rope_parameters`, which has an entry for each kind of layer."""
+    given = value_of(config, ("rope_parameters",), {})
+    if not isinstance(given, Mapping) or given.keys() - BASES.keys():
+        raise refuse(f"rope_parameters: it is not one of {' and '.join(BASES)}, each with its own")
+    return given
 
 
 def _layers() -> Entry:
@@ -50,29 +74,32 @@ def _layers() -> Entry:
 
     def read(config: Config, flat: Flat) -> None:
         kinds = kinds_of(config, flat, _kinds)
-        given = config.get("rope_parameters") or {}
-        base = value_of(config, (BASES[FULL][0],), BASES[FULL][1])
-        whole = rotation(config, base, parameters=given.get(FULL, {}))
+        given = _parameters(config)
+        base = real(config, (BASES[FULL][0],), BASES[FULL][1])
+        far = rotation(config, base, parameters=given.get(FULL) or {})
         silent = base if BASES[SLIDING][0] in config else BASES[SLIDING][1]  # null means as the others
-        near = rotation(config, value_of(config, (BASES[SLIDING][0],), silent), parameters=given.get(SLIDING, {}))
-        lay_rotation(flat, whole)
-        half = int(value_of(config, ("local_attention",), 128)) // 2
+        near = rotation(config, real(config, (BASES[SLIDING][0],), silent), parameters=given.get(SLIDING) or {})
+        lay_rotation(flat, far)
+        half = whole(config, ("local_attention",), 128) // 2
         flat["attention.window"] = tuple("full" if kind == FULL else half for kind in kinds)
-        own = {"kind": "default"} if near == whole else near
+        own = {"kind": "default"} if near == far else near
         flat["attention.rotary"] = tuple({"kind": "default"} if kind == FULL else own for kind in kinds)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         layers = flat["num_layers"]
         windows, rotations = (v if isinstance(v, tuple) else (v,) * layers for v in (flat["attention.window"], flat["attention.rotary"]))
         kinds = [FULL if window == "full" else SLIDING for window in windows]
-        near = next((r for r, kind in zip(rotations, kinds, strict=True) if kind == SLIDING), {"kind": "default"})
+        near: dict[str, Any] = next((r for r, kind in zip(rotations, kinds, strict=True) if kind == SLIDING), {"kind": "default"})
         config["layer_types"] = kinds
         every = next((i for i, kind in enumerate(kinds) if i and kind == FULL), layers)
         if kinds == _kinds({"global_attn_every_n_layers": every}, layers):
             config["global_attn_every_n_layers"] = every
         config["local_attention"] = 2 * next((window for window in windows if window != "full"), 64)
-        config[BASES[FULL][0]] = flat.get(ROTATION + "base")
-        config[BASES[SLIDING][0]] = near.get("base", flat.get(ROTATION + "base"))
+        far = laid_rotation(flat)
+        near = far if near["kind"] == "default" else near
+        config |= {BASES[FULL][0]: far.get("base"), BASES[SLIDING][0]: near.get("base")}
+        if any(one.get("scaling", UNSCALED) not in ({}, UNSCALED) for one in (far, near)):
+            config["rope_parameters"] = {kind: parameters_of(one, config) for kind, one in ((FULL, far), (SLIDING, near))}
 
     return Entry(read, write)
 

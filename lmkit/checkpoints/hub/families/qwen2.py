@@ -4,7 +4,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.families.llama import ROOT_MEAN_SQUARE, SIZES, WEIGHTS, classes
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import Config, Entry, biases, field, fixed, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, biases, field, fixed, whole
 from lmkit.checkpoints.hub.layers import FULL, SLIDING, windows
 from lmkit.checkpoints.hub.rope import rope
 
@@ -12,7 +12,7 @@ SWITCH = "use_sliding_window"
 
 
 def _kinds(config: Config, layers: int) -> list[str]:
-    first = value_of(config, ("max_window_layers",), 28)
+    first = whole(config, ("max_window_layers",), 28)
     return [FULL if i < first else SLIDING for i in range(layers)]
 
 

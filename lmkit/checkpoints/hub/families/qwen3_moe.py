@@ -5,7 +5,7 @@ from typing import Any
 from lmkit.checkpoints.hub.families.llama import ROOT_MEAN_SQUARE, SIZES, WEIGHTS, classes
 from lmkit.checkpoints.hub.families.qwen3 import NORMS
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import Config, Entry, attention_bias, field, fixed, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, attention_bias, field, fixed, several, whole
 from lmkit.checkpoints.hub.layers import mixture, one_window
 from lmkit.checkpoints.hub.rope import rope
 from lmkit.checkpoints.hub.words import Flat, each_layer
@@ -17,7 +17,7 @@ layers.{i}.mlp.experts.{e}.(gate|up|down)_proj = decoder.layers.{i}.feed_forward
 
 
 def _sparse(config: Config, layers: int) -> list[bool]:
-    dense, step = value_of(config, ("mlp_only_layers",), []), value_of(config, ("decoder_sparse_step",), 1)
+    dense, step = several(config, "mlp_only_layers", []), whole(config, ("decoder_sparse_step",), 1, least=1)
     return [i not in dense and (i + 1) % step == 0 for i in range(layers)]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.families.bert import BODY, LAYERS, PER_TOKEN, output_bias
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, field, fixed, number, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, field, fixed, number, whole
 from lmkit.checkpoints.hub.words import Flat
 
 LANGUAGE_HEAD = r"""
@@ -46,8 +46,8 @@ def places(padding: int | None = None) -> Entry:
     slot = "position.embedding."
 
     def read(config: Config, flat: Flat) -> None:
-        index = int(value_of(config, ("pad_token_id",), 1)) if padding is None else padding
-        rows = int(value_of(config, ("max_position_embeddings",), 512))
+        index = whole(config, ("pad_token_id",), 1) if padding is None else padding
+        rows = whole(config, ("max_position_embeddings",), 512)
         flat |= {slot + "kind": "learned", slot + "ids": "non_padding", slot + "padding_id": index}
         flat |= {slot + "offset": index + 1, slot + "max_length": rows - index - 1}
 

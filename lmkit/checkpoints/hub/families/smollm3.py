@@ -4,7 +4,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.families.llama import ROOT_MEAN_SQUARE, SIZES, WEIGHTS, classes
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import Config, Entry, attention_bias, flag, refuse, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, attention_bias, flag, refuse, several, whole
 from lmkit.checkpoints.hub.layers import FULL, SLIDING, windows
 from lmkit.checkpoints.hub.rope import rope
 from lmkit.checkpoints.hub.words import Flat, each_layer, lay
@@ -14,8 +14,8 @@ SWITCH = "use_sliding_window"
 
 def _rotated(config: Config, layers: int) -> list[bool]:
     """`no_rope_layers` has a 1 for a layer *with* rotation."""
-    interval = value_of(config, ("no_rope_layer_interval",), 4)
-    found = value_of(config, ("no_rope_layers",), None) or [int((i + 1) % interval != 0) for i in range(layers)]
+    interval = whole(config, ("no_rope_layer_interval",), 4, least=1)
+    found = several(config, "no_rope_layers", None) or [int((i + 1) % interval != 0) for i in range(layers)]
     if len(found) != layers:
         raise refuse(f"no_rope_layers: {len(found)} entries for {layers} layers")
     return [bool(one) for one in found]

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import ACTIVATIONS, Config, Entry, dropouts, field, fixed, number, refuse, value_of, written
+from lmkit.checkpoints.hub.fields import ACTIVATIONS, Config, Entry, dropouts, field, fixed, number, refuse, value_of, whole, written
 from lmkit.checkpoints.hub.words import Flat, said
 
 WEIGHTS = r"""
@@ -54,8 +54,8 @@ def _feed_forward(default: str) -> Entry:
 
 def _depths() -> Entry:
     def read(config: Config, flat: Flat) -> None:
-        flat["encoder.num_layers"] = value_of(config, ("num_layers",))
-        flat["decoder.num_layers"] = value_of(config, ("num_decoder_layers",), flat["encoder.num_layers"])
+        flat["encoder.num_layers"] = whole(config, ("num_layers",))
+        flat["decoder.num_layers"] = whole(config, ("num_decoder_layers",), flat["encoder.num_layers"])
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config |= {"num_layers": said(flat, "encoder.num_layers"), "num_decoder_layers": said(flat, "decoder.num_layers")}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, biases, dropouts, field, fixed, number, only, refuse, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, biases, dropouts, field, fixed, number, only, real, refuse
 from lmkit.checkpoints.hub.rope import ROTATION
 from lmkit.checkpoints.hub.words import Flat
 
@@ -34,7 +34,7 @@ def _rotation() -> Entry:
     scaling = ROTATION + "scaling."
 
     def read(config: Config, flat: Flat) -> None:
-        base = float(value_of(config, ("rope_max_wavelength",), 10_000))
+        base = real(config, ("rope_max_wavelength",), 10_000)
         flat |= {f"{ROTATION}{key}": value for key, value in {"kind": "rotary", "base": base, "fraction": 1.0, "layout": "half"}.items()}
         found = {ours: config[key] for key, ours in SCALING.items() if config.get(key) is not None}
         if found and len(found) < len(SCALING):
