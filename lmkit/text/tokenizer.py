@@ -43,7 +43,8 @@ class Tokenizer:
         vocab = backend.get_vocab(with_added_tokens=True)
         used = max(vocab.values(), default=-1) + 1
         if vocab_size is not None and vocab_size < used:
-            raise CheckpointError(f"the tokenizer has ids up to {used - 1}, more than the {vocab_size} rows asked for")
+            what = f"the tokenizer has ids up to {used - 1}, more than the {vocab_size} rows that vocab_size in config.json asks for"
+            raise CheckpointError(what)
         self.vocab_size: int = vocab_size or used
         self._pieces: list[str | None] = [None] * self.vocab_size
         for piece, index in vocab.items():

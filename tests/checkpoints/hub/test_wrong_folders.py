@@ -176,6 +176,12 @@ def test_a_config_that_asks_for_what_lmkit_has_not(capsys, tmp_path, values, say
     assert says in said and str(folder / "config.json") in said
 
 
+def test_a_vocabulary_smaller_than_that_of_the_tokenizer_is_named_by_its_key(capsys, tmp_path) -> None:
+    folder = copied(tmp_path, "bert_qa")
+    edit_config(folder, vocab_size=5)
+    assert "more than the 5 rows that vocab_size in config.json asks for" in refused(capsys, tmp_path, folder)
+
+
 def test_a_name_that_cannot_be_printed_is_not_printed(capsys, tmp_path) -> None:
     folder = copied(tmp_path, "bert_qa")
     edit_tensors(folder, lambda tensors: tensors.update({"evil\n\x1b[31m": ("F32", (1,), np.zeros(1, np.float32))}))
