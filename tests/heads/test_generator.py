@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from keras import ops
 
 from lmkit.engine.tensorflow import compiled, value_and_grad
@@ -81,6 +80,7 @@ def test_labels_are_what_the_generator_changed() -> None:
 
 
 def test_the_loss_is_that_of_both_as_torch_has_them() -> None:
+    torch = pytest.importorskip("torch")
     built, data = model(), batch()
     head, out = built.heads["it"], built(data)["it"]
     made = head.prepared(data, embedding=built.backbone.token_embedding)

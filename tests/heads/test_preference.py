@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from keras import ops
 
 from lmkit.engine.tensorflow import value_and_grad
@@ -62,14 +60,16 @@ def batch() -> dict[str, np.ndarray]:
     }
 
 
-def of_torch(kind: dict[str, Any], logits: torch.Tensor, data: dict[str, np.ndarray]) -> torch.Tensor:
+def of_torch(kind: dict[str, Any], logits: Any, data: dict[str, np.ndarray]) -> Any:
     """Equation 7 of the paper, and the two others, written out for one row after the other."""
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
     losses = []
     for row in range(ROWS):
         ratios = []
         for segment, reference in zip((1, 2), data["prefer/reference"][row], strict=True):
             places = np.flatnonzero((SEGMENTS[row] == segment) & (COUNTED[row] > 0))
-            log = sum(F.log_softmax(logits[row, at], -1)[data["prefer/labels"][row, at]] for at in places)
+            log = sum(functional.log_softmax(logits[row, at], -1)[data["prefer/labels"][row, at]] for at in places)
             ratios.append(log - float(reference))
         h, beta, s = ratios[0] - ratios[1], kind["beta"], kind.get("label_smoothing", 0.0)
         if kind.get("loss") == "ipo":
@@ -77,12 +77,13 @@ def of_torch(kind: dict[str, Any], logits: torch.Tensor, data: dict[str, np.ndar
         elif kind.get("loss") == "hinge":
             losses.append(torch.relu(1 - beta * h))
         else:
-            losses.append(-(1 - s) * F.logsigmoid(beta * h) - s * F.logsigmoid(-beta * h))
+            losses.append(-(1 - s) * functional.logsigmoid(beta * h) - s * functional.logsigmoid(-beta * h))
     return torch.stack(losses)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_loss_and_gradient_are_those_of_torch(name: str) -> None:
+    torch = pytest.importorskip("torch")
     kind, data = KINDS[name], batch()
     built = model(DirectPreference(**kind))
     hidden, kernel = np.asarray(built.hidden(data, causal=True)), np.asarray(next(iter(named(built).values())))
@@ -115,6 +116,8 @@ def test_each_answer_is_read_as_if_it_stood_alone() -> None:
 
 
 def test_a_reward_is_the_score_that_its_text_has_alone() -> None:
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
     built, data = model(Reward()), batch()
     out = built(data)["prefer"]
     scores = []
@@ -123,7 +126,7 @@ def test_a_reward_is_the_score_that_its_text_has_alone() -> None:
         scores.append(np.asarray(built.heads["prefer"].logits(built.hidden(alone), alone["segments"]))[:, 0])
     margin = torch.tensor(scores[0] - scores[1])
     np.testing.assert_allclose(np.asarray(out["margin"]), margin, atol=1e-5)
-    np.testing.assert_allclose(np.asarray(out["loss"]), -F.logsigmoid(margin), rtol=1e-4)
+    np.testing.assert_allclose(np.asarray(out["loss"]), -functional.logsigmoid(margin), rtol=1e-4)
     np.testing.assert_array_equal(np.asarray(out["correct"]), margin > 0)
 
 

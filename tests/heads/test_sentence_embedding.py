@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from lmkit.heads.sentence_embedding import SentenceEmbeddingHead
 
@@ -22,7 +21,8 @@ def batch(rows: int = ROWS) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return RANDOM.normal(size=(rows, LENGTH, WIDTH)).astype(np.float32), made
 
 
-def means(hidden: np.ndarray, data: dict[str, np.ndarray], segment: int) -> torch.Tensor:
+def means(hidden: np.ndarray, data: dict[str, np.ndarray], segment: int) -> Any:
+    torch = pytest.importorskip("torch")
     return torch.tensor(np.stack([row[here == segment].mean(0) for row, here in zip(hidden, data["segments"], strict=True)]))
 
 
@@ -30,7 +30,8 @@ def results(head: SentenceEmbeddingHead, hidden: np.ndarray, data: dict[str, np.
     return {name: np.asarray(value) for name, value in head(hidden, batch=data).items()}
 
 
-def by_torch(first: torch.Tensor, second: torch.Tensor, scale: float) -> torch.Tensor:
+def by_torch(first: Any, second: Any, scale: float) -> Any:
+    torch = pytest.importorskip("torch")
     cosines = torch.nn.functional.cosine_similarity(first[:, None], second[None], dim=-1) * scale
     return torch.nn.functional.cross_entropy(cosines, torch.arange(len(first)), reduction="none")
 
@@ -38,6 +39,7 @@ def by_torch(first: torch.Tensor, second: torch.Tensor, scale: float) -> torch.T
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_each_row_is_found_among_those_of_its_group_alone(symmetric: bool, normalize: bool) -> None:
+    torch = pytest.importorskip("torch")
     hidden, data = batch()
     head = SentenceEmbeddingHead(negatives=4, temperature=0.05, symmetric=symmetric, normalize=normalize, name="it")
     first, second = (means(hidden, data, i) for i in (1, 2))
@@ -78,6 +80,7 @@ def test_a_text_beside_itself_is_found() -> None:
 
 
 def test_the_cosine_loss_is_the_square_of_what_the_cosine_lacks() -> None:
+    torch = pytest.importorskip("torch")
     hidden, data = batch()
     cosines = torch.nn.functional.cosine_similarity(means(hidden, data, 1), means(hidden, data, 2))
     found: dict[str, Any] = results(SentenceEmbeddingHead(name="it", loss="cosine"), hidden, data)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer
 
 from lmkit.errors import DataError, SpecError
 from lmkit.text.build import load_tokenizer
@@ -135,6 +134,7 @@ def encoded(tokenizer: Tokenizer, rendered: Rendered) -> tuple[list[int], list[i
 @pytest.mark.parametrize("name", TEMPLATES)
 @pytest.mark.parametrize("number", range(len(CHATS)))
 def test_ids_and_mask_are_those_of_transformers(folder: Path, name: str, number: int) -> None:
+    AutoTokenizer = pytest.importorskip("transformers").AutoTokenizer
     chat, template = CHATS[number], marked(TEMPLATES[name], mark=True)
     tokenizer, found = ours(folder, template)
     theirs = AutoTokenizer.from_pretrained(folder)
