@@ -34,9 +34,9 @@ class Generator:
     """Continues prompts with one model, each on its own.
 
     A row that outgrows a decoder's context goes on from its last half, read anew with positions from 0; beside an encoder it
-    ends there: the token after a full context is still drawn, but has no position. The rules of `words` look at what the decoder sees. The ids of a row depend on the weights, its prompt, `seed`
-    and its row number alone, up to rounding of near ties: not on the other rows, the compiled lengths or how many tokens a
-    call draws.
+    ends there: the token after a full context is still drawn, but has no position. The rules of `words` look at what the
+    decoder sees. The ids of a row depend on the weights, its prompt, `seed` and its row number alone, up to rounding of near
+    ties: not on the other rows, the compiled lengths or how many tokens a call draws.
     """
 
     def __init__(self, model: Cached, words: Settings, *, tokens_per_call: int = 64) -> None:
