@@ -31,6 +31,7 @@ from lmkit.engine.tensorflow import value_and_grad
 from lmkit.errors import CheckpointError, LmkitError, Problem
 from lmkit.generation.settings import Settings
 from lmkit.heads.cross_entropy import binary_cross_entropy, cross_entropy
+from lmkit.heads.regression import squared_error
 from lmkit.run.console import Console
 from lmkit.run.export import Options, outgoing_of
 from lmkit.run.generator import generator_of
@@ -70,6 +71,8 @@ class Checked:
         self.shapes = shapes_of(self.source.spec, vocab_size=self.imported.vocab_size, labels=self.source.labels)
         self.tensors = dict(self.imported.tensors(self.shapes))
         self.model = filled(self.source, self.tensors, self.imported.vocab_size)
+        if not (path / "reference.npz").exists():
+            raise CheckpointError(Problem("has no reference.npz, which says what its model gives", where=str(path)))
         with np.load(path / "reference.npz") as file:
             self.reference = dict(file)
         if not any(f"{prefix}input_ids" in self.reference for prefix in SETS):
@@ -229,6 +232,8 @@ def sides_of(body: Any) -> list[Any]:
 def _loss(kind: str, logits: Any, labels: np.ndarray) -> Any:
     if kind == "replaced_token":
         return ops.mean(binary_cross_entropy(logits, labels))
+    if kind == "regression":
+        return ops.mean(squared_error(ops.squeeze(logits, -1), labels.reshape(-1)))
     if kind == "causal_lm":
         logits, labels = logits[:, :-1], labels[:, 1:]
     flat = labels.reshape(-1)

@@ -5,11 +5,13 @@ from pathlib import Path
 from lmkit.checkpoints import own
 from lmkit.checkpoints.files import Disk, new_folder, require_outside, write_file
 from lmkit.checkpoints.hub.facts import facts_of
+from lmkit.checkpoints.hub.generation import read_habits
 from lmkit.checkpoints.tensors import in_dtype
 from lmkit.run.console import Console
 from lmkit.run.directory import RunDirectory, require_space
 from lmkit.run.load import resolved_text
 from lmkit.run.source import foreign_source
+from lmkit.tasks.spec import CausalLm, Seq2seq
 from lmkit.text.export import run_files
 
 
@@ -17,13 +19,15 @@ def import_(folder: Path, dest: Path, *, console: Console, dtype: str = "float32
     """Reads `folder` and writes the run `dest`, which appears when it is whole and keeps what its words do not say of the folder.
 
     The run holds the weights in `dtype`, each as in the folder where that is `stored`. Raises CheckpointError for anything
-    wrong with the folder, MachineError where `dest` is taken or the disk refuses.
+    wrong with the folder, how it writes included, MachineError where `dest` is taken or the disk refuses.
     """
     source = foreign_source(folder)
     require_outside(dest, folder)
     imported = source.imported
     assert imported is not None
     tokenizer = source.tokenizer()
+    if any(isinstance(task, CausalLm | Seq2seq) for task in source.spec.tasks.values()) and (habits := read_habits(folder)):
+        habits.require(tokenizer.vocab_size)
     with console.quiet():
         from lmkit.run.model import shapes_of
 

@@ -59,6 +59,31 @@ def test_a_tied_head_that_stands_in_the_file_comes_out_again(capsys, home) -> No
     assert same(path, home / "out" / "model.safetensors")
 
 
+HABITS = [*(("eos_token_id", value) for value in ("x", -5, 99999, 1.5)), ("num_beams", 0), ("max_new_tokens", "a")]
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_a_folder_that_generate_refuses_for_how_it_writes_is_not_imported(capsys, home, file) -> None:
+    for key, value in HABITS:
+        shutil.copytree(FOLDERS / "smollm2", home / "folder", dirs_exist_ok=True)
+        (home / "folder" / "generation_config.json").unlink(missing_ok=True)
+        said = json.loads((home / "folder" / file).read_text()) if file == "config.json" else {}
+        (home / "folder" / file).write_text(json.dumps(said | {key: value}))
+        assert main(["import", "folder", "run"]) == 4
+        message = capsys.readouterr().err
+        assert file in message and key in message and str(value) in message
+        assert main(["generate", "folder", "--max-tokens", "1"]) == 4
+        assert capsys.readouterr().err == message
+        assert [path.name for path in home.iterdir()] == ["folder"]
+
+
+def test_how_a_model_that_cannot_write_would_write_does_not_matter(home) -> None:
+    shutil.copytree(FOLDERS / "bert_gammabeta", home / "folder")
+    config = json.loads((home / "folder" / "config.json").read_text())
+    (home / "folder" / "config.json").write_text(json.dumps(config | {"eos_token_id": 99999}))
+    assert main(["import", "folder", "run"]) == 0
+
+
 def test_a_folder_answers_as_the_run_that_was_imported_from_it(capsys, home) -> None:
     assert main(["import", str(FOLDERS / "bert_gammabeta"), "run"]) == 0
     lines(capsys)
