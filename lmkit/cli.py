@@ -208,6 +208,10 @@ def _columns(parser: Parser) -> None:
     parser.add_argument("--columns", metavar="ROLE=FIELD,...", help="which fields of the file hold what, such as text=body,label=stars")
 
 
+def _tasks(parser: Parser) -> None:
+    parser.add_argument("--task", action="append", default=[], metavar="NAME", help="this task alone; may be given several times")
+
+
 def _json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="write JSON to standard output, errors too")
 
@@ -302,6 +306,7 @@ def _declare_evaluate(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory, a Hugging Face folder or a keras-hub preset")
     parser.add_argument("--data", type=Path, metavar="FILE", help="evaluate on this file instead of the run's validation data")
     _columns(parser)
+    _tasks(parser)
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write what was answered there, beside what is right, as JSONL")
     _held(parser)
     _code(parser)
@@ -313,7 +318,7 @@ def _evaluate(a: Arguments, console: Console) -> int:
     from lmkit.run.given import columns_of
 
     files = {"data": a.data, "columns": columns_of(a.columns) if a.columns else {}, "predictions": a.predictions}
-    return evaluate(a.run, **files, as_json=a.json, console=console, allow_code=a.allow_code, dtype=a.dtype)
+    return evaluate(a.run, **files, tasks=a.task, as_json=a.json, console=console, allow_code=a.allow_code, dtype=a.dtype)
 
 
 def _declare_predict(parser: Parser) -> None:
@@ -327,7 +332,7 @@ def _declare_predict(parser: Parser) -> None:
     )
     _columns(parser)
     parser.add_argument("--output", metavar="FILE", help="JSONL, which appears when all rows are answered; - is standard output")
-    parser.add_argument("--task", action="append", default=[], metavar="NAME", help="answer with this task; may be given several times")
+    _tasks(parser)
     parser.add_argument("--keep", default="", metavar="FIELDS", help="fields of the input to write too, with commas, or all (default id)")
     parser.add_argument(
         "--on-error", choices=("fail", "skip", "null"), default="fail", help="a row without an answer ends all, is left out, or null"

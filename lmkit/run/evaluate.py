@@ -34,6 +34,7 @@ def evaluate(
     *,
     data: Path | None,
     columns: Columns,
+    tasks: Sequence[str],
     predictions: Path | None,
     as_json: bool,
     console: Console,
@@ -42,8 +43,8 @@ def evaluate(
 ) -> int:
     """Prints every figure of every task, as a table or as JSON: losses over rows, and scores of answers with their intervals.
 
-    `columns` say which fields of `data` hold what, where the run does not say so. `predictions` is a file for what was answered,
-    beside what is right.
+    `columns` say which fields of `data` hold what, where the run does not say so; `tasks` are evaluated, or all. `predictions` is a
+    file for what was answered, beside what is right.
     """
     existing(run)
     if predictions is not None:
@@ -52,9 +53,9 @@ def evaluate(
         from lmkit.run.open import open_trained
 
     opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
-    spec = on_file(opened.spec, data, columns, run)
+    spec = on_file(opened.spec, data, columns, run, tasks)
     with watch(console.err, saves=False) as stop:
-        batches, caches = _batches(opened, spec, (RUNS if is_foreign(run) else run.parent) / CACHE, console, stop)
+        batches, caches = _batches(opened, spec, data is None, (RUNS if is_foreign(run) else run.parent) / CACHE, console, stop)
         if not len(batches):
             raise DataError(Problem("the run has no data.validation; name a file with --data", where=str(run)))
         found = _of_rows(opened, spec, batches, data is None, console, stop) | _of_answers(opened, spec, caches, predictions, stop)
@@ -104,14 +105,14 @@ def _of_answers(
 
 
 def _batches(
-    opened: "OpenedRun", spec: RunSpec, cache: Path, console: Console, stop: Stop
+    opened: "OpenedRun", spec: RunSpec, own: bool, cache: Path, console: Console, stop: Stop
 ) -> tuple[Evaluation, Mapping[str, Cache]]:  # fmt: skip
     """The run's validation rows, or those of a file; an imported model has no rows of its own to make the lengths fit."""
     tokenizer = opened.tokenizer
     buckets = lengths(spec.data.max_length)
     if not opened.spec.imported:
         stuff = material(opened.spec, tokenizer=tokenizer, cache=cache, say=console.err, stop=stop)
-        if spec is opened.spec:
+        if own:
             return stuff.batches.validation, stuff.caches
         buckets = stuff.batches.buckets
     validation = spec.data.validation

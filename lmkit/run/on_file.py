@@ -1,8 +1,9 @@
 """A model's words with a file as its validation data: read as its run reads such, or, of an imported model, as it asks for itself."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from lmkit.data.roles import near
 from lmkit.data.spec import AnySource, Holdout, Records
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run.given import Columns, require_fields, source_like, source_of
@@ -10,18 +11,26 @@ from lmkit.run.spec import RunSpec
 from lmkit.tasks.spec import ReplacedToken, SentenceEmbedding, TwoSegments
 
 
-def on_file(spec: RunSpec, path: Path | None, columns: Columns, run: Path) -> RunSpec:
-    """The words as they are where no file is given, else with it as data.validation; `columns` say what its fields hold.
+def on_file(spec: RunSpec, path: Path | None, columns: Columns, run: Path, tasks: Collection[str] = ()) -> RunSpec:
+    """The words with these tasks, or all; with a file, it is data.validation of those that read the same source, and `columns` say
+    what its fields hold.
 
-    Raises DataError where the file lacks a field, and for an imported model without a file; SpecError for columns without one.
+    Raises DataError where the file lacks a field, and for an imported model without a file; SpecError for columns without one, and
+    for a task that is none.
     """
+    unknown = next((name for name in tasks if name not in spec.tasks), None)
+    if unknown is not None:
+        raise SpecError(
+            Problem(f"is no task of this model{near(unknown, spec.tasks)}; it has {', '.join(spec.tasks)}", unknown, "command line")
+        )
+    spec = spec.model_copy(update={"tasks": {name: task for name, task in spec.tasks.items() if not tasks or name in tasks}})
     if path is None and columns:
         raise SpecError(Problem("say what the fields of a file are; add --data FILE", "--columns", "command line"))
     if path is None and spec.imported:
         raise DataError(Problem("the model was imported and brings no text; name a file with --data", where=str(run)))
     if path is None:
         return spec
-    return _imported(spec, path, columns, run) if spec.imported else _validated_by(spec, _like(spec, path, columns))
+    return _imported(spec, path, columns, run) if spec.imported else _trained(spec, path, columns)
 
 
 def lengths(longest: int) -> tuple[int, ...]:
@@ -59,15 +68,17 @@ def _validated_by(spec: RunSpec, source: AnySource) -> RunSpec:
     return spec.model_copy(update={"data": spec.data.model_copy(update={"validation": source})})
 
 
-def _like(spec: RunSpec, path: Path, columns: Columns) -> AnySource:
-    """A source that reads `path` as the run reads its validation data, or else its first training source."""
-    validation = spec.data.validation
-    source = source_like(
-        next(iter(spec.data.train.values())) if validation is None or isinstance(validation, Holdout) else validation, path
-    )
+def _trained(spec: RunSpec, path: Path, columns: Columns) -> RunSpec:
+    """The file is read as the run's validation data, or as the source that the first task reads, for the tasks that read it too."""
+    like, tasks = spec.data.validation, spec.tasks
+    if like is None or isinstance(like, Holdout):
+        name = next(iter(tasks.values())).data or next(iter(spec.data.train))
+        like = spec.data.train[name]
+        tasks = {each: task for each, task in tasks.items() if task.data in (None, name)}
+    source = source_like(like, path)
     if columns:
         if not isinstance(source, Records):
             raise SpecError(Problem("name fields, and this file has none", "--columns", str(path)))
         source = source.model_copy(update={"columns": {**source.columns, **columns}})
     require_fields(source, path)
-    return source
+    return _validated_by(spec.model_copy(update={"tasks": tasks}), source)

@@ -40,7 +40,7 @@ def parts_of(spec: RunSpec, caches: Mapping[str, Cache], *, answers_alone: bool 
     """The validation documents of a run, part by part; with `answers_alone`, for tasks that are scored by nothing else."""
 
     def part(documents: Iterable[Document], source: AnySource, count: int, name: str | None) -> Part:
-        readable = {each: task for each, task in spec.tasks.items() if task.data in (None, name) or name is None}
+        readable = {each: task for each, task in spec.tasks.items() if name is None or task.data in (None, name)}
         roles = getattr(source, "columns", {})
         found = [each for each, task in readable.items() if task.scored(roles) and (task.by_answers or not answers_alone)]
         return Part(documents, count, tuple(found))

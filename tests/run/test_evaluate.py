@@ -260,6 +260,16 @@ def test_another_file_is_scored_as_the_run_reads_its_own(encoder: Path, writer: 
     )
 
 
+def test_a_file_is_for_the_tasks_that_read_the_same_source(encoder: Path, home: Path, said: Said) -> None:
+    found = said("evaluate", str(encoder), "--data", "questions.json", "--task", "qa")
+    assert {name.split("/")[0] for name in found["figures"]} == {"loss", "qa"}
+    found = said("evaluate", str(encoder), "--data", "reviews.jsonl")
+    assert {name.split("/")[0] for name in found["figures"]} == {"loss", "stars", "long", "topics", "score"}
+    assert {name.split("/")[0] for name in said("evaluate", str(encoder), "--task", "names")["figures"]} == {"loss", "names"}
+    (problem,) = said("evaluate", str(encoder), "--task", "name", code=2)["problems"]
+    assert problem["what"].startswith("is no task of this model; did you mean 'names'?")
+
+
 def test_what_a_file_lacks_is_said_in_one_line(writer: Path, home: Path, said: Said) -> None:
     (home / "other.csv").write_text("one,answer\nred fox,dog\nbrown owl,cat\n")
     (problem,) = said("evaluate", str(writer), "--data", "other.csv", code=3)["problems"]
