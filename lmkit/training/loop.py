@@ -43,7 +43,8 @@ class Trainer:
     """Runs a plan from a state: `train()` returns the final state, or raises with everything saved.
 
     `batch_at(i)` gives the batch of update i + 1, `rate_at(s)` the learning rate of update s, `evaluate(stop)` the
-    validation figures; of tasks `unjudged` nothing is right or wrong. `peak_flops` and `flops_per_token` (forward and backward) give the share of the hardware.
+    validation figures; in the tasks `unjudged` nothing is right or wrong. `peak_flops` and `flops_per_token` (forward and
+    backward) give the share of the hardware.
     """
 
     def __init__(
