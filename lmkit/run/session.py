@@ -153,6 +153,7 @@ class Session:
             batch_at=lambda i: with_reference(batches.train(i), train),
             rate_at=lambda s: learning_rate(schedule, s, self.plan.steps),
             weights=weights,
+            unjudged=[name for name, task in spec.tasks.items() if "accuracy" not in task.figures],
             evaluate=self._evaluation() if self.plan.evaluate_every else None,
             hooks=hooks,
             state=RunState.from_json(snapshot.state) if snapshot else None,

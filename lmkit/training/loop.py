@@ -1,7 +1,7 @@
 """The loop: steps, points of the curves, evaluations and checkpoints on a grid of steps; all input and output is in hooks."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,8 @@ class Trainer:
     """Runs a plan from a state: `train()` returns the final state, or raises with everything saved.
 
     `batch_at(i)` gives the batch of update i + 1, `rate_at(s)` the learning rate of update s, `evaluate(stop)` the
-    validation figures. `peak_flops` and `flops_per_token` (forward and backward) give the share of the hardware.
+    validation figures; in the tasks `unjudged` nothing is right or wrong. `peak_flops` and `flops_per_token` (forward and
+    backward) give the share of the hardware.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Trainer:
         batch_at: Callable[[int], Batch],
         rate_at: Callable[[int], float],
         weights: Mapping[str, float],
+        unjudged: Collection[str] = (),
         evaluate: Callable[[Stop], dict[str, float]] | None = None,
         hooks: Hooks | None = None,
         state: RunState | None = None,
@@ -63,7 +65,7 @@ class Trainer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._step, self._plan, self._batch_at, self._rate_at = step, plan, batch_at, rate_at
-        self._weights, self._evaluate, self._hooks = dict(weights), evaluate, hooks or Hooks()
+        self._weights, self._unjudged, self._evaluate, self._hooks = dict(weights), unjudged, evaluate, hooks or Hooks()
         self.state = state or RunState()
         self._steps_per_epoch, self._clock = steps_per_epoch, clock
         self._peak_tokens = peak_flops / flops_per_token if peak_flops and flops_per_token else None
@@ -113,7 +115,7 @@ class Trainer:
         for i, batch in enumerate(group):
             self._account(sums, i, batch)
         if self.state.window.steps:  # else the point that was just made stands for the last steps
-            self._shown = self.state.window.figures(self._weights)
+            self._shown = self.state.window.figures(self._weights, self._unjudged)
         self._hooks.progress(self.state.step, self._plan.steps, self._shown)
 
     def _account(self, sums: StepSums, i: int, batch: Batch) -> None:
@@ -124,7 +126,10 @@ class Trainer:
         state.tokens += _tokens(batch)
         state.window.add(sums, i)
         if state.step % self._plan.log_every == 0 or state.step == self._plan.steps:
-            figures = state.window.figures(self._weights) | {"learning_rate": self._rate_at(state.step), "tokens": state.tokens}
+            figures = state.window.figures(self._weights, self._unjudged) | {
+                "learning_rate": self._rate_at(state.step),
+                "tokens": state.tokens,
+            }
             if self._steps_per_epoch:
                 figures["epoch"] = state.step / self._steps_per_epoch
             self._shown = figures

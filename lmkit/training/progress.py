@@ -1,7 +1,7 @@
 """Where a run stands between steps: JSON enough to continue it as if it had never stopped."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,13 +26,15 @@ class Window:
             old = self.tasks.get(name, [0.0, 0.0, 0.0])
             self.tasks[name] = [total + float(value[i]) for total, value in zip(old, values, strict=True)]
 
-    def figures(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Means over the window: `loss`, `gradient_norm`, `{task}/loss`, `{task}/accuracy`; `balance` where there are experts."""
+    def figures(self, weights: Mapping[str, float], unjudged: Collection[str] = ()) -> dict[str, float]:
+        """Means over the window: `loss`, `gradient_norm`, `{task}/loss`, `{task}/accuracy` but of the tasks `unjudged`, in which nothing is
+        right or wrong; `balance` where there are experts.
+        """
         found = {"loss": 0.0, "gradient_norm": self.gradient_norm / max(self.steps, 1)}
         for name, (loss, weight, correct) in self.tasks.items():
             if weight > 0:
                 found["loss"] += weights[name] * loss / weight
-                found |= {f"{name}/loss": loss / weight, f"{name}/accuracy": correct / weight}
+                found |= {f"{name}/loss": loss / weight} | ({} if name in unjudged else {f"{name}/accuracy": correct / weight})
         return found | ({"balance": self.balance / self.steps} if self.balance else {})
 
 
