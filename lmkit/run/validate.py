@@ -4,6 +4,7 @@ Pydantic stops at the first layer: no rule between keys runs while a type is wro
 and the rest validated again; then the rules run on the spec objects, each rule skipped that would touch what was taken out.
 """
 
+import contextlib
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -176,7 +177,12 @@ class _Examination:
         example = (field.examples or [None])[0] if field is not None else None
         self.note(path, f"missing; add for example {path[-1]}: {flow(example)}" if example is not None else "missing", key=True)
         if example is not None:
-            self.edits.append(lambda: self._break(path, self._long_form(path[:-1]).setdefault(str(path[-1]), copy.deepcopy(example))))
+            self.edits.append(lambda: self._make_up(path, example))
+
+    def _make_up(self, path: Path, example: Any) -> None:
+        """Puts an example where a key is missing, unless the branch was taken out for what else is wrong in it."""
+        with contextlib.suppress(KeyError, IndexError):
+            self._break(path, self._long_form(path[:-1]).setdefault(str(path[-1]), copy.deepcopy(example)))
 
     def _long_form(self, path: Path) -> dict[str, Any]:
         """The mapping at a path, made of a scalar that is short for one."""
