@@ -218,6 +218,7 @@ _SOURCES: dict[str, type[Spec]] = {
     "imported": Imported,
 }
 _CHOSEN: dict[str, type[Spec]] = {"holdout": Holdout, **_SOURCES}
+SOURCE_KEYS = tuple(_CHOSEN)  # keys that say by being there what a source is
 
 
 def _which(value: Any) -> str:

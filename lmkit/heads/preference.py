@@ -39,6 +39,7 @@ class DirectPreferenceHead(LanguageModelHead):
         tied: bool = True,
         embedding_size: int | None = None,
         bias: bool = False,
+        train_bias: bool = True,
         scale: float = 1.0,
         softcap: float | None = None,
         beta: float = 0.1,
@@ -46,8 +47,9 @@ class DirectPreferenceHead(LanguageModelHead):
         smoothing: float = 0.0,
         **options: Any,
     ) -> None:
-        output: dict[str, Any] = {"tied": tied, "embedding_size": embedding_size, "bias": bias, "scale": scale, "softcap": softcap}
-        super().__init__(hidden_size, vocab_size, **output, **options)
+        table: dict[str, Any] = {"tied": tied, "embedding_size": embedding_size}
+        output: dict[str, Any] = {"bias": bias, "train_bias": train_bias, "scale": scale, "softcap": softcap}
+        super().__init__(hidden_size, vocab_size, **table, **output, **options)
         self.beta, self.loss, self.smoothing = beta, loss, smoothing
 
     def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any, row_key: Any = None) -> dict[str, Any]:

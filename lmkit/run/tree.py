@@ -4,28 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from lmkit.data.spec import SOURCE_KEYS
+
 Path = tuple[str | int, ...]
 
 UNREADABLE = object()  # the value of a node whose text was refused
 
 # Keys that choose a variant by being there: a layer that names another of them replaces the variant instead of merging into it.
-CHOOSERS = (
-    "kind",
-    "from",
-    "target",
-    "text",
-    "jsonl",
-    "csv",
-    "tsv",
-    "parquet",
-    "conll",
-    "conllu",
-    "squad",
-    "huggingface",
-    "builtin",
-    "imported",
-    "holdout",
-)
+CHOSEN_BY_KEY = ("from", *SOURCE_KEYS)
+CHOOSERS = ("kind", *CHOSEN_BY_KEY)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from lmkit.run.custom import complaints, home_of, parts_of
 from lmkit.run.locate import at, locate, objects, step
 from lmkit.run.phrases import NAME, Complaint, choices, flow, mapping_of, one_of, shown, wrong_value
 from lmkit.run.spec import RunSpec
-from lmkit.run.tree import UNREADABLE, Node, Path, child, dotted, leaves, plain
+from lmkit.run.tree import CHOSEN_BY_KEY, UNREADABLE, Node, Path, child, dotted, leaves, plain
 from lmkit.spec import Spec, attribute
 
 ROUNDS = 12
@@ -153,8 +153,8 @@ class _Examination:
         elsewhere = [home for home in words.homes(called) if home != dotted(locate(location, self.data))]
         siblings = words.walk(location[:-1])[0] if any(words.tag(cls) == location[-1] for cls in here if location) else []
         beside = list(dict.fromkeys(words.tag(cls).strip("<>") for cls in siblings if key in words.fields(cls) and cls not in here))
-        chooser = next((k for k in parent if k in words.CHOSEN_BY_KEY and k != key), None)
-        if key in words.CHOSEN_BY_KEY and chooser:
+        chooser = next((k for k in parent if k in CHOSEN_BY_KEY and k != key), None)
+        if key in CHOSEN_BY_KEY and chooser:
             self.note(path, f"{chooser} and {key} exclude each other here; keep one", key=True)
         elif beside:
             self.note(path, f"does not go with {parent.get('kind') or chooser or 'this'}; it belongs to {' or '.join(beside)}", key=True)
@@ -194,7 +194,7 @@ class _Examination:
     def _unknown_variant(self, path: Path, complaint: Complaint) -> None:
         value = at(self.data, path)
         allowed = choices(complaint) or [words.tag(cls) for cls in words.walk(complaint["loc"])[0]]
-        by_key = [word for word in allowed if word in words.CHOSEN_BY_KEY]
+        by_key = [word for word in allowed if word in CHOSEN_BY_KEY]
         kinds = [word for word in allowed if word not in by_key]
         slips = [(key, meant) for key in value for meant in words.nearest(key, [*by_key, "kind"])[:1]] if isinstance(value, dict) else []
         if isinstance(value, dict) and "kind" in value:
@@ -232,7 +232,7 @@ class _Examination:
 
     def _take_out(self, path: Path) -> None:
         """Removes the nearest mapping entry around a wrong value; with the key that chooses a variant, the whole variant."""
-        while path and (not isinstance(path[-1], str) or path[-1] in words.CHOSEN_BY_KEY):
+        while path and (not isinstance(path[-1], str) or path[-1] in CHOSEN_BY_KEY):
             path = path[:-1]
         if path:
             parent = at(self.data, path[:-1])

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lmkit.run.spec import RunSpec
+from lmkit.run.tree import CHOSEN_BY_KEY
 from lmkit.spec import Amount, Spec
 
 # What other systems call a key.
@@ -65,24 +66,6 @@ def tag(cls: type[Spec]) -> str:
     """What stands for the class in pydantic's error locations."""
     kind = cls.model_fields.get("kind")
     return str(kind.default) if kind is not None else f"<{next((f for f in fields(cls) if f in CHOSEN_BY_KEY), '')}>"
-
-
-CHOSEN_BY_KEY = (
-    "from",
-    "target",
-    "text",
-    "jsonl",
-    "csv",
-    "tsv",
-    "parquet",
-    "conll",
-    "conllu",
-    "squad",
-    "huggingface",
-    "builtin",
-    "imported",
-    "holdout",
-)
 
 
 def walk(location: Iterable[str | int]) -> tuple[list[type[Spec]], Any]:

@@ -11,6 +11,8 @@ from keras import ops
 from lmkit.blocks.spec import LayerNorm
 from lmkit.heads.cross_entropy import binary_cross_entropy, cross_entropy
 from lmkit.heads.head import Head
+from lmkit.heads.language_model import LanguageModelHead
+from lmkit.heads.preference import DirectPreferenceHead
 from lmkit.heads.regression import squared_error
 from lmkit.heads.sentence_embedding import SentenceEmbeddingHead, unit
 from lmkit.heads.vocabulary import softcapped
@@ -161,3 +163,10 @@ def test_sentence_embeddings_are_means_of_length_one() -> None:
     out = SentenceEmbeddingHead(name="it").embed(hidden, segments)
     np.testing.assert_allclose(np.asarray(out), [expected / np.linalg.norm(expected), np.zeros(8)], atol=1e-6)
     assert np.all(np.isfinite(np.asarray(unit(np.zeros((1, 3), np.float32)))))
+
+
+@pytest.mark.parametrize("cls", [LanguageModelHead, DirectPreferenceHead])
+def test_a_config_forgets_no_word_of_the_output(cls: type[LanguageModelHead]) -> None:
+    words = {"tied": False, "embedding_size": 4, "bias": True, "train_bias": False, "scale": 2.0, "softcap": 3.0}
+    again = cls.from_config(cls(8, 16, name="lm", **words).get_config())
+    assert {name: getattr(again, name) for name in words} == words
