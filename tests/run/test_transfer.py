@@ -102,7 +102,7 @@ def test_parts_begin_anew_that_are_named_so(home: Path, adapted: Path, capsys: p
     np.testing.assert_array_equal(found[f"encoder.layers.1.{name}"], drawn)
     spec = home / "anew.yaml"
     assert main(["train", str(spec), "--run-dir", str(home / "other"), "model.reinitialize=[layer.1]"]) == 2
-    assert "model.reinitialize: layer.1 is no part of this model; did you mean layers.1?" in capsys.readouterr().err
+    assert "model.reinitialize.0: layer.1 is no part of a model; did you mean layers.1?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
