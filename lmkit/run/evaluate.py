@@ -19,8 +19,8 @@ from lmkit.run.on_file import lengths, on_file
 from lmkit.run.output import require_writable, texts_of, whole_file
 from lmkit.run.signals import watch
 from lmkit.run.source import existing, is_foreign
-from lmkit.run.spec import RunSpec
 from lmkit.scores.figure import ROUNDS, Figure
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import TwoSegments
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from lmkit.data.batches import Batch
 from lmkit.engine import tensorflow as engine
 from lmkit.heads.model import Model
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import (
     DirectPreference,
     Labelled,

@@ -11,7 +11,7 @@ from lmkit.generation.decode import Generator
 from lmkit.generation.settings import Settings
 from lmkit.heads.model import Model
 from lmkit.models.encoder_decoder import EncoderDecoderBackbone
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import CausalLm, DirectPreference, PrefixLm, Seq2seq
 from lmkit.text.tokenizer import Tokenizer
 

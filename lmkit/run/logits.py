@@ -7,7 +7,7 @@ import numpy as np
 
 from lmkit.attention.multi_head import Collect
 from lmkit.heads.model import Model
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, Pooled, PrefixLm, SentenceEmbedding, Seq2seq, SpanCorruption
 
 

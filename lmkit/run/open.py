@@ -9,12 +9,12 @@ from lmkit.checkpoints.tensors import Tensors, in_dtype
 from lmkit.data.files import never
 from lmkit.engine import devices
 from lmkit.heads.model import Model
+from lmkit.run.code import require_permission, run_code
 from lmkit.run.console import Console
-from lmkit.run.custom import require_permission, run_code
 from lmkit.run.directory import RunDirectory
 from lmkit.run.model import build_model, variables_of
 from lmkit.run.source import source_of
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.text.tokenizer import Tokenizer
 
 

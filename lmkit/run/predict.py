@@ -18,7 +18,7 @@ from lmkit.run.output import joined, json_line, kept_fields, require_writable, t
 from lmkit.run.readable import readable
 from lmkit.run.signals import watch
 from lmkit.run.source import existing
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 
 CHUNK = 512  # rows in memory at once
 # The fields that a file may have for a model that knows of none.

@@ -4,8 +4,8 @@ from lmkit.generation.beams import BeamSearch
 from lmkit.generation.settings import Settings
 from lmkit.heads.model import Model
 from lmkit.run.generator import generator_of, own_words, written_by
-from lmkit.run.spec import RunSpec
 from lmkit.run.writing import Writer
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import Seq2seq
 from lmkit.text.tokenizer import Tokenizer
 

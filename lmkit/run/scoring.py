@@ -17,8 +17,8 @@ from lmkit.errors import DataError, Problem
 from lmkit.run.answers import Answer, readers
 from lmkit.run.gold import pairing, right
 from lmkit.run.open import OpenedRun
-from lmkit.run.spec import RunSpec
 from lmkit.scores.figure import Figure
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.scores import Pair, scores_of
 from lmkit.training.evaluate import Stopped
 

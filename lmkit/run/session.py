@@ -9,8 +9,8 @@ from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
 from lmkit.models.spec import FromRun
 from lmkit.run.begin import begin
+from lmkit.run.code import run_code
 from lmkit.run.console import Console
-from lmkit.run.custom import run_code
 from lmkit.run.decision import decision_of
 from lmkit.run.directory import DONE, RunDirectory, require_space
 from lmkit.run.evaluator import evaluator
@@ -23,7 +23,7 @@ from lmkit.run.reference import References, Referred, mark_of, preferring, refer
 from lmkit.run.samples import Samples
 from lmkit.run.scoring import answer_scores
 from lmkit.run.signals import StopRequest
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.training.bar import Bar
 from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints

@@ -18,11 +18,11 @@ from lmkit.errors import CheckpointError, Problem
 from lmkit.models.count import count
 from lmkit.models.spec import FromRun
 from lmkit.run.directory import RunDirectory, existing_run
-from lmkit.run.load import load
-from lmkit.run.resolve import resolve
-from lmkit.run.spec import RunSpec
-from lmkit.run.tree import Node
-from lmkit.run.validate import validate
+from lmkit.spec_file.load import load
+from lmkit.spec_file.resolve import resolve
+from lmkit.spec_file.spec import RunSpec
+from lmkit.spec_file.tree import Node
+from lmkit.spec_file.validate import validate
 from lmkit.text.build import load_tokenizer
 from lmkit.text.tokenizer import Tokenizer
 

@@ -14,7 +14,7 @@ from lmkit.heads.model import Model
 from lmkit.run.generator import generator_of, own_words
 from lmkit.run.manner import most_new
 from lmkit.run.material import start_of
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import AnyDecoding, Beam, Draw, Greedy, Seq2seq
 from lmkit.text.tokenizer import Tokenizer
 

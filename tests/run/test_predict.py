@@ -18,10 +18,10 @@ from lmkit.run.directory import RunDirectory
 from lmkit.run.model import build_model
 from lmkit.run.open import OpenedRun
 from lmkit.run.readable import answer_lines
-from lmkit.run.resolve import resolve
 from lmkit.run.spans import spans_of
-from lmkit.run.spec import RunSpec
 from lmkit.run.token_answers import entities, windows
+from lmkit.spec_file.resolve import resolve
+from lmkit.spec_file.spec import RunSpec
 from lmkit.text.build import train_tokenizer
 from lmkit.text.joining import join_words
 from lmkit.text.spec import WordPiece

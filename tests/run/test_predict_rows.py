@@ -15,8 +15,8 @@ from lmkit.run.directory import RunDirectory
 from lmkit.run.open import OpenedRun
 from lmkit.run.output import whole_file
 from lmkit.run.predict import CHUNK, Asked, answered, predict
-from lmkit.run.resolve import resolve
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.resolve import resolve
+from lmkit.spec_file.spec import RunSpec
 
 Run = Callable[..., tuple[list[dict[str, Any]], list[str]]]
 

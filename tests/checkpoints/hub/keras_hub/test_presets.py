@@ -16,13 +16,13 @@ from lmkit.checkpoints.hub.write import Outgoing
 from lmkit.cli import main
 from lmkit.errors import CheckpointError
 from lmkit.run.body import body_of
-from lmkit.run.load import load
 from lmkit.run.logits import batch_of, logits_of
 from lmkit.run.model import shapes_of
 from lmkit.run.pretrained import origin_of
-from lmkit.run.resolve import resolve
 from lmkit.run.source import Source, foreign_source, source_of
 from lmkit.run.verify import filled
+from lmkit.spec_file.load import load
+from lmkit.spec_file.resolve import resolve
 from lmkit.text.build import load_tokenizer
 from lmkit.text.keras_hub import preset_tokenizer
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from lmkit.run import words
 from lmkit.spec import Spec
+from lmkit.spec_file import words
 
 Complaint = dict[str, Any]  # one entry of pydantic's errors()
 

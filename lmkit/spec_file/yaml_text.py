@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from lmkit.errors import Problem
-from lmkit.run.scalars import scalar
-from lmkit.run.tree import UNREADABLE, Node, Path, dotted
+from lmkit.spec_file.scalars import scalar
+from lmkit.spec_file.tree import UNREADABLE, Node, Path, dotted
 
 LOADER = getattr(yaml, "CLoader", yaml.SafeLoader)  # only its parser runs: events, no objects
 DEEPEST = 32

@@ -4,7 +4,7 @@ import os
 
 from lmkit.models.count import count
 from lmkit.models.spec import FromRun
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 
 BYTES = 16  # of a parameter in training: float32 weight, gradient, and two slots of the optimizer
 

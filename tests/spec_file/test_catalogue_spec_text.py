@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lmkit.errors import SpecError
-from lmkit.run.load import MOST_BYTES, load
+from lmkit.spec_file.load import MOST_BYTES, load
 
 REST = """
 tokenizer: {kind: character}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lmkit.run import words
+from lmkit.spec_file import words
 
 MOST_BYTES = 2**20
 PACKAGE = Path(__file__).parents[1]  # lmkit, whose classes a user's class may derive from

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from lmkit.run import words
-from lmkit.run.locate import objects
-from lmkit.run.resolve import Rules, words_of
-from lmkit.run.spec import RunSpec
-from lmkit.run.tree import Node, Path, child
 from lmkit.spec import Amount, Spec, attribute
+from lmkit.spec_file import words
+from lmkit.spec_file.locate import objects
+from lmkit.spec_file.resolve import Rules, words_of
+from lmkit.spec_file.spec import RunSpec
+from lmkit.spec_file.tree import Node, Path, child
 
 
 def origins(spec: RunSpec, tree: Node, rules: Rules) -> dict[Path, str]:

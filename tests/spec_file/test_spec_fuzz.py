@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmkit.errors import SpecError
-from lmkit.run import words
-from lmkit.run.load import load
-from lmkit.run.recipes import recipes
+from lmkit.spec_file import words
+from lmkit.spec_file.load import load
+from lmkit.spec_file.recipes import recipes
 
 TEXTS = [
     """\
@@ -225,7 +225,7 @@ def test_any_text_of_yaml_signs_never_breaks_it(path: Path, text: str) -> None:
     )
 )
 def test_any_values_under_known_keys_never_break_it(path: Path, value: object) -> None:
-    from lmkit.run.plain_yaml import text_of
+    from lmkit.spec_file.plain_yaml import text_of
 
     base = {"name": "x", "tokenizer": value, "data": {"train": value}, "model": value, "tasks": {"a": value}, "training": value}
     problems(path, text_of(base))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lmkit.errors import Problem, SpecError
-from lmkit.run.words import nearest
+from lmkit.spec_file.words import nearest
 
 FOLDER = Path(__file__).parents[1] / "model_configs"
 

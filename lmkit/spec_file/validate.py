@@ -12,13 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmkit.errors import Problem
-from lmkit.run import words
-from lmkit.run.custom import complaints, home_of, parts_of
-from lmkit.run.locate import at, locate, objects, step
-from lmkit.run.phrases import NAME, Complaint, choices, flow, mapping_of, one_of, shown, wrong_value
-from lmkit.run.spec import RunSpec
-from lmkit.run.tree import CHOSEN_BY_KEY, UNREADABLE, Node, Path, child, dotted, leaves, plain
 from lmkit.spec import Spec, attribute
+from lmkit.spec_file import words
+from lmkit.spec_file.custom import complaints, home_of, parts_of
+from lmkit.spec_file.locate import at, locate, objects, step
+from lmkit.spec_file.phrases import NAME, Complaint, choices, flow, mapping_of, one_of, shown, wrong_value
+from lmkit.spec_file.spec import RunSpec
+from lmkit.spec_file.tree import CHOSEN_BY_KEY, UNREADABLE, Node, Path, child, dotted, leaves, plain
 
 ROUNDS = 12
 MAPPINGS = ("dict_type", "model_type", "model_attributes_type")

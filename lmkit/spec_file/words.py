@@ -4,9 +4,9 @@ import typing
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lmkit.run.spec import RunSpec
-from lmkit.run.tree import CHOSEN_BY_KEY
 from lmkit.spec import Amount, Spec
+from lmkit.spec_file.spec import RunSpec
+from lmkit.spec_file.tree import CHOSEN_BY_KEY
 
 # What other systems call a key.
 SYNONYMS = {

@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lmkit.run.scalars import scalar
-from lmkit.run.tree import Path
+from lmkit.spec_file.scalars import scalar
+from lmkit.spec_file.tree import Path
 
 PLAIN = re.compile(r"[A-Za-z0-9/._][A-Za-z0-9/._*+%-]*( [A-Za-z0-9/._*+%-]+)*$")
 UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")

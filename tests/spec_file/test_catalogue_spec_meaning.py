@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lmkit.errors import SpecError
-from lmkit.run.load import Loaded, load
+from lmkit.spec_file.load import Loaded, load
 
 DECODER = """\
 name: tiny

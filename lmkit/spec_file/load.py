@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lmkit.errors import Problem, SpecError
-from lmkit.run import yaml_text
-from lmkit.run.custom import with_code
-from lmkit.run.origins import origins
-from lmkit.run.plain_yaml import to_yaml
-from lmkit.run.resolve import resolve, words_of
-from lmkit.run.secrets import secrets
-from lmkit.run.size import size_problem
-from lmkit.run.spec import RunSpec
-from lmkit.run.tree import Node, Path, child, merge, plain
-from lmkit.run.validate import validate
+from lmkit.spec_file import yaml_text
+from lmkit.spec_file.custom import with_code
+from lmkit.spec_file.origins import origins
+from lmkit.spec_file.plain_yaml import to_yaml
+from lmkit.spec_file.resolve import resolve, words_of
+from lmkit.spec_file.secrets import secrets
+from lmkit.spec_file.size import size_problem
+from lmkit.spec_file.spec import RunSpec
+from lmkit.spec_file.tree import Node, Path, child, merge, plain
+from lmkit.spec_file.validate import validate
 
 MOST_BYTES = 2**20
 MOST_PROBLEMS = 20

@@ -9,8 +9,8 @@ from lmkit.data.spec import Csv, TextFiles
 from lmkit.errors import SpecError
 from lmkit.models.spec import Decoder, Encoder, FromRun
 from lmkit.positions.spec import Learned, Rotary
-from lmkit.run.load import Loaded, load, plain_words, resolved_text
-from lmkit.run.recipes import recipes
+from lmkit.spec_file.load import Loaded, load, plain_words, resolved_text
+from lmkit.spec_file.recipes import recipes
 
 BASE = """\
 name: base

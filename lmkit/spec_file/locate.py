@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lmkit.run import words
-from lmkit.run.tree import Path
 from lmkit.spec import Amount, Spec, attribute
+from lmkit.spec_file import words
+from lmkit.spec_file.tree import Path
 
 
 def objects(spec: Spec, path: Path = ()) -> Iterator[tuple[Path, Spec]]:

@@ -1,28 +1,20 @@
-"""The custom parts of a spec: their files checked as text, kept in the run, and run where the user allows it."""
+"""The custom parts of a spec: their files, classes and keywords, checked as text; nothing is imported."""
 
 import hashlib
 import os
-import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from lmkit.checkpoints.files import write_file
-from lmkit.errors import CheckpointError, Problem, SpecError
-from lmkit.layers.build import PREFIX, module_of
+from lmkit.errors import Problem, SpecError
 from lmkit.layers.spec import Custom
-from lmkit.run import words
-from lmkit.run.locate import locate, objects
-from lmkit.run.python_class import FoundClass, Unusable, read_class, source_bytes
-from lmkit.run.spec import RunSpec
-from lmkit.run.tree import Node, child, dotted, plain
-from lmkit.run.tree import Path as Keys
 from lmkit.spec import attribute
-
-CODE = "code"  # folder of a run that keeps the files
+from lmkit.spec_file import words
+from lmkit.spec_file.locate import locate, objects
+from lmkit.spec_file.python_class import FoundClass, Unusable, read_class, source_bytes
+from lmkit.spec_file.spec import RunSpec
+from lmkit.spec_file.tree import Node, child, dotted, plain
+from lmkit.spec_file.tree import Path as Keys
 
 
 @dataclass(frozen=True)
@@ -39,9 +31,6 @@ def parts_of(spec: RunSpec) -> dict[Keys, Custom]:
     return {path: part for path, part in objects(spec) if isinstance(part, Custom)}
 
 
-# ---- read as text
-
-
 def home_of(at: str) -> str:
     """The folder that a path written at `at` is relative to: that of its file, or the working directory for an argument."""
     parts = at.rsplit(":", 2)
@@ -55,8 +44,8 @@ def complaints(part: Custom, home: str) -> Iterator[Complaint]:
     except Unusable as error:
         yield Complaint(("class",), error.what)
         return
-    if part.sha256 not in (None, _sha(raw)):
-        yield Complaint(("sha256",), f"{part.file} has another checksum, {_sha(raw)}: it has changed; bring it back, or remove this")
+    if part.sha256 not in (None, checksum(raw)):
+        yield Complaint(("sha256",), f"{part.file} has another checksum, {checksum(raw)}: it has changed; bring it back, or remove this")
     try:
         found = read_class(raw, _path(part, home), part.class_name, part.base)
     except Unusable as error:
@@ -108,7 +97,7 @@ def with_code(spec: RunSpec, tree: Node) -> tuple[RunSpec, dict[Keys, str]]:
         for key in (*locate(path, data), "class"):
             node = child(node, key) if node is not None else None
         file = os.path.abspath(_path(part, home_of(node.at) if node is not None else ""))
-        spec = _put(spec, path, part.model_copy(update={"class_": f"{file}:{part.class_name}", "sha256": _sha(source_bytes(file))}))
+        spec = put(spec, path, part.model_copy(update={"class_": f"{file}:{part.class_name}", "sha256": checksum(source_bytes(file))}))
         rules[*path, "sha256"] = "the checksum of that file"
     files_of(spec)
     return spec, rules
@@ -129,97 +118,19 @@ def _path(part: Custom, home: str) -> str:
     return os.path.normpath(os.path.join(home, os.path.expanduser(part.file)))
 
 
-def _sha(raw: bytes) -> str:
+def checksum(raw: bytes) -> str:
+    """The SHA-256 of a file's bytes, as a spec writes it."""
     return hashlib.sha256(raw).hexdigest()
 
 
-def _put(branch: Any, path: Keys, value: Any) -> Any:
+def put(branch: Any, path: Keys, value: Any) -> Any:
     """A copy of a branch, list or mapping with `value` at the path."""
     if not path:
         return value
     part, rest = path[0], path[1:]
     if isinstance(branch, tuple):
-        return tuple(_put(item, rest, value) if i == part else item for i, item in enumerate(branch))
+        return tuple(put(item, rest, value) if i == part else item for i, item in enumerate(branch))
     if isinstance(branch, dict):
-        return {key: _put(item, rest, value) if key == part else item for key, item in branch.items()}
+        return {key: put(item, rest, value) if key == part else item for key, item in branch.items()}
     name = attribute(str(part))
-    return branch.model_copy(update={name: _put(getattr(branch, name), rest, value)})
-
-
-# ---- kept in the run
-
-
-def in_run(spec: RunSpec) -> RunSpec:
-    """The spec as a run's resolved.yaml says it: its files are those of the run."""
-    for path, part in parts_of(spec).items():
-        name = f"{CODE}/{os.path.basename(part.file)}:{part.class_name}"
-        spec = _put(spec, path, part.model_copy(update={"class_": name}))
-    return spec
-
-
-def keep(spec: RunSpec, run: Path) -> None:
-    """Copies the files that are not in the run's folder yet."""
-    for name, (path, sha256) in files_of(spec).items():
-        target = run / CODE / name
-        if not target.exists():
-            target.parent.mkdir(exist_ok=True)
-            write_file(target, _unchanged(path, sha256))
-
-
-def _unchanged(path: str, sha256: str) -> bytes:
-    try:
-        raw = source_bytes(path)
-    except Unusable as error:
-        raise CheckpointError(Problem(error.what)) from None
-    if _sha(raw) != sha256:
-        raise CheckpointError(Problem("has changed since the spec was read", where=path))
-    return raw
-
-
-# ---- run
-
-
-def require_permission(spec: RunSpec, *, allowed: bool, where: str) -> None:
-    """Raises SpecError, in one line, where the spec names code and the user has not allowed it."""
-    files = [path for path, _ in files_of(spec).values()]
-    if files and not allowed:
-        what = f"{' and '.join(files)}: the spec names code of your own; read it, then say --allow-code to run it"
-        raise SpecError(Problem(what, dotted((*next(iter(parts_of(spec))), "class")), where))
-
-
-def run_code(spec: RunSpec) -> None:
-    """Runs every file once in a process, its bytes proved by their checksum. For who has asked `require_permission`."""
-    for path, sha256 in files_of(spec).values():
-        name = module_of(sha256)
-        if name in sys.modules:
-            continue
-        module = ModuleType(name)
-        module.__file__ = path
-        sys.modules[name] = module
-        try:
-            exec(compile(_unchanged(path, sha256), path, "exec"), module.__dict__)
-        except BaseException:
-            del sys.modules[name]
-            raise
-
-
-def place_in_code(error: BaseException) -> str:
-    """`file:line` of the innermost step of an error in a user's code, empty where there is none."""
-    found, trace = "", error.__traceback__
-    while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(PREFIX):
-            found = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return found
-
-
-def files_run() -> list[str]:
-    """The files of users' code that this process has run."""
-    return [str(module.__file__) for name, module in list(sys.modules.items()) if name.startswith(PREFIX)]
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, short and plain, without what Keras and TensorFlow say around it."""
-    text = re.sub(r"\x1b\[\d+m|\{\{function_node .*?\}\} ", "", str(error))
-    said = [line for line in text.splitlines() if line.strip() and not line.startswith("Exception encountered when calling")]
-    return said[0][:200] if said else ""
+    return branch.model_copy(update={name: put(getattr(branch, name), rest, value)})

@@ -8,9 +8,9 @@ from lmkit.data.spec import Data, HuggingFace
 from lmkit.errors import LmkitError
 from lmkit.models.derive import S, derived, resolved
 from lmkit.models.spec import SHARED, SIDES, Body, EncoderDecoder, FromRun
-from lmkit.run.spec import RunSpec
-from lmkit.run.tree import Path, dotted
 from lmkit.spec import Amount, Spec
+from lmkit.spec_file.spec import RunSpec
+from lmkit.spec_file.tree import Path, dotted
 from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, MultipleChoice, Pooled, ReplacedToken, SentenceEmbedding, Seq2seq, TwoSegments
 from lmkit.text.roles import TRAINED
 from lmkit.text.spec import FromFile

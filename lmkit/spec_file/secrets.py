@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from lmkit.errors import Problem
-from lmkit.run.tree import Node, dotted, leaves
+from lmkit.spec_file.tree import Node, dotted, leaves
 
 SECRET = re.compile(
     r"hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}"
