@@ -53,13 +53,14 @@ def generate(
     words = manner(wish.words, habits, greedy=wish.greedy, max_tokens=wish.max_tokens)
     existing(run)
     with console.quiet():
+        from lmkit.generation.build import decoding_words
         from lmkit.generation.settings import Settings
         from lmkit.generation.stream import TextStream
         from lmkit.run.chat import Chat
         from lmkit.run.generator import generator_of, own_words, written_by
         from lmkit.run.material import start_of
         from lmkit.run.open import open_trained
-        from lmkit.run.writing import decoding_words, prompter
+        from lmkit.run.writing import prompter
 
     opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
     tokenizer = opened.tokenizer

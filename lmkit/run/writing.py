@@ -1,7 +1,7 @@
 """Texts that a seq2seq task writes: from its words on decoding to what the model makes of many texts."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, assert_never
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -9,13 +9,15 @@ import numpy as np
 from lmkit.checkpoints.hub.generation import Habits
 from lmkit.data.prompts import most_read, prompting
 from lmkit.generation.beams import BeamSearch
+from lmkit.generation.build import decoding_words
 from lmkit.generation.settings import Settings
+from lmkit.generation.spec import Greedy
 from lmkit.heads.model import Model
 from lmkit.run.generator import generator_of, own_words
 from lmkit.run.manner import most_new
 from lmkit.run.material import start_of
 from lmkit.spec_file.spec import RunSpec
-from lmkit.tasks.spec import AnyDecoding, Beam, Draw, Greedy, Seq2seq
+from lmkit.tasks.spec import Seq2seq
 from lmkit.text.tokenizer import Tokenizer
 
 
@@ -69,22 +71,3 @@ def prompter(spec: RunSpec, tokenizer: Tokenizer, task: Seq2seq, most: int) -> C
         return [[*ids[:longest].tolist(), *separator] for ids in found]
 
     return prompts
-
-
-def decoding_words(decode: AnyDecoding) -> dict[str, Any]:
-    """The words of generation/settings.py."""
-    shared = {
-        "min_tokens": decode.min_new_tokens,
-        "no_repeat_ngram": decode.no_repeat_ngram,
-        "repetition_penalty": decode.repetition_penalty,
-    }
-    match decode:
-        case Greedy():
-            return shared | {"temperature": 0.0}
-        case Beam():
-            own = {"beams": decode.beams, "length_penalty": decode.length_penalty, "early_stopping": decode.early_stopping}
-            return shared | {"temperature": 0.0} | own
-        case Draw():
-            return shared | {key: getattr(decode, key) for key in ("temperature", "top_k", "top_p", "min_p")}
-        case _:
-            assert_never(decode)
