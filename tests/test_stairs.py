@@ -26,6 +26,7 @@ STAIRS = [
     "data",
     "checkpoints",
     "training",
+    "inference",
     "spec_file",
     "run",
     "cli",

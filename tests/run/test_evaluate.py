@@ -17,8 +17,8 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from lmkit.cli import main
 from lmkit.data.document import Document
 from lmkit.errors import DataError
+from lmkit.inference.gold import right
 from lmkit.run.directory import RunDirectory
-from lmkit.run.gold import right
 from lmkit.spec_file.load import load
 from lmkit.tasks.spec import Classification, TokenClassification
 

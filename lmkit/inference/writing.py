@@ -12,11 +12,9 @@ from lmkit.generation.beams import BeamSearch
 from lmkit.generation.build import decoding_words
 from lmkit.generation.settings import Settings
 from lmkit.generation.spec import Greedy
-from lmkit.heads.model import Model
-from lmkit.run.generator import generator_of, own_words
-from lmkit.run.manner import most_new
-from lmkit.run.material import start_of
-from lmkit.spec_file.spec import RunSpec
+from lmkit.inference.generator import generator_of, own_words, start_of
+from lmkit.inference.manner import most_new
+from lmkit.inference.opened import OpenedModel
 from lmkit.tasks.spec import Seq2seq
 from lmkit.text.tokenizer import Tokenizer
 
@@ -27,17 +25,17 @@ class Writer:
     Where the task says nothing of decoding, an imported model follows its makers' `habits`.
     """
 
-    def __init__(self, spec: RunSpec, model: Model, tokenizer: Tokenizer, name: str, habits: Habits | None = None) -> None:
-        task = spec.tasks[name]
+    def __init__(self, opened: OpenedModel, name: str, habits: Habits | None = None) -> None:
+        task, tokenizer, data = opened.tasks[name], opened.tokenizer, opened.data
         assert isinstance(task, Seq2seq)
-        words: dict[str, Any] = own_words(tokenizer, start=start_of(spec)) | decoding_words(task.decode)
-        most = task.decode.max_new_tokens or spec.data.target_length
-        if habits is not None and spec.imported and task.decode == Greedy():
+        words: dict[str, Any] = own_words(tokenizer, start=start_of(opened.model)) | decoding_words(task.decode)
+        most = task.decode.max_new_tokens or data.target_length
+        if habits is not None and opened.imported and task.decode == Greedy():
             words, most = {"end": tokenizer.ends} | habits.words, most_new(None, habits, 1)
-        self.generator = generator_of(spec, model, Settings(**words), name)
-        self.tokenizer, self.most, self.seed = tokenizer, most, spec.seed
-        self.alone = None if self.generator.model.prefix else prompter(spec, tokenizer, task, most)
-        self.prefix, self.longest = task.prefix, spec.data.max_length
+        self.generator = generator_of(opened.tasks, opened.model, Settings(**words), name, context=data.max_length)
+        self.tokenizer, self.most, self.seed = tokenizer, most, opened.seed
+        self.alone = None if self.generator.model.prefix else prompter(tokenizer, task, data.max_length, most)
+        self.prefix, self.longest = task.prefix, data.max_length
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
         """A text for each text."""
@@ -61,10 +59,10 @@ class Writer:
         return found
 
 
-def prompter(spec: RunSpec, tokenizer: Tokenizer, task: Seq2seq, most: int) -> Callable[[Sequence[str]], list[list[int]]]:
-    """A function from texts to what a decoder alone reads before it answers, up to `most` tokens: as rows are in training."""
+def prompter(tokenizer: Tokenizer, task: Seq2seq, room: int, most: int) -> Callable[[Sequence[str]], list[list[int]]]:
+    """A function from texts to what a decoder alone reads before it answers, up to `most` tokens, in `room`: as rows are in training."""
     separator = tokenizer.encode([task.separator], specials=False)[0].tolist()
-    longest = most_read(spec.data.max_length, most, prompting(tokenizer.template, separator))
+    longest = most_read(room, most, prompting(tokenizer.template, separator))
 
     def prompts(texts: Sequence[str]) -> list[list[int]]:
         found = tokenizer.encode([task.prefix + text for text in texts], specials=False)

@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 
 from lmkit.data.document import Document
-from lmkit.run.open import OpenedRun
-from lmkit.run.rows import Forward, compiled_reader, room
+from lmkit.inference.opened import OpenedModel
+from lmkit.inference.rows import Forward, compiled_reader, room
 from lmkit.scores.tags import ENTITY_TAG
 from lmkit.scores.tags import entities as spelled
 from lmkit.text.template import Row
@@ -47,7 +47,7 @@ def windows(ids: np.ndarray, budget: int, frame: Callable[[np.ndarray], Row]) ->
     return found
 
 
-def word_labeller(opened: OpenedRun, name: str, labels: Sequence[str]) -> Read:
+def word_labeller(opened: OpenedModel, name: str, labels: Sequence[str]) -> Read:
     """For each word of the first text its label and probability, and the entities that they spell.
 
     A word has the label of its first token, where it was learned (transformers' aggregation_strategy "first"). The words are the
@@ -96,7 +96,7 @@ def _equal(labels: Sequence[str]) -> set[tuple[str, int, int]]:
     return {(labels[a], a, b) for a, b in pairwise(edges) if labels[a] != OUTSIDE}
 
 
-def replaced_finder(opened: OpenedRun, name: str) -> Read:
+def replaced_finder(opened: OpenedModel, name: str) -> Read:
     """For each token of the first text the probability that it is not the text's own."""
     head = opened.model.heads[name]
 
@@ -110,7 +110,7 @@ def replaced_finder(opened: OpenedRun, name: str) -> Read:
     return _by_token(opened, name, forward, answer)
 
 
-def _by_token(opened: OpenedRun, name: str, forward: Forward, answer: Callable[..., Answer]) -> Read:
+def _by_token(opened: OpenedModel, name: str, forward: Forward, answer: Callable[..., Answer]) -> Read:
     """`answer` gets the document, the ids and places of its tokens, and what `forward` gives for each."""
     template = opened.tokenizer.template
     budget = max(room(opened) - template.single.extra, 1)

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from lmkit.data.document import Document
 from lmkit.errors import DataError, SpecError
-from lmkit.run.answers import answerer
+from lmkit.inference.answers import answerer
+from lmkit.inference.opened import OpenedModel
+from lmkit.inference.spans import spans_of
+from lmkit.inference.token_answers import entities, windows
 from lmkit.run.directory import RunDirectory
 from lmkit.run.model import build_model
 from lmkit.run.open import OpenedRun
 from lmkit.run.readable import answer_lines
-from lmkit.run.spans import spans_of
-from lmkit.run.token_answers import entities, windows
 from lmkit.spec_file.resolve import resolve
 from lmkit.spec_file.spec import RunSpec
 from lmkit.text.build import train_tokenizer
@@ -47,7 +48,7 @@ LABELS = {"class": ("bad", "good"), "ner": NAMES}
 LONGEST = 15  # tokens of an answer
 
 
-def opened(*names: str) -> OpenedRun:
+def opened(*names: str) -> OpenedModel:
     """A tiny model with random weights that does these tasks."""
     words = {
         "name": "tiny",
@@ -62,7 +63,7 @@ def opened(*names: str) -> OpenedRun:
     model = build_model(spec, vocab_size=TOKENIZER.vocab_size, labels=labels)
     for i, variable in enumerate(model.weights):
         variable.assign(np.random.default_rng(i).normal(0, 0.5, variable.shape) + ("scale" in variable.path))
-    return OpenedRun(RunDirectory(Path("tiny")), spec, TOKENIZER, model, labels, 0)
+    return OpenedRun(RunDirectory(Path("tiny")), spec, TOKENIZER, model, labels, 0).answering
 
 
 def near(one: Any, other: Any) -> bool:
@@ -178,8 +179,8 @@ def test_an_answer_is_empty_where_none_is_likelier_than_the_threshold() -> None:
     free = answerer(opened("qa"))(documents)
     for share in (0.0, 0.3, 0.6, 1.0):
         strict = opened("qa")
-        task = strict.spec.tasks["qa"].model_copy(update={"no_answer_threshold": share})
-        strict = replace(strict, spec=strict.spec.model_copy(update={"tasks": {"qa": task}}))
+        task = strict.tasks["qa"].model_copy(update={"no_answer_threshold": share})
+        strict = replace(strict, tasks={"qa": task})
         for before, after in zip(free, answerer(strict)(documents), strict=True):
             none = before["qa"]["no_answer"]
             assert 0 <= none <= 1 and after["qa"]["answer"] == ("" if none > share else before["qa"]["answer"])

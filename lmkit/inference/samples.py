@@ -1,36 +1,37 @@
 """Samples of what a model writes while it is trained."""
 
+from collections.abc import Sequence
+
 from lmkit.generation.beams import BeamSearch
 from lmkit.generation.settings import Settings
-from lmkit.heads.model import Model
-from lmkit.run.generator import generator_of, own_words, written_by
-from lmkit.run.writing import Writer
-from lmkit.spec_file.spec import RunSpec
+from lmkit.inference.generator import generator_of, own_words, written_by
+from lmkit.inference.opened import OpenedModel
+from lmkit.inference.writing import Writer
 from lmkit.tasks.spec import Seq2seq
-from lmkit.text.tokenizer import Tokenizer
 
 SAMPLE_TOKENS = 64
 
 
 class Samples:
-    """What the model, as it is when asked, writes to `logging.samples`: a decoder goes on with them, a seq2seq task answers them.
+    """What the model, as it is when asked, writes to these prompts: a decoder goes on with them, a seq2seq task answers them.
 
     The draws are the same each time.
     """
 
-    def __init__(self, spec: RunSpec, model: Model, tokenizer: Tokenizer) -> None:
-        self._prompts, self._tokenizer = list(spec.logging.samples), tokenizer
+    def __init__(self, prompts: Sequence[str], opened: OpenedModel) -> None:
+        self._prompts, self._tokenizer = list(prompts), opened.tokenizer
         self._writer, self._generator = None, None
         if not self._prompts:
             return
-        name = written_by(spec)
-        if isinstance(spec.tasks[name], Seq2seq):
-            self._writer = Writer(spec, model, tokenizer, name)
+        name = written_by(opened.tasks)
+        if isinstance(opened.tasks[name], Seq2seq):
+            self._writer = Writer(opened, name)
         else:
-            self._generator = generator_of(spec, model, Settings(temperature=0.8, **own_words(tokenizer)), name)
+            words = Settings(temperature=0.8, **own_words(opened.tokenizer))
+            self._generator = generator_of(opened.tasks, opened.model, words, name, context=opened.data.max_length)
 
     def texts(self) -> dict[str, str]:
-        """Prompt to continuation, or to the answer on a line of its own; nothing where the spec asks for none."""
+        """Prompt to continuation, or to the answer on a line of its own; nothing where there are no prompts."""
         if self._writer is not None:
             return {prompt: f"\n{text}" for prompt, text in zip(self._prompts, self._writer(self._prompts), strict=True)}
         if self._generator is None:

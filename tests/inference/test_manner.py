@@ -7,7 +7,7 @@ import pytest
 
 from lmkit.checkpoints.hub.generation import Habits
 from lmkit.errors import SpecError
-from lmkit.run.manner import manner, most_new
+from lmkit.inference.manner import manner, most_new
 
 SEARCHES = {"beams": 4, "length_penalty": 2.0, "early_stopping": True, "texts": 2, "no_repeat_ngram": 3}
 DRAWS = {"temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.1}

@@ -8,7 +8,7 @@ import numpy as np
 from lmkit.engine.tensorflow import compiled, finite
 from lmkit.errors import Interrupted
 from lmkit.generation.layout import bucket
-from lmkit.run.open import OpenedRun
+from lmkit.inference.opened import OpenedModel
 from lmkit.text.template import Row
 
 CELLS = 512  # for each row of a batch at most: where rows are longer there are fewer
@@ -17,13 +17,13 @@ Batch = dict[str, Any]
 Forward = Callable[[Any, Batch], Any]  # hidden states [B, T, D] and the batch to one or several arrays [B, ...]
 
 
-def room(opened: OpenedRun) -> int:
+def room(opened: OpenedModel) -> int:
     """The longest row that the model reads."""
     longest = opened.tokenizer.max_length
-    return min(opened.spec.data.max_length, longest or opened.spec.data.max_length)
+    return min(opened.data.max_length, longest or opened.data.max_length)
 
 
-def require_going(opened: OpenedRun) -> None:
+def require_going(opened: OpenedModel) -> None:
     """Raises Interrupted once somebody asked to stop."""
     if opened.stop():
         raise Interrupted("stopped; nothing is lost, the same command begins again")
@@ -48,12 +48,12 @@ def batches(rows: Sequence[Row], pad: int, longest: int, most: int) -> Iterator[
         yield chosen, batch
 
 
-def compiled_reader(opened: OpenedRun, name: str, forward: Forward) -> Callable[..., list[tuple[np.ndarray, ...]]]:
+def compiled_reader(opened: OpenedModel, name: str, forward: Forward) -> Callable[..., list[tuple[np.ndarray, ...]]]:
     """A function from rows to what `forward` makes of each of them, as a tuple of arrays.
 
     `more(chosen)` adds to a batch what else `forward` reads: arrays with a row for each index of `chosen`.
     """
-    model, pad, longest = opened.model, opened.tokenizer.pad, opened.spec.data.max_length
+    model, pad, longest = opened.model, opened.tokenizer.pad, opened.data.max_length
     causal = model.heads[name].causal
 
     def step(batch: Batch) -> Any:

@@ -10,13 +10,13 @@ from keras import ops
 from lmkit.data.document import Document
 from lmkit.data.groups import windows_of
 from lmkit.data.windows import Windows
-from lmkit.run.open import OpenedRun
-from lmkit.run.rows import compiled_reader, room
+from lmkit.inference.opened import OpenedModel
+from lmkit.inference.rows import compiled_reader, room
 from lmkit.tasks.spec import AnyTask, WholeText
 from lmkit.text.template import Row
 
 
-def document_scores(opened: OpenedRun, name: str, task: AnyTask) -> Callable[[Sequence[Document]], list[np.ndarray]]:
+def document_scores(opened: OpenedModel, name: str, task: AnyTask) -> Callable[[Sequence[Document]], list[np.ndarray]]:
     """A function that gives float32 [labels] for each document: what the head says before it becomes probabilities."""
     head = opened.model.heads[name]
 
@@ -40,7 +40,7 @@ def document_scores(opened: OpenedRun, name: str, task: AnyTask) -> Callable[[Se
     return scores
 
 
-def window_parts(opened: OpenedRun, texts: Sequence[str], pairs: Sequence[str | None], windows: Windows) -> list[list[Row]]:
+def window_parts(opened: OpenedModel, texts: Sequence[str], pairs: Sequence[str | None], windows: Windows) -> list[list[Row]]:
     """The rows of each document: of the second text where there is one, each behind the first, else of the first."""
     tokenizer = opened.tokenizer
     plain = partial(tokenizer.encode, specials=False)

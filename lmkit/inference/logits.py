@@ -7,7 +7,6 @@ import numpy as np
 
 from lmkit.attention.multi_head import Collect
 from lmkit.heads.model import Model
-from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import AnyTask, CausalLm, MaskedLm, Pooled, PrefixLm, SentenceEmbedding, Seq2seq, SpanCorruption
 
 
@@ -17,7 +16,7 @@ def batch_of(tokens_BT: np.ndarray, mask_BT: np.ndarray | None = None, **others:
     return {"tokens": tokens_BT.astype(np.int32), "segments": segments, **others}
 
 
-def logits_of(model: Model, spec: RunSpec, batch: dict[str, Any], collect: Collect | None = None) -> dict[str, Any]:
+def logits_of(model: Model, tasks: Mapping[str, AnyTask], batch: dict[str, Any], collect: Collect | None = None) -> dict[str, Any]:
     """By task the logits of every place, of every row, or the embeddings, as tensors; `hidden` among them is the body's output.
 
     Beside an encoder, that is `decoder_hidden`, and `encoder_hidden` its memory. `collect` receives what a body has to show
@@ -30,8 +29,8 @@ def logits_of(model: Model, spec: RunSpec, batch: dict[str, Any], collect: Colle
         if collect is not None:
             collect(name, value)
 
-    hidden = model.hidden(batch, collect=hear, causal=spec_causal(spec.tasks))
-    found = {name: _one(task, model.heads[name], hidden, batch, model.backbone.token_embedding) for name, task in spec.tasks.items()}
+    hidden = model.hidden(batch, collect=hear, causal=spec_causal(tasks))
+    found = {name: _one(task, model.heads[name], hidden, batch, model.backbone.token_embedding) for name, task in tasks.items()}
     if "encoder.states" in seen:
         return {"encoder_hidden": seen["encoder.states"], "decoder_hidden": hidden, **found}
     return {"hidden": hidden, **found}

@@ -12,14 +12,13 @@ from lmkit.data.document import Document
 from lmkit.data.roles import near
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.heads.masked_language_model import gather_rows
-from lmkit.run.choices import chooser
-from lmkit.run.long_texts import document_scores
-from lmkit.run.manner import habits_of
-from lmkit.run.open import OpenedRun
-from lmkit.run.rows import compiled_reader, require_going, room
-from lmkit.run.spans import span_finder
-from lmkit.run.token_answers import replaced_finder, word_labeller
-from lmkit.run.writing import Writer
+from lmkit.inference.choices import chooser
+from lmkit.inference.long_texts import document_scores
+from lmkit.inference.opened import OpenedModel
+from lmkit.inference.rows import compiled_reader, require_going, room
+from lmkit.inference.spans import span_finder
+from lmkit.inference.token_answers import replaced_finder, word_labeller
+from lmkit.inference.writing import Writer
 from lmkit.tasks.next_sentence import LABELS
 from lmkit.tasks.spec import (
     AnyTask,
@@ -57,7 +56,7 @@ class Reader(NamedTuple):
     read: Read
 
 
-def answerer(opened: OpenedRun, tasks: Collection[str] = ()) -> Callable[[Sequence[Document]], list[Answer | DataError]]:
+def answerer(opened: OpenedModel, tasks: Collection[str] = ()) -> Callable[[Sequence[Document]], list[Answer | DataError]]:
     """A function from documents to what the tasks answer each: every task of the model that can, or these alone.
 
     A document that lacks what one task needs (a second text, a mask) is answered by the others; where no other is left, the
@@ -80,9 +79,9 @@ def answerer(opened: OpenedRun, tasks: Collection[str] = ()) -> Callable[[Sequen
     return answer
 
 
-def readers(opened: OpenedRun, tasks: Collection[str] = ()) -> dict[str, Reader]:
+def readers(opened: OpenedModel, tasks: Collection[str] = ()) -> dict[str, Reader]:
     """What answers for each task of the model that can, or for these; SpecError as `answerer` raises it."""
-    known = opened.spec.tasks
+    known = opened.tasks
     unknown = next((name for name in tasks if name not in known), None)
     if unknown is not None:
         raise SpecError(Problem(f"is no task of this model{near(unknown, known)}; it has {', '.join(known)}", unknown, "command line"))
@@ -91,11 +90,11 @@ def readers(opened: OpenedRun, tasks: Collection[str] = ()) -> dict[str, Reader]
     unable = next((name for name in tasks if name not in able), None)
     if unable is not None or not able:
         what = f"task {unable} gives no answers to a text" if unable else "no task of this model gives predictions for a text"
-        raise SpecError(Problem(f"{what}; lmkit generate continues texts", where=str(opened.directory.path)))
+        raise SpecError(Problem(f"{what}; lmkit generate continues texts", where=str(opened.path)))
     return able
 
 
-def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
+def _reader(opened: OpenedModel, name: str, task: AnyTask) -> Reader | None:
     match task:
         case Classification(multi_label=True):
             return Reader(_nothing, _set_finder(opened, name, task, opened.labels[name]))
@@ -119,7 +118,7 @@ def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
         case SentenceEmbedding():
             return Reader(_nothing, _embedder(opened, name))
         case Seq2seq():
-            write = Writer(opened.spec, opened.model, opened.tokenizer, name, habits_of(opened.directory.path))
+            write = Writer(opened, name, opened.habits())
             return Reader(_nothing, partial(_written, opened, write))
         case Reward():
             return Reader(_nothing, _scorer(opened, name))
@@ -129,7 +128,7 @@ def _reader(opened: OpenedRun, name: str, task: AnyTask) -> Reader | None:
             assert_never(task)
 
 
-def _written(opened: OpenedRun, write: Writer, documents: Sequence[Document]) -> list[Answer]:
+def _written(opened: OpenedModel, write: Writer, documents: Sequence[Document]) -> list[Answer]:
     found: list[Answer] = []
     for start in range(0, len(documents), opened.at_once):
         require_going(opened)
@@ -149,7 +148,7 @@ def _second_text(document: Document) -> str:
     return "" if document.pair is not None else "has one text, and two are needed; add --pair, or a field text_pair"
 
 
-def _masks(opened: OpenedRun) -> Callable[[Document], str]:
+def _masks(opened: OpenedModel) -> Callable[[Document], str]:
     tokenizer = opened.tokenizer
     mask = tokenizer.require("mask", "masked_lm")
 
@@ -162,16 +161,16 @@ def _masks(opened: OpenedRun) -> Callable[[Document], str]:
     return lacks
 
 
-def _row(opened: OpenedRun, document: Document, *, specials: bool = False) -> Row:
+def _row(opened: OpenedModel, document: Document, *, specials: bool = False) -> Row:
     return opened.tokenizer.rows([document.text], [document.pair], max_length=room(opened), specials=specials)[0]
 
 
-def _rows(opened: OpenedRun, documents: Sequence[Document], *, specials: bool = False) -> list[Row]:
+def _rows(opened: OpenedModel, documents: Sequence[Document], *, specials: bool = False) -> list[Row]:
     texts, pairs = [document.text for document in documents], [document.pair for document in documents]
     return opened.tokenizer.rows(texts, pairs, max_length=room(opened), specials=specials)
 
 
-def _classifier(opened: OpenedRun, name: str, task: AnyTask, labels: Sequence[str]) -> Read:
+def _classifier(opened: OpenedModel, name: str, task: AnyTask, labels: Sequence[str]) -> Read:
     scores = document_scores(opened, name, task)
 
     def answer(logits: np.ndarray) -> Answer:
@@ -182,7 +181,7 @@ def _classifier(opened: OpenedRun, name: str, task: AnyTask, labels: Sequence[st
     return lambda documents: [answer(each) for each in scores(documents)]
 
 
-def _set_finder(opened: OpenedRun, name: str, task: Classification, labels: Sequence[str]) -> Read:
+def _set_finder(opened: OpenedModel, name: str, task: Classification, labels: Sequence[str]) -> Read:
     scores = document_scores(opened, name, task)
 
     def answer(logits: np.ndarray) -> Answer:
@@ -192,12 +191,12 @@ def _set_finder(opened: OpenedRun, name: str, task: Classification, labels: Sequ
     return lambda documents: [answer(each) for each in scores(documents)]
 
 
-def _measurer(opened: OpenedRun, name: str, task: AnyTask) -> Read:
+def _measurer(opened: OpenedModel, name: str, task: AnyTask) -> Read:
     scores = document_scores(opened, name, task)
     return lambda documents: [{"value": float(value)} for (value,) in scores(documents)]
 
 
-def _scorer(opened: OpenedRun, name: str) -> Read:
+def _scorer(opened: OpenedModel, name: str) -> Read:
     """Scores of conversations, and of texts as they are, without special tokens around them: as pairs were learned."""
     head, longest, chat = opened.model.heads[name], room(opened), chat_of(opened.tokenizer)
     read = compiled_reader(opened, name, lambda hidden, batch: head.logits(hidden, batch["segments"], None, batch["tokens"]))
@@ -213,7 +212,7 @@ def _scorer(opened: OpenedRun, name: str) -> Read:
     return lambda documents: [{"score": float(value[0])} for (value,) in read([row(document) for document in documents])]
 
 
-def _embedder(opened: OpenedRun, name: str) -> Read:
+def _embedder(opened: OpenedModel, name: str) -> Read:
     head = opened.model.heads[name]
     read = compiled_reader(opened, name, lambda hidden, batch: head.embed(hidden, batch["segments"]))
 
@@ -232,7 +231,7 @@ def _embedder(opened: OpenedRun, name: str) -> Read:
     return answer
 
 
-def _filler(opened: OpenedRun, name: str) -> Read:
+def _filler(opened: OpenedModel, name: str) -> Read:
     model, mask = opened.model, opened.tokenizer.mask
     head = model.heads[name]
 
@@ -258,7 +257,7 @@ def _filler(opened: OpenedRun, name: str) -> Read:
     return answer
 
 
-def _filling(opened: OpenedRun, tokens: np.ndarray, places: np.ndarray, shares: np.ndarray, ids: np.ndarray) -> Answer:
+def _filling(opened: OpenedModel, tokens: np.ndarray, places: np.ndarray, shares: np.ndarray, ids: np.ndarray) -> Answer:
     decode = opened.tokenizer.decode
     filled = tokens.copy()
     masks = []

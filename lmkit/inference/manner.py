@@ -2,13 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
-from lmkit.checkpoints.hub.folder import FORMATS
-from lmkit.checkpoints.hub.generation import Habits, read_habits
+from lmkit.checkpoints.hub.generation import Habits
 from lmkit.errors import Problem, SpecError
-from lmkit.run.source import is_foreign
 
 MOST_NEW = 200  # tokens, where nothing says how many
 ABOVE_ZERO = ("a share above 0 and at most 1", lambda x: 0 < x <= 1)
@@ -26,12 +23,6 @@ OF_WAY: dict[Way, tuple[str, ...]] = {
     "search": ("beams", "length_penalty", "early_stopping"),
     "likeliest": (),
 }
-
-
-def habits_of(run: Path) -> Habits | None:
-    """What the makers of a foreign folder, or of the folder that a run was imported from, say of writing."""
-    folders = (run,) if is_foreign(run) else (run / format for format in FORMATS)
-    return next((habits for folder in folders if (habits := read_habits(folder)) is not None), None)
 
 
 def manner(given: Words, habits: Habits | None, *, greedy: bool, max_tokens: int | None) -> dict[str, Any]:

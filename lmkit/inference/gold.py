@@ -5,7 +5,7 @@ from typing import Any
 
 from lmkit.data.document import Document
 from lmkit.errors import DataError, Problem
-from lmkit.run.token_answers import OUTSIDE
+from lmkit.inference.token_answers import OUTSIDE
 from lmkit.tasks.scores import Pair
 from lmkit.tasks.spec import (
     AnyTask,

@@ -12,14 +12,14 @@ from lmkit.data.document import Document
 from lmkit.data.documents import all_documents, hold_out
 from lmkit.data.held import held_documents
 from lmkit.data.sources import read
-from lmkit.data.spec import AnySource, Holdout
+from lmkit.data.spec import AnySource, Data, Holdout
 from lmkit.errors import DataError, Problem
-from lmkit.run.answers import Answer, readers
-from lmkit.run.gold import pairing, right
-from lmkit.run.open import OpenedRun
+from lmkit.inference.answers import Answer, readers
+from lmkit.inference.gold import pairing, right
+from lmkit.inference.opened import OpenedModel
 from lmkit.scores.figure import Figure
-from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.scores import Pair, scores_of
+from lmkit.tasks.spec import AnyTask
 from lmkit.training.evaluate import Stopped
 
 CHUNK = 512  # documents that are answered at once
@@ -36,23 +36,25 @@ class Part(NamedTuple):
     tasks: tuple[str, ...]
 
 
-def parts_of(spec: RunSpec, caches: Mapping[str, Cache], *, answers_alone: bool = False, stop: Stop = lambda: False) -> list[Part]:
+def parts_of(
+    tasks: Mapping[str, AnyTask], data: Data, caches: Mapping[str, Cache], *, answers_alone: bool = False, stop: Stop = lambda: False
+) -> list[Part]:  # fmt: skip
     """The validation documents of a run, part by part; with `answers_alone`, for tasks that are scored by nothing else."""
 
     def part(documents: Iterable[Document], source: AnySource, count: int, name: str | None) -> Part:
-        readable = {each: task for each, task in spec.tasks.items() if name is None or task.data in (None, name)}
+        readable = {each: task for each, task in tasks.items() if name is None or task.data in (None, name)}
         roles = getattr(source, "columns", {})
         found = [each for each, task in readable.items() if task.scored(roles) and (task.by_answers or not answers_alone)]
         return Part(documents, count, tuple(found))
 
-    validation = spec.data.validation
+    validation = data.validation
     if validation is None:
         return []
     if not isinstance(validation, Holdout):
         parts = [part(read(validation, stop=stop), validation, len(caches["validation"]), None)]
     else:
         parts = []
-        for name, source in spec.data.train.items():
+        for name, source in data.train.items():
             _, held = hold_out(all_documents(name, caches[name]), validation.holdout)
             parts.append(part(held_documents(read(source, stop=stop), held), source, len(held), name))
     return [each for each in parts if each.tasks]
@@ -73,8 +75,8 @@ def spread(parts: Sequence[Part], most: int) -> list[Part]:
 class Scorer:
     """Scores a model by the answers of these tasks."""
 
-    def __init__(self, opened: OpenedRun, tasks: Iterable[str]) -> None:
-        self.spec, self.labels = opened.spec, opened.labels
+    def __init__(self, opened: OpenedModel, tasks: Iterable[str]) -> None:
+        self.tasks, self.labels = opened.tasks, opened.labels
         self.readers = readers(opened, tuple(dict.fromkeys(tasks)))
 
     def __call__(self, parts: Iterable[Part], *, rounds: int, stop: Stop, hear: Hear | None = None) -> dict[str, Figure]:
@@ -95,11 +97,11 @@ class Scorer:
         return {
             f"{name}/{figure}": value
             for name, found in pairs.items()
-            for figure, value in scores_of(self.spec.tasks[name], found, self.labels.get(name, ()), rounds=rounds).items()
+            for figure, value in scores_of(self.tasks[name], found, self.labels.get(name, ()), rounds=rounds).items()
         }
 
     def _answered(self, name: str, documents: Sequence[Document], answers: Sequence[dict[str, Answer]]) -> list[Pair]:
-        task, reader = self.spec.tasks[name], self.readers[name]
+        task, reader = self.tasks[name], self.readers[name]
         for document in documents:
             if lacking := reader.lacks(document):
                 raise DataError(Problem(lacking, f"tasks.{name}", document.where))
@@ -111,10 +113,9 @@ class Scorer:
         return [pair(said, answer) for said, answer in zip(gold, found, strict=True)]
 
 
-def answer_scores(opened: OpenedRun, caches: Mapping[str, Cache], stop: Stop) -> Callable[[Stop], dict[str, float]]:
-    """For training: a function that gives the metrics that only answers tell, over `training.evaluate_documents` documents."""
-    most = opened.spec.training.evaluate_documents
-    parts = spread(parts_of(opened.spec, caches, answers_alone=True, stop=stop), most) if most else []
+def answer_scores(opened: OpenedModel, caches: Mapping[str, Cache], most: int, stop: Stop) -> Callable[[Stop], dict[str, float]]:
+    """For training: a function that gives the metrics that only answers tell, over `most` documents."""
+    parts = spread(parts_of(opened.tasks, opened.data, caches, answers_alone=True, stop=stop), most) if most else []
     if not parts:
         return lambda stop: {}
     scorer = Scorer(opened, [name for part in parts for name in part.tasks])

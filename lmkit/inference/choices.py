@@ -7,12 +7,12 @@ import numpy as np
 
 from lmkit.data.document import Document
 from lmkit.errors import DataError, Problem
-from lmkit.run.open import OpenedRun
-from lmkit.run.rows import compiled_reader, room
+from lmkit.inference.opened import OpenedModel
+from lmkit.inference.rows import compiled_reader, room
 from lmkit.text.template import joined_rows
 
 
-def chooser(opened: OpenedRun, name: str) -> Callable[[Sequence[Document]], list[dict[str, Any]]]:
+def chooser(opened: OpenedModel, name: str) -> Callable[[Sequence[Document]], list[dict[str, Any]]]:
     """For each document its likeliest choice, that one's place from 0, and the probabilities of all."""
     head, tokenizer, longest = opened.model.heads[name], opened.tokenizer, room(opened)
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from lmkit.data.document import Document
 from lmkit.data.windows import Windows
-from lmkit.run.open import OpenedRun
-from lmkit.run.rows import compiled_reader, room
+from lmkit.inference.opened import OpenedModel
+from lmkit.inference.rows import compiled_reader, room
 from lmkit.tasks.spec import QuestionAnswering
 from lmkit.text.template import Row
 from lmkit.text.words import trimmed
@@ -19,10 +19,10 @@ Answer = dict[str, Any]
 Candidate = tuple[float, int, int]  # probability, first token and last token of the text
 
 
-def span_finder(opened: OpenedRun, name: str, task: QuestionAnswering) -> Callable[[Sequence[Document]], list[Answer]]:
+def span_finder(opened: OpenedModel, name: str, task: QuestionAnswering) -> Callable[[Sequence[Document]], list[Answer]]:
     """For each pair of a question and a text the best answers; long texts are read in the windows that the task was trained on."""
     tokenizer, head = opened.tokenizer, opened.model.heads[name]
-    longest = min(room(opened), LONGEST_ROW) if opened.spec.imported else room(opened)
+    longest = min(room(opened), LONGEST_ROW) if opened.imported else room(opened)
     windows = Windows(task.max_question_length, task.stride)
     read = compiled_reader(opened, name, lambda hidden, batch: head.logits(hidden, batch["segments"]))
 
