@@ -5,15 +5,15 @@ from functools import partial
 from typing import Any, NamedTuple, assert_never
 
 import numpy as np
-from keras import ops
 
 from lmkit.data.conversations import told
 from lmkit.data.document import Document
 from lmkit.data.roles import near
 from lmkit.errors import DataError, Problem, SpecError
-from lmkit.heads.masked_language_model import gather_rows
 from lmkit.inference.choices import chooser
+from lmkit.inference.embeddings import embedder
 from lmkit.inference.long_texts import document_scores
+from lmkit.inference.masks import filler, lacks_masks
 from lmkit.inference.opened import OpenedModel
 from lmkit.inference.rows import compiled_reader, require_going, room
 from lmkit.inference.spans import span_finder
@@ -41,9 +41,6 @@ from lmkit.tasks.spec import (
 )
 from lmkit.text.chat_templates import chat_of
 from lmkit.text.template import Row, bare
-
-MASKS = 8  # places of a row that are filled at once
-TOP = 5
 
 Answer = dict[str, Any]
 Read = Callable[[Sequence[Document]], list[Answer]]
@@ -108,7 +105,7 @@ def _reader(opened: OpenedModel, name: str, task: AnyTask) -> Reader | None:
         case Regression():
             return Reader(_nothing, _measurer(opened, name, task))
         case MaskedLm():
-            return Reader(_masks(opened), _filler(opened, name))
+            return Reader(lacks_masks(opened), filler(opened, name))
         case TokenClassification():
             return Reader(_nothing, word_labeller(opened, name, opened.labels[name]))
         case ReplacedToken():
@@ -116,7 +113,7 @@ def _reader(opened: OpenedModel, name: str, task: AnyTask) -> Reader | None:
         case QuestionAnswering():
             return Reader(_second_text, span_finder(opened, name, task))
         case SentenceEmbedding():
-            return Reader(_nothing, _embedder(opened, name))
+            return Reader(_nothing, embedder(opened, name))
         case Seq2seq():
             write = Writer(opened, name, opened.habits())
             return Reader(_nothing, partial(_written, opened, write))
@@ -146,28 +143,6 @@ def _choices(document: Document) -> str:
 
 def _second_text(document: Document) -> str:
     return "" if document.pair is not None else "has one text, and two are needed; add --pair, or a field text_pair"
-
-
-def _masks(opened: OpenedModel) -> Callable[[Document], str]:
-    tokenizer = opened.tokenizer
-    mask = tokenizer.require("mask", "masked_lm")
-
-    def lacks(document: Document) -> str:
-        count = int(np.sum(_row(opened, document, specials=True).ids == mask))
-        return (
-            "" if 0 < count <= MASKS else f"has {count} masks; write {tokenizer.piece(mask)}, in just these letters, at 1 to {MASKS} places"
-        )
-
-    return lacks
-
-
-def _row(opened: OpenedModel, document: Document, *, specials: bool = False) -> Row:
-    return opened.tokenizer.rows([document.text], [document.pair], max_length=room(opened), specials=specials)[0]
-
-
-def _rows(opened: OpenedModel, documents: Sequence[Document], *, specials: bool = False) -> list[Row]:
-    texts, pairs = [document.text for document in documents], [document.pair for document in documents]
-    return opened.tokenizer.rows(texts, pairs, max_length=room(opened), specials=specials)
 
 
 def _classifier(opened: OpenedModel, name: str, task: AnyTask, labels: Sequence[str]) -> Read:
@@ -210,64 +185,6 @@ def _scorer(opened: OpenedModel, name: str) -> Read:
         return bare().row(ids)
 
     return lambda documents: [{"score": float(value[0])} for (value,) in read([row(document) for document in documents])]
-
-
-def _embedder(opened: OpenedModel, name: str) -> Read:
-    head = opened.model.heads[name]
-    read = compiled_reader(opened, name, lambda hidden, batch: head.embed(hidden, batch["segments"]))
-
-    def vectors(texts: Sequence[str]) -> list[np.ndarray]:
-        return [vector for (vector,) in read(opened.tokenizer.rows(texts, max_length=room(opened)))]
-
-    def answer(documents: Sequence[Document]) -> list[Answer]:
-        answers: list[Answer] = [{"vector": vector.tolist()} for vector in vectors([document.text for document in documents])]
-        paired = [i for i, document in enumerate(documents) if document.pair is not None]
-        for i, other in zip(paired, vectors([documents[i].pair or "" for i in paired]) if paired else [], strict=True):
-            first = np.asarray(answers[i]["vector"])
-            similarity = first @ other / max(np.linalg.norm(first) * np.linalg.norm(other), 1e-12)
-            answers[i] |= {"vector_pair": other.tolist(), "similarity": float(similarity)}
-        return answers
-
-    return answer
-
-
-def _filler(opened: OpenedModel, name: str) -> Read:
-    model, mask = opened.model, opened.tokenizer.mask
-    head = model.heads[name]
-
-    def forward(hidden: Any, batch: dict[str, Any]) -> Any:
-        logits = head.logits(gather_rows(hidden, batch["where"]), model.backbone.token_embedding)
-        return ops.top_k(ops.softmax(ops.cast(logits, "float32"), axis=-1), TOP)
-
-    read = compiled_reader(opened, name, forward)
-
-    def answer(documents: Sequence[Document]) -> list[Answer]:
-        rows = _rows(opened, documents, specials=True)
-        places = [np.flatnonzero(row.ids == mask) for row in rows]
-
-        def where(chosen: list[int], count: int) -> dict[str, Any]:
-            found = np.zeros((count, MASKS), np.int32)
-            for row, i in enumerate(chosen):
-                found[row, : len(places[i])] = places[i]
-            return {"where": found}
-
-        found = read(rows, where)
-        return [_filling(opened, row.ids, at, *top) for row, at, top in zip(rows, places, found, strict=True)]
-
-    return answer
-
-
-def _filling(opened: OpenedModel, tokens: np.ndarray, places: np.ndarray, shares: np.ndarray, ids: np.ndarray) -> Answer:
-    decode = opened.tokenizer.decode
-    filled = tokens.copy()
-    masks = []
-    for at, place in enumerate(places):
-        filled[place] = ids[at, 0]
-        found = zip(ids[at], shares[at], strict=True)
-        masks.append(
-            [{"token": decode([index]).strip() or opened.tokenizer.piece(int(index)), "probability": float(p)} for index, p in found]
-        )
-    return {"masks": masks, "filled": decode(filled)}
 
 
 def json_text(text: str) -> str:
