@@ -176,7 +176,7 @@ def _bug(error: Exception, as_json: bool, console: Console) -> int:
     import tempfile
     import traceback
 
-    from lmkit.run.custom import files_run, first_line, place_in_code
+    from lmkit.run.code import files_run, first_line, place_in_code
 
     place = place_in_code(error)
     with tempfile.NamedTemporaryFile("w", prefix=f"lmkit-{'error' if place else 'bug'}-", suffix=".txt", delete=False) as file:

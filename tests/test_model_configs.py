@@ -9,8 +9,8 @@ import pytest
 from lmkit.cli import main
 from lmkit.data.spec import Conll, Conllu, Holdout, JsonLines, Parallel, Squad, Tsv
 from lmkit.models.spec import FromRun
-from lmkit.run.load import load
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.load import load
+from lmkit.spec_file.spec import RunSpec
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted((ROOT / "model_configs").rglob("*.yaml"))

@@ -32,13 +32,13 @@ from lmkit.errors import CheckpointError, LmkitError, Problem
 from lmkit.generation.settings import Settings
 from lmkit.heads.cross_entropy import binary_cross_entropy, cross_entropy
 from lmkit.heads.regression import squared_error
+from lmkit.inference.generator import generator_of
+from lmkit.inference.logits import batch_of, logits_of
+from lmkit.inference.manner import manner
 from lmkit.run.console import Console
 from lmkit.run.export import Options, outgoing_of
-from lmkit.run.generator import generator_of
-from lmkit.run.logits import batch_of, logits_of
-from lmkit.run.manner import habits_of, manner
 from lmkit.run.model import shapes_of, variables_of
-from lmkit.run.source import Source, foreign_source
+from lmkit.run.source import Source, foreign_source, habits_of
 from lmkit.run.verify import filled
 
 ARRAYS, LOSS, GRADIENT = 2e-4, 2e-5, 1e-3
@@ -109,7 +109,7 @@ class Checked:
         if batch is None:
             return {}
         seen: dict[str, Any] = {}
-        found = {name: np.asarray(value) for name, value in logits_of(self.model, self.source.spec, batch, seen.__setitem__).items()}
+        found = {name: np.asarray(value) for name, value in logits_of(self.model, self.source.spec.tasks, batch, seen.__setitem__).items()}
         return dict(self._named(found, {name: np.asarray(value) for name, value in seen.items()}))
 
     def _named(self, found: dict[str, np.ndarray], seen: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
@@ -192,7 +192,7 @@ def loss_and_gradient(checked: Checked) -> tuple[float, float]:
         batch["decoder/tokens"] = behind_start(checked, labels)
 
     def function() -> tuple[Any, Any]:
-        logits = logits_of(checked.model, checked.source.spec, batch)[name]
+        logits = logits_of(checked.model, checked.source.spec.tasks, batch)[name]
         return _loss(task.kind, logits, labels), ()
 
     plan = checked.imported.plan(checked.shapes)
@@ -247,9 +247,10 @@ def generated(checked: Checked, beams: int) -> tuple[list[Any], list[Any]]:
     decoder = "generate_prompt" in checked.reference
     prompts = checked.reference["generate_prompt" if decoder else "padded_input_ids"]
     real = np.ones_like(prompts) if decoder else checked.reference["padded_attention_mask"]
+    spec = checked.source.spec
     words = manner({"beams": beams}, habits_of(checked.path), greedy=False, max_tokens=None)
     ends = words.setdefault("end", checked.source.tokenizer().ends)
-    generator = generator_of(checked.source.spec, checked.model, Settings(**words))
+    generator = generator_of(spec.tasks, checked.model, Settings(**words), context=spec.data.max_length)
     begun = len(generator.model.prefix) or prompts.shape[1]
     made = generator.generate([row[mask > 0].tolist() for row, mask in zip(prompts, real, strict=True)], max_tokens=theirs.shape[1] - begun)
     found = []

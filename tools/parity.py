@@ -23,9 +23,9 @@ import numpy as np
 from lmkit.cli import main as lmkit
 from lmkit.data.batches import Batch
 from lmkit.run.body import with_body
-from lmkit.run.load import load
 from lmkit.run.material import material, tokenizer_of
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.load import load
+from lmkit.spec_file.spec import RunSpec
 from lmkit.training.schedules import learning_rate
 from lmkit.training.spec import AdamW
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from lmkit.run.spec import RunSpec
 from lmkit.spec import Amount
+from lmkit.spec_file.spec import RunSpec
 
 TARGET = Path(__file__).parents[1] / "docs" / "spec.md"
 OPENING = """# Spec reference

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from lmkit.counting import mix
 from lmkit.data.groups import Group
 from lmkit.data.layout import Corpus, cells, lay
-from lmkit.data.order import Mixture, mix, row_keys
+from lmkit.data.order import Mixture, row_keys
 from lmkit.data.plans import Epochs, Plan, RowSource, fixed_plan
 from lmkit.data.rows import Rows
 from lmkit.data.sides import lay_sides

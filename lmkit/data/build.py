@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lmkit.counting import mix
 from lmkit.data.batches import Batches, Evaluation, Stream
 from lmkit.data.buckets import plan_buckets
 from lmkit.data.cache import Cache
@@ -12,7 +13,6 @@ from lmkit.data.documents import Documents, all_documents, hold_out
 from lmkit.data.examples import COLUMNS, examples
 from lmkit.data.groups import Group, group_tasks
 from lmkit.data.layout import BARE, Layout, widths
-from lmkit.data.order import mix
 from lmkit.data.plans import Epochs, fixed_plan, row_source, span_table
 from lmkit.data.prompts import prompting
 from lmkit.data.spec import Data, Holdout

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lmkit.tasks.counting import TEST_VECTOR, mix, scramble
-
-__all__ = ["TEST_VECTOR", "Mixture", "mix", "permutation", "row_keys", "scramble"]
+from lmkit.counting import mix, scramble
 
 ROUNDS = 8
 LONGEST_BLOCK = 4096

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from lmkit.data.order import mix, permutation
+from lmkit.counting import mix
+from lmkit.data.order import permutation
 from lmkit.data.rows import Rows, make_rows
 
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmkit.counting import mix
 from lmkit.data.documents import Documents
-from lmkit.data.order import mix, permutation
+from lmkit.data.order import permutation
 from lmkit.data.packing import cut
 from lmkit.data.rows import Rows
 from lmkit.errors import DataError, Problem

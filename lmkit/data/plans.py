@@ -7,11 +7,12 @@ from zlib import crc32
 
 import numpy as np
 
+from lmkit.counting import mix
 from lmkit.data.buckets import deal
 from lmkit.data.choices import choice_rows, choice_spans
 from lmkit.data.documents import Documents
 from lmkit.data.layout import Corpus, Layout, piece_extra, record_rows, token_rows, widths
-from lmkit.data.order import Mixture, mix, permutation
+from lmkit.data.order import Mixture, permutation
 from lmkit.data.packing import packed_rows, single_rows
 from lmkit.data.pairs import order_rows, pair_rows, plan_chunks
 from lmkit.data.preferences import preference_rows

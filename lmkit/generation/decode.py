@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from lmkit.data.order import mix
+from lmkit.counting import mix
 from lmkit.engine.tensorflow import compiled, finite
 from lmkit.generation.cached import Cached, longer
 from lmkit.generation.layout import MAX_ROWS, Continuation, Reason, begun, bucket, left_padded

@@ -22,21 +22,13 @@ class LanguageModelHead(VocabularyHead):
         hidden_size: int,
         vocab_size: int,
         *,
-        tied: bool = True,
-        embedding_size: int | None = None,
-        bias: bool = False,
-        train_bias: bool = True,
-        scale: float = 1.0,
-        softcap: float | None = None,
         label_smoothing: float = 0.0,
         **options: Any,
     ) -> None:
-        table: dict[str, Any] = {"tied": tied, "embedding_size": embedding_size}
-        output: dict[str, Any] = {"bias": bias, "train_bias": train_bias, "scale": scale, "softcap": softcap}
-        super().__init__(hidden_size, vocab_size, **table, **output, **options)
+        super().__init__(hidden_size, vocab_size, **options)
         self.label_smoothing = label_smoothing
         shared = {"bias": False, "dtype": self.dtype_policy}
-        self.projection = Linear(hidden_size, embedding_size, name="projection", **shared) if embedding_size else None
+        self.projection = Linear(hidden_size, self.embedding_size, name="projection", **shared) if self.embedding_size else None
 
     def build(self, input_shape: Any = None) -> None:
         if self.projection is not None:

@@ -33,18 +33,13 @@ class MaskedLanguageModelHead(VocabularyHead):
         transform_norm: Layer,
         activation: str = "gelu",
         transform_bias: bool = True,
-        tied: bool = True,
-        embedding_size: int | None = None,
         bias: bool = True,
-        scale: float = 1.0,
-        softcap: float | None = None,
         **options: Any,
     ) -> None:
-        output: dict[str, Any] = {"tied": tied, "embedding_size": embedding_size, "bias": bias, "scale": scale, "softcap": softcap}
-        super().__init__(hidden_size, vocab_size, **output, **options)
+        super().__init__(hidden_size, vocab_size, bias=bias, **options)
         self.activation, self.transform_bias, self.transform_norm = activation, transform_bias, transform_norm
         shared = {"bias": transform_bias, "dtype": self.dtype_policy}
-        self.transform = Linear(hidden_size, embedding_size or hidden_size, name="transform", **shared)
+        self.transform = Linear(hidden_size, self.embedding_size or hidden_size, name="transform", **shared)
 
     def build(self, input_shape: Any = None) -> None:
         build_parts(self.transform, self.transform_norm)

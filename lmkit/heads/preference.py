@@ -36,20 +36,12 @@ class DirectPreferenceHead(LanguageModelHead):
         hidden_size: int,
         vocab_size: int,
         *,
-        tied: bool = True,
-        embedding_size: int | None = None,
-        bias: bool = False,
-        train_bias: bool = True,
-        scale: float = 1.0,
-        softcap: float | None = None,
         beta: float = 0.1,
         loss: PreferenceLoss = "sigmoid",
         smoothing: float = 0.0,
         **options: Any,
     ) -> None:
-        table: dict[str, Any] = {"tied": tied, "embedding_size": embedding_size}
-        output: dict[str, Any] = {"bias": bias, "train_bias": train_bias, "scale": scale, "softcap": softcap}
-        super().__init__(hidden_size, vocab_size, **table, **output, **options)
+        super().__init__(hidden_size, vocab_size, **options)
         self.beta, self.loss, self.smoothing = beta, loss, smoothing
 
     def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any, row_key: Any = None) -> dict[str, Any]:

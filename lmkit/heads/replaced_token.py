@@ -24,13 +24,11 @@ class ReplacedTokenHead(TokenClassHead):
         hidden_size: int,
         num_labels: int,
         *,
-        transform: str | None = None,
-        transform_bias: bool = True,
         generator: Generator | None = None,
         discriminator_weight: float = 1.0,
         **options: Any,
     ) -> None:
-        super().__init__(hidden_size, num_labels, transform=transform, transform_bias=transform_bias, **options)
+        super().__init__(hidden_size, num_labels, **options)
         self.generator, self.discriminator_weight = generator, discriminator_weight
 
     def build(self, input_shape: Any = None) -> None:

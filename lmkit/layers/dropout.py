@@ -22,7 +22,7 @@ def scramble(x: Any) -> Any:
 def mix(*words: Any) -> Any:
     """One uint32 from several (tensors of uint32 that broadcast, or ints): h = scramble(h xor word), from h = 0.
 
-    The same numbers as lmkit.data.order.mix gives in numpy.
+    The same numbers as lmkit.counting.mix gives in numpy.
     """
     h = _word(0)
     for word in words:

@@ -10,7 +10,7 @@ from lmkit.models.spec import FromRun
 from lmkit.run.model import shapes_of, take_over, under_our_names
 from lmkit.run.pretrained import parts_of
 from lmkit.run.source import source_of
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.training.trainable import require_parts
 
 

@@ -7,7 +7,7 @@ from lmkit.models.spec import Body, FromRun, stacks, with_dropout
 from lmkit.positions.spec import Learned
 from lmkit.run.pretrained import with_heads
 from lmkit.run.source import source_of
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 
 
 def with_body(spec: RunSpec) -> RunSpec:

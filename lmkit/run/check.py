@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from lmkit.errors import SpecError
+from lmkit.run.code import run_code
 from lmkit.run.console import Console
-from lmkit.run.custom import parts_of, run_code
-from lmkit.run.load import load
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.custom import parts_of
+from lmkit.spec_file.load import load
+from lmkit.spec_file.spec import RunSpec
 
 
 def check(spec: Path, *, overrides: list[str], strict: bool, as_json: bool, console: Console, allow_code: bool = False) -> int:

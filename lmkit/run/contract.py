@@ -15,9 +15,9 @@ from lmkit.heads.model import Model
 from lmkit.layers.build import code_of
 from lmkit.layers.weights import canonical
 from lmkit.models.spec import EncoderDecoder
-from lmkit.run.custom import files_run, first_line, place_in_code
-from lmkit.run.spec import RunSpec
+from lmkit.run.code import files_run, first_line, place_in_code
 from lmkit.run.trial import LENGTH, REAL, ROWS, Trial
+from lmkit.spec_file.spec import RunSpec
 
 MOST = 3  # findings of one kind
 UNMOVED = "attention.key.bias"  # softmax ignores what all keys share

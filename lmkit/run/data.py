@@ -12,10 +12,10 @@ from lmkit.data.spec import Holdout
 from lmkit.run.body import with_body
 from lmkit.run.console import Console
 from lmkit.run.examples import Painter, leftwards, show_row, sided
-from lmkit.run.load import load
 from lmkit.run.material import CACHE, RUNS, Material, material, tokenizer_of
 from lmkit.run.signals import watch
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.load import load
+from lmkit.spec_file.spec import RunSpec
 from lmkit.text.tokenizer import Tokenizer
 
 SEARCH = 64  # steps among which a batch of every task is looked for

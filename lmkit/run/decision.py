@@ -12,7 +12,7 @@ from lmkit.run.directory import RunDirectory
 from lmkit.run.grid import plan_of
 from lmkit.run.material import Material
 from lmkit.run.plan import flops_of
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.training.checkpointing import newest_facts
 from lmkit.training.precision import Decision, activation_bytes, decide
 

@@ -19,8 +19,8 @@ from lmkit.run.on_file import lengths, on_file
 from lmkit.run.output import require_writable, texts_of, whole_file
 from lmkit.run.signals import watch
 from lmkit.run.source import existing, is_foreign
-from lmkit.run.spec import RunSpec
 from lmkit.scores.figure import ROUNDS, Figure
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import TwoSegments
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ def _of_rows(
 ) -> dict[str, Figure]:  # fmt: skip
     """What the rows of the batches tell; of preferences, against the model as it began."""
     from lmkit.engine import tensorflow as engine
-    from lmkit.run.evaluator import evaluator
     from lmkit.run.reference import Referred, as_it_began
+    from lmkit.training.evaluator import evaluator
     from lmkit.training.step import EvaluationStep
 
     replicas = engine.replicas("one_device")
     began = as_it_began(opened, batches, EvaluationStep(opened.model, replicas), own=own, say=console.err, stop=stop)
-    figures = evaluator(spec, opened.model, Referred(batches, began), opened.tokenizer, opened.labels, replicas, xla=False)(stop)
+    figures = evaluator(spec.tasks, opened.model, Referred(batches, began), opened.tokenizer, opened.labels, replicas, xla=False)(stop)
     engine.finite(figures.get("loss", 0.0))
     return {name: Figure(value) for name, value in figures.items()}
 
@@ -88,12 +88,12 @@ def _of_answers(
     opened: "OpenedRun", spec: RunSpec, caches: Mapping[str, Cache], predictions: Path | None, stop: Stop
 ) -> dict[str, Figure]:  # fmt: skip
     """What answers to whole documents are worth; they are written to a file where one is named."""
-    from lmkit.run.scoring import Scorer, parts_of
+    from lmkit.inference.scoring import Scorer, parts_of
 
-    parts = parts_of(spec, caches, stop=stop)
+    parts = parts_of(spec.tasks, spec.data, caches, stop=stop)
     if not parts:
         return {}
-    scorer = Scorer(opened, [name for part in parts for name in part.tasks])
+    scorer = Scorer(opened.answering, [name for part in parts for name in part.tasks])
     with nullcontext() if predictions is None else whole_file(predictions) as write:
 
         def hear(documents: Sequence[Document], answers: Sequence[Mapping[str, Any]]) -> None:

@@ -18,9 +18,9 @@ from lmkit.layers.spec import Custom
 from lmkit.models.spec import FromRun
 from lmkit.run.body import body_of
 from lmkit.run.console import Console
-from lmkit.run.custom import parts_of
 from lmkit.run.source import Source, source_of
-from lmkit.run.tree import dotted
+from lmkit.spec_file.custom import parts_of
+from lmkit.spec_file.tree import dotted
 from lmkit.tasks.spec import AnyTask, CausalLm, DirectPreference, Pooled, Regression, ReplacedToken, Reward
 from lmkit.text.export import huggingface_files, run_files
 from lmkit.text.keras_hub import ASSETS, OBJECT, preset_tokenizer

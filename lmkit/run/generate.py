@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lmkit.inference.manner import manner, most_new
 from lmkit.run.console import Console
-from lmkit.run.manner import habits_of, manner, most_new
-from lmkit.run.source import existing
+from lmkit.run.source import existing, habits_of
 from lmkit.tasks.spec import Seq2seq
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ def generate(
     words = manner(wish.words, habits, greedy=wish.greedy, max_tokens=wish.max_tokens)
     existing(run)
     with console.quiet():
+        from lmkit.generation.build import decoding_words
         from lmkit.generation.settings import Settings
         from lmkit.generation.stream import TextStream
-        from lmkit.run.chat import Chat
-        from lmkit.run.generator import generator_of, own_words, written_by
-        from lmkit.run.material import start_of
+        from lmkit.inference.chat import Chat
+        from lmkit.inference.generator import generator_of, own_words, start_of, written_by
+        from lmkit.inference.writing import prompter
         from lmkit.run.open import open_trained
-        from lmkit.run.writing import decoding_words, prompter
 
     opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
     tokenizer = opened.tokenizer
@@ -74,21 +74,22 @@ def generate(
             words["suppressed"] = (*words.get("suppressed", ()), *nameless)
         for key in habits.unheard:
             console.err(f"note: {habits.file}: {key} is not followed")
-    task = opened.spec.tasks[written_by(opened.spec)]
+    spec = opened.spec
+    task = spec.tasks[written_by(spec.tasks)]
     if not habits:
         usual = decoding_words(task.decode) if isinstance(task, Seq2seq) and not (wish.words or wish.greedy) else {}
-        words = own_words(tokenizer, ends, start_of(opened.spec)) | words | usual
-    generator = generator_of(opened.spec, opened.model, Settings(**words))
+        words = own_words(tokenizer, ends, start_of(opened.model)) | words | usual
+    generator = generator_of(spec.tasks, opened.model, Settings(**words), context=spec.data.max_length)
     texts = list(prompts) or [""]
     if chat and not generator.model.prefix:
         ids = [chat.ids(text) for text in texts]
         shown, before = [list[int]() for _ in texts], ["" for _ in texts]
     elif generator.model.prefix:
         prefix = task.prefix if isinstance(task, Seq2seq) else ""
-        ids = _read_ids(tokenizer, [prefix + text for text in texts], opened.spec.data.max_length, console)
+        ids = _read_ids(tokenizer, [prefix + text for text in texts], spec.data.max_length, console)
         shown, before = [list[int]() for _ in texts], ["" for _ in texts]
     elif isinstance(task, Seq2seq):
-        ids = prompter(opened.spec, tokenizer, task, wish.max_tokens or opened.spec.data.target_length)(texts)
+        ids = prompter(tokenizer, task, spec.data.max_length, wish.max_tokens or spec.data.target_length)(texts)
         shown, before = [list[int]() for _ in texts], ["" for _ in texts]
     else:
         ids = [_prompt_ids(tokenizer, text, habits, console) for text in texts]

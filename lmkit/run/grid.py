@@ -5,8 +5,8 @@ import math
 from lmkit.data.batches import Batches
 from lmkit.errors import Problem, SpecError
 from lmkit.models.spec import FromRun
-from lmkit.run.spec import RunSpec
 from lmkit.spec import Amount
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.scores import tag_metrics
 from lmkit.tasks.spec import TokenClassification
 from lmkit.training.loop import Plan

@@ -9,8 +9,8 @@ from lmkit.checkpoints.hub.generation import read_habits
 from lmkit.checkpoints.tensors import in_dtype
 from lmkit.run.console import Console
 from lmkit.run.directory import RunDirectory, require_space
-from lmkit.run.load import resolved_text
 from lmkit.run.source import foreign_source
+from lmkit.spec_file.load import resolved_text
 from lmkit.tasks.spec import CausalLm, Seq2seq
 from lmkit.text.export import run_files
 

@@ -10,9 +10,9 @@ from typing import Any, TextIO
 
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run.console import Console
-from lmkit.run.load import plain_words
-from lmkit.run.plain_yaml import text_of
-from lmkit.run.recipes import headline, recipe, recipes
+from lmkit.spec_file.load import plain_words
+from lmkit.spec_file.plain_yaml import text_of
+from lmkit.spec_file.recipes import headline, recipe, recipes
 
 KINDS = {".txt": "text", ".md": "text", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
 TEXT = ("text", "content", "body", "sentence", "review", "document", "sentence1", "premise", "question")

@@ -13,7 +13,7 @@ from lmkit.errors import Problem, SpecError
 from lmkit.models.spec import EncoderDecoder, FromRun
 from lmkit.run.body import body_of
 from lmkit.run.source import source_of
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.span_corruption import sentinel_names
 from lmkit.tasks.spec import SpanCorruption, TwoSegments
 from lmkit.text.build import train_tokenizer

@@ -14,7 +14,7 @@ from lmkit.models.build import build_backbone
 from lmkit.models.initialize import initialize
 from lmkit.models.names import matches
 from lmkit.run.body import body_of
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.build import build_head
 from lmkit.tasks.spec import AnyTask, CausalLm, DirectPreference, PrefixLm, Seq2seq, SpanCorruption
 

@@ -7,7 +7,7 @@ from lmkit.data.roles import near
 from lmkit.data.spec import AnySource, Holdout, Records
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run.given import Columns, require_fields, source_like, source_of
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import ReplacedToken, SentenceEmbedding, TwoSegments
 
 

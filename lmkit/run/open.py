@@ -1,29 +1,25 @@
 """A trained run or a foreign folder in memory, to evaluate, predict or generate with."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmkit.checkpoints.manifest import require
 from lmkit.checkpoints.tensors import Tensors, in_dtype
-from lmkit.data.files import never
 from lmkit.engine import devices
 from lmkit.heads.model import Model
+from lmkit.inference.opened import OpenedModel
+from lmkit.run.code import require_permission, run_code
 from lmkit.run.console import Console
-from lmkit.run.custom import require_permission, run_code
 from lmkit.run.directory import RunDirectory
 from lmkit.run.model import build_model, variables_of
-from lmkit.run.source import source_of
-from lmkit.run.spec import RunSpec
+from lmkit.run.source import habits_of, source_of
+from lmkit.spec_file.spec import RunSpec
 from lmkit.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run's words and its model, filled with the best checkpoint or else the newest.
-
-    It answers `at_once` rows in a batch at most, and asks before each whether to `stop`.
-    """
+    """A run's words and its model, filled with the best checkpoint or else the newest."""
 
     directory: RunDirectory
     spec: RunSpec
@@ -31,8 +27,14 @@ class OpenedRun:
     model: Model
     labels: dict[str, tuple[str, ...]]
     step: int
-    at_once: int = 32
-    stop: Callable[[], bool] = never
+
+    @property
+    def answering(self) -> OpenedModel:
+        """The model with what it takes to ask it."""
+        spec, path = self.spec, self.directory.path
+        return OpenedModel(
+            path, spec.tasks, spec.data, self.tokenizer, self.model, self.labels, spec.seed, spec.imported, lambda: habits_of(path)
+        )
 
 
 def open_trained(path: Path, console: Console, *, allow_code: bool = False, dtype: str = "float32") -> OpenedRun:

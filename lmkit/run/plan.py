@@ -12,10 +12,11 @@ import numpy as np
 from lmkit.models.count import count, flops_per_token
 from lmkit.models.spec import EncoderDecoder
 from lmkit.run.body import body_of, with_body
+from lmkit.run.code import run_code
 from lmkit.run.console import Console
-from lmkit.run.custom import parts_of, run_code
-from lmkit.run.load import load
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.custom import parts_of
+from lmkit.spec_file.load import load
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.count import count_head, head_flops_per_token
 from lmkit.tasks.span_corruption import counts
 from lmkit.tasks.spec import AnyTask, Labelled, PrefixLm, Seq2seq, SpanCorruption

@@ -18,7 +18,7 @@ from lmkit.run.output import joined, json_line, kept_fields, require_writable, t
 from lmkit.run.readable import readable
 from lmkit.run.signals import watch
 from lmkit.run.source import existing
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 
 CHUNK = 512  # rows in memory at once
 # The fields that a file may have for a model that knows of none.
@@ -80,12 +80,13 @@ def predict(run: Path, asked: Asked, console: Console, *, allow_code: bool = Fal
     asked.require()
     existing(run)
     with console.quiet():
-        from lmkit.run.answers import answerer
+        from lmkit.inference.answers import answerer
         from lmkit.run.open import open_trained
 
     opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
+    model = opened.answering
     with watch(console.err, saves=False) as stop:
-        answer = answerer(replace(opened, at_once=asked.batch_size or opened.at_once, stop=stop), asked.tasks)
+        answer = answerer(replace(model, at_once=asked.batch_size or model.at_once, stop=stop), asked.tasks)
         given = [Document(text, pair) for text, pair in zip_longest(asked.texts, asked.pairs)]
         documents: Iterable[Answered] = given or _documents(opened.spec, asked, console)
         unanswered: list[DataError] = []

@@ -15,7 +15,7 @@ from lmkit.checkpoints.hub.plan import Move, Shape, make_plan
 from lmkit.checkpoints.hub.read import family_kept
 from lmkit.checkpoints.hub.words import Flat
 from lmkit.run.source import Source
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import AnyTask, Classification, Pooled
 
 PARTS = (".pooler.", ".pooler_norm.")  # what is trained beside a body and not for one task alone

@@ -16,7 +16,7 @@ from lmkit.run.begin import begin
 from lmkit.run.directory import RunDirectory
 from lmkit.run.model import variables_of
 from lmkit.run.open import OpenedRun
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import DirectPreference
 from lmkit.training.step import EvaluationStep
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from lmkit.run.console import Console
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 
 
 def json_schema() -> dict[str, Any]:

@@ -7,26 +7,26 @@ from typing import Any
 
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
+from lmkit.inference.samples import Samples
+from lmkit.inference.scoring import answer_scores
 from lmkit.models.spec import FromRun
 from lmkit.run.begin import begin
+from lmkit.run.code import run_code
 from lmkit.run.console import Console
-from lmkit.run.custom import run_code
 from lmkit.run.decision import decision_of
 from lmkit.run.directory import DONE, RunDirectory, require_space
-from lmkit.run.evaluator import evaluator
 from lmkit.run.grid import plan_of, unfreeze_every
 from lmkit.run.material import Material
 from lmkit.run.model import build_model, variables_of
 from lmkit.run.open import OpenedRun
 from lmkit.run.plan import flops_of
 from lmkit.run.reference import References, Referred, mark_of, preferring, referred, store, stored, with_reference
-from lmkit.run.samples import Samples
-from lmkit.run.scoring import answer_scores
 from lmkit.run.signals import StopRequest
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.training.bar import Bar
 from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints
+from lmkit.training.evaluator import evaluator
 from lmkit.training.hooks import Hooks, Snapshot, Stop
 from lmkit.training.logging import Logger, cut_back
 from lmkit.training.loop import Trainer
@@ -70,7 +70,8 @@ class Session:
             spec.training.optimizer, self.variables, freeze=freeze, unfreeze_every=pace, replicas=self.replicas
         )
         self.plan = plan_of(spec, material.batches)
-        self.samples = Samples(spec, self.model, material.tokenizer)
+        self.opened = OpenedRun(self.run, spec, material.tokenizer, self.model, material.batches.labels, 0)
+        self.samples = Samples(spec.logging.samples, self.opened.answering)
 
     def train(self) -> None:
         """Raises Interrupted after a signal, NumericsError, CheckpointError, MachineError; whatever is raised, the newest
@@ -166,8 +167,8 @@ class Session:
         """Figures of all validation rows, and scores of answers to some of their documents."""
         stuff, labels = self.material, self.material.batches.labels
         rows = Referred(stuff.batches.validation, self.references.validation if self.references else {})
-        figures = evaluator(self.spec, self.model, rows, stuff.tokenizer, labels, self.replicas, xla=self.decision.xla)
-        scores = answer_scores(OpenedRun(self.run, self.spec, stuff.tokenizer, self.model, labels, 0), stuff.caches, self.stop)
+        figures = evaluator(self.spec.tasks, self.model, rows, stuff.tokenizer, labels, self.replicas, xla=self.decision.xla)
+        scores = answer_scores(self.opened.answering, stuff.caches, self.spec.training.evaluate_documents, self.stop)
         return lambda stop: figures(stop) | scores(stop)
 
     def _show(self, logger: Logger, step: int) -> None:

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 from lmkit.run.console import Console
-from lmkit.run.load import load
-from lmkit.run.plain_yaml import to_yaml
-from lmkit.run.resolve import words_of
-from lmkit.run.tree import dotted
+from lmkit.spec_file.load import load
+from lmkit.spec_file.plain_yaml import to_yaml
+from lmkit.spec_file.resolve import words_of
+from lmkit.spec_file.tree import dotted
 
 
 def show(spec: Path, *, overrides: list[str], origin: bool, as_json: bool, console: Console) -> int:

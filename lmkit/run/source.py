@@ -11,18 +11,19 @@ import numpy as np
 
 from lmkit.checkpoints.find import read_entries, read_model
 from lmkit.checkpoints.header import FLOATS, NUMPY
-from lmkit.checkpoints.hub.folder import CONFIG, is_folder, refuse_code
+from lmkit.checkpoints.hub.folder import CONFIG, FORMATS, is_folder, refuse_code
+from lmkit.checkpoints.hub.generation import Habits, read_habits
 from lmkit.checkpoints.hub.read import Imported, read_folder
 from lmkit.checkpoints.tensors import prevailing
 from lmkit.errors import CheckpointError, Problem
 from lmkit.models.count import count
 from lmkit.models.spec import FromRun
 from lmkit.run.directory import RunDirectory, existing_run
-from lmkit.run.load import load
-from lmkit.run.resolve import resolve
-from lmkit.run.spec import RunSpec
-from lmkit.run.tree import Node
-from lmkit.run.validate import validate
+from lmkit.spec_file.load import load
+from lmkit.spec_file.resolve import resolve
+from lmkit.spec_file.spec import RunSpec
+from lmkit.spec_file.tree import Node
+from lmkit.spec_file.validate import validate
 from lmkit.text.build import load_tokenizer
 from lmkit.text.tokenizer import Tokenizer
 
@@ -92,6 +93,12 @@ def existing(path: Path) -> None:
 def is_foreign(path: Path) -> bool:
     """Whether a path means a foreign folder and not a run."""
     return is_folder(path) and not RunDirectory(path).resolved.exists()
+
+
+def habits_of(run: Path) -> Habits | None:
+    """What the makers of a foreign folder, or of the folder that a run was imported from, say of writing."""
+    folders = (run,) if is_foreign(run) else (run / format for format in FORMATS)
+    return next((habits for folder in folders if (habits := read_habits(folder)) is not None), None)
 
 
 def words_of_import(imported: Imported) -> dict[str, Any]:

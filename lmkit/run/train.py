@@ -8,13 +8,14 @@ from typing import Any
 
 from lmkit.checkpoints.files import write_file
 from lmkit.run.body import with_body
+from lmkit.run.code import in_run, keep, require_permission
 from lmkit.run.console import Console
-from lmkit.run.custom import files_of, in_run, keep, require_permission
 from lmkit.run.directory import RunDirectory, open_run
-from lmkit.run.load import load, plain_words, resolved_text
 from lmkit.run.material import CACHE, RUNS, Material, material, tokenizer_of
 from lmkit.run.signals import StopRequest, watch
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.custom import files_of
+from lmkit.spec_file.load import load, plain_words, resolved_text
+from lmkit.spec_file.spec import RunSpec
 from lmkit.text.build import load_tokenizer
 from lmkit.text.export import run_files
 from lmkit.text.tokenizer import Tokenizer

@@ -12,7 +12,7 @@ from lmkit.models.build import build_backbone
 from lmkit.models.initialize import initialize
 from lmkit.models.spec import SIDES, Body, EncoderDecoder, Stack
 from lmkit.run.body import body_of
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.build import build_head
 from lmkit.tasks.spec import Classification
 

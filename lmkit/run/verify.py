@@ -9,10 +9,10 @@ import numpy as np
 from lmkit.engine import devices
 from lmkit.errors import CheckpointError, Problem
 from lmkit.heads.model import Model
+from lmkit.inference.logits import batch_of, logits_of
 from lmkit.models.spec import EncoderDecoder
 from lmkit.run.body import body_of
 from lmkit.run.console import Console
-from lmkit.run.logits import batch_of, logits_of
 from lmkit.run.model import build_model, shapes_of, variables_of
 from lmkit.run.source import Source, foreign_source
 from lmkit.run.verify_transformers import output_of, transformers_logits
@@ -60,7 +60,7 @@ def rows_of(source: Source) -> dict[str, Any]:
 
 
 def _logits(source: Source, model: Model, batch: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value) for name, value in logits_of(model, source.spec, batch).items()}
+    return {name: np.asarray(value) for name, value in logits_of(model, source.spec.tasks, batch).items()}
 
 
 def _compared(

@@ -9,7 +9,7 @@ import numpy as np
 
 from lmkit.checkpoints.hub.read import read_folder
 from lmkit.errors import CheckpointError, Problem
-from lmkit.run.logits import batch_of, logits_of
+from lmkit.inference.logits import batch_of, logits_of
 from lmkit.run.source import Source
 from lmkit.run.verify import LENGTH, ROUNDED, ROWS, TOLERANCE, filled
 
@@ -27,7 +27,7 @@ def verify_preset(source: Source, tensors: Mapping[str, np.ndarray], folder: Pat
     tokens = np.random.default_rng(0).integers(0, vocab, (ROWS, min(LENGTH, source.spec.data.max_length))).astype(np.int32)
     real = np.ones_like(tokens)
     real[-1, tokens.shape[1] // 2 :] = 0
-    ours = logits_of(filled(source, tensors, vocab), source.spec, batch_of(tokens, real))
+    ours = logits_of(filled(source, tensors, vocab), source.spec.tasks, batch_of(tokens, real))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is no optimizer in the preset
         without = {"preprocessor": None} if source.spec.tasks else {}

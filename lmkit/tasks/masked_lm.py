@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from lmkit.tasks.counting import mix, scramble
+from lmkit.counting import mix, scramble
 from lmkit.tasks.rows import TokenRows
 from lmkit.text.tokenizer import Tokenizer
 

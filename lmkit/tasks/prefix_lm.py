@@ -4,7 +4,7 @@ from zlib import crc32
 
 import numpy as np
 
-from lmkit.tasks.counting import mix
+from lmkit.counting import mix
 from lmkit.tasks.rows import TokenRows
 from lmkit.tasks.seq2seq import framed, written
 from lmkit.text.template import Template

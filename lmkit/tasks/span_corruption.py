@@ -4,8 +4,8 @@ from zlib import crc32
 
 import numpy as np
 
+from lmkit.counting import mix, scramble
 from lmkit.errors import Problem, SpecError
-from lmkit.tasks.counting import mix, scramble
 from lmkit.tasks.rows import TokenRows
 from lmkit.tasks.seq2seq import framed, written
 from lmkit.text.template import Template

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmkit.data.order import TEST_VECTOR, Mixture, mix, permutation, row_keys
+from lmkit.counting import TEST_VECTOR, mix
+from lmkit.data.order import Mixture, permutation, row_keys
 from lmkit.layers import dropout
 
 

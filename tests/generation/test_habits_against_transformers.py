@@ -11,8 +11,8 @@ import pytest
 
 from lmkit.checkpoints.hub.generation import read_habits
 from lmkit.generation.settings import Settings
+from lmkit.inference.generator import generator_of
 from lmkit.run.console import Console
-from lmkit.run.generator import generator_of
 from lmkit.run.open import OpenedRun, open_trained
 
 torch = pytest.importorskip("torch")
@@ -72,5 +72,6 @@ def test_what_a_folder_says_is_followed(case: str, tmp_path: Path) -> None:
     habits = read_habits(folder)
     assert habits is not None and habits.unheard == ()
     opened = ours(name)
-    made = generator_of(opened.spec, opened.model, Settings(**habits.words)).generate(PROMPTS, max_tokens=NEW)
+    generator = generator_of(opened.spec.tasks, opened.model, Settings(**habits.words), context=opened.spec.data.max_length)
+    made = generator.generate(PROMPTS, max_tokens=NEW)
     assert [one.ids for one in made] == theirs(folder, name, habits.words["end"])

@@ -11,6 +11,7 @@ from keras import ops
 from lmkit.blocks.spec import LayerNorm
 from lmkit.heads.cross_entropy import binary_cross_entropy, cross_entropy
 from lmkit.heads.head import Head
+from lmkit.heads.label_set import LabelSetHead
 from lmkit.heads.language_model import LanguageModelHead
 from lmkit.heads.preference import DirectPreferenceHead
 from lmkit.heads.regression import squared_error
@@ -169,4 +170,10 @@ def test_sentence_embeddings_are_means_of_length_one() -> None:
 def test_a_config_forgets_no_word_of_the_output(cls: type[LanguageModelHead]) -> None:
     words = {"tied": False, "embedding_size": 4, "bias": True, "train_bias": False, "scale": 2.0, "softcap": 3.0}
     again = cls.from_config(cls(8, 16, name="lm", **words).get_config())
+    assert {name: getattr(again, name) for name in words} == words
+
+
+def test_a_config_of_label_sets_has_the_words_of_its_pooling() -> None:
+    words = {"pooling": "mean", "pooler": "relu", "pooler_bias": False, "classifier_bias": False, "dropout": 0.3, "threshold": 0.2}
+    again = LabelSetHead.from_config(LabelSetHead(8, 3, name="topics", **words).get_config())  # type: ignore[arg-type]
     assert {name: getattr(again, name) for name in words} == words

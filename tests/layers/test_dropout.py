@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from lmkit.data import order
+from lmkit import counting
+from lmkit.data.order import row_keys
 from lmkit.engine.tensorflow import compiled
 from lmkit.layers.dropout import dropout, keep_mask, layer_id, mix
 
@@ -13,11 +14,11 @@ KEYS = np.array([5, 2**31 + 9, 4294967295], np.uint32)
 
 def numpy_mask(shape: tuple[int, ...], rate: float, keys: np.ndarray, layer: int) -> np.ndarray:
     index = np.arange(int(np.prod(shape[1:])), dtype=np.uint32)
-    return np.reshape(order.mix(keys[:, None], layer, index[None]) >= round(rate * 2**32), shape)
+    return np.reshape(counting.mix(keys[:, None], layer, index[None]) >= round(rate * 2**32), shape)
 
 
 def test_the_hash_is_the_one_that_orders_data() -> None:
-    for words, expected in order.TEST_VECTOR:
+    for words, expected in counting.TEST_VECTOR:
         assert int(mix(*words)) == expected
         assert int(mix(*(ops.convert_to_tensor(np.uint32(word)) for word in words))) == expected
 
@@ -47,14 +48,14 @@ def test_a_row_is_dropped_the_same_whatever_rows_are_beside_it() -> None:
 
 
 def test_the_share_and_the_mean_are_right() -> None:
-    keys = order.row_keys(0, 0, 64)
+    keys = row_keys(0, 0, 64)
     out = np.asarray(dropout(np.ones((64, 4096), np.float32), 0.1, keys, layer_id("x.dropout")))
     assert abs(np.mean(out == 0) - 0.1) < 4 * np.sqrt(0.09 / out.size)
     assert abs(out.mean() - 1) < 4 * np.sqrt(0.1 / 0.9 / out.size)
 
 
 def test_layers_rows_and_elements_draw_independently() -> None:
-    keys = order.row_keys(0, 0, 2)
+    keys = row_keys(0, 0, 2)
     a, b = (np.asarray(keep_mask((2, 50000), 0.5, keys, layer_id(name))).astype(float) for name in ("a", "b"))
     bound = 5 / np.sqrt(50000)
     assert abs(np.corrcoef(a[0], b[0])[0, 1]) < bound

@@ -11,8 +11,8 @@ import pytest
 from lmkit import cli
 from lmkit.checkpoints.hub.keras_hub.known import PRESETS
 from lmkit.checkpoints.hub.known import FAMILIES
-from lmkit.run.load import plain_words
-from lmkit.run.recipes import recipes
+from lmkit.spec_file.load import plain_words
+from lmkit.spec_file.recipes import recipes
 
 SPEC = str(recipes()["debug-decoder"])
 

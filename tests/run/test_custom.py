@@ -15,7 +15,7 @@ from lmkit.checkpoints import own
 from lmkit.cli import main
 from lmkit.errors import SpecError
 from lmkit.layers.build import module_of
-from lmkit.run.load import load, plain_words, resolved_text
+from lmkit.spec_file.load import load, plain_words, resolved_text
 
 HEADS = '''\
 """A head of a user."""

@@ -17,9 +17,9 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from lmkit.cli import main
 from lmkit.data.document import Document
 from lmkit.errors import DataError
+from lmkit.inference.gold import right
 from lmkit.run.directory import RunDirectory
-from lmkit.run.gold import right
-from lmkit.run.load import load
+from lmkit.spec_file.load import load
 from lmkit.tasks.spec import Classification, TokenClassification
 
 ANIMALS, COLOURS, DEEDS = ("fox", "dog", "cat", "owl"), ("red", "brown", "grey"), ("jumps", "sleeps", "runs")

@@ -10,13 +10,14 @@ import pytest
 
 from lmkit.data.document import Document
 from lmkit.errors import DataError, Interrupted, MachineError, Problem, SpecError
+from lmkit.inference.opened import OpenedModel
 from lmkit.run.console import Console
 from lmkit.run.directory import RunDirectory
 from lmkit.run.open import OpenedRun
 from lmkit.run.output import whole_file
 from lmkit.run.predict import CHUNK, Asked, answered, predict
-from lmkit.run.resolve import resolve
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.resolve import resolve
+from lmkit.spec_file.spec import RunSpec
 
 Run = Callable[..., tuple[list[dict[str, Any]], list[str]]]
 
@@ -39,7 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     opened = OpenedRun(RunDirectory(tmp_path), spec_of({"text": "body", "label": "stars"}), None, None, {}, 0)  # type: ignore[arg-type]
     monkeypatch.setattr("lmkit.run.open.open_trained", lambda *_, **__: opened)
     monkeypatch.setattr("lmkit.run.predict.existing", lambda _: None)
-    monkeypatch.setattr("lmkit.run.answers.answerer", lambda opened, tasks: by_length)
+    monkeypatch.setattr("lmkit.inference.answers.answerer", lambda opened, tasks: by_length)
     monkeypatch.chdir(tmp_path)
 
     def call(name: str, content: str | bytes, **words: Any) -> tuple[list[dict[str, Any]], list[str]]:
@@ -139,9 +140,9 @@ def test_a_file_that_is_not_whole_never_has_its_name(tmp_path: Path) -> None:
 
 
 def test_a_signal_stops_between_batches_and_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lmkit.run.rows import require_going
+    from lmkit.inference.rows import require_going
 
-    def answerer(opened: OpenedRun, tasks: Sequence[str]) -> Any:
+    def answerer(opened: OpenedModel, tasks: Sequence[str]) -> Any:
         def answer(documents: Sequence[Document]) -> Any:
             require_going(opened)
             signal.raise_signal(signal.SIGTERM)
@@ -149,7 +150,7 @@ def test_a_signal_stops_between_batches_and_leaves_nothing(run: Run, tmp_path: P
 
         return answer
 
-    monkeypatch.setattr("lmkit.run.answers.answerer", answerer)
+    monkeypatch.setattr("lmkit.inference.answers.answerer", answerer)
     with pytest.raises(Interrupted):
         run("a.csv", "body\n" + "x\n" * (CHUNK + 1), output="out.jsonl")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]

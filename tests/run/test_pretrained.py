@@ -11,10 +11,10 @@ from lmkit.checkpoints.hub.read import read_folder
 from lmkit.checkpoints.hub.write import Outgoing, write_folder
 from lmkit.cli import main
 from lmkit.run.body import body_of, with_body
-from lmkit.run.load import load
 from lmkit.run.model import shapes_of
-from lmkit.run.resolve import resolve
-from lmkit.run.spec import RunSpec
+from lmkit.spec_file.load import load
+from lmkit.spec_file.resolve import resolve
+from lmkit.spec_file.spec import RunSpec
 from lmkit.text.build import train_tokenizer
 from lmkit.text.export import huggingface_files
 from lmkit.text.spec import WordPiece

@@ -8,9 +8,9 @@ import jsonschema
 import pytest
 
 from lmkit import cli
-from lmkit.run.load import load, plain_words, resolved_text
-from lmkit.run.recipes import recipes
 from lmkit.run.schema import json_schema
+from lmkit.spec_file.load import load, plain_words, resolved_text
+from lmkit.spec_file.recipes import recipes
 
 ALL = recipes()
 

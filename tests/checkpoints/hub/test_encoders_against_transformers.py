@@ -9,8 +9,8 @@ import pytest
 import safetensors.numpy as safetensors
 
 from lmkit.cli import main
+from lmkit.inference.logits import batch_of, logits_of
 from lmkit.run.console import Console
-from lmkit.run.logits import batch_of, logits_of
 from lmkit.run.open import open_trained
 from lmkit.text.build import train_tokenizer
 from lmkit.text.export import huggingface_files
@@ -107,7 +107,7 @@ def test_a_folder_is_read_and_written_again(name: str, kind: str, config: dict[s
         theirs = expected(model(**{key: torch.tensor(value) for key, value in given.items()}), kind)
     opened = open_trained(tmp_path / "in", QUIET)
     others = {"token_types": given["token_type_ids"].astype(np.int32)} if "token_type_ids" in given else {}
-    found = logits_of(opened.model, opened.spec, batch_of(given["input_ids"], given["attention_mask"], **others))
+    found = logits_of(opened.model, opened.spec.tasks, batch_of(given["input_ids"], given["attention_mask"], **others))
     ours = [np.asarray(value) for key, value in found.items() if (key == "hidden") == kind.endswith("Model") and key != "embedding"]
     for one, other in zip(ours, theirs, strict=True):
         real = given["attention_mask"] > 0
@@ -143,5 +143,5 @@ def test_an_encoder_whose_table_is_under_its_own_name_alone_is_read(tmp_path: Pa
     other.replace(file)
     both.append(open_trained(tmp_path / "in", QUIET))
     rows = batch_of(np.arange(5, 5 + LENGTH)[None])
-    one, two = (np.asarray(logits_of(opened.model, opened.spec, rows)["embedding"]) for opened in both)
+    one, two = (np.asarray(logits_of(opened.model, opened.spec.tasks, rows)["embedding"]) for opened in both)
     np.testing.assert_array_equal(one, two)

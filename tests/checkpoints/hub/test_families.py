@@ -16,8 +16,8 @@ from lmkit.checkpoints.hub.read import read_folder
 from lmkit.checkpoints.hub.words import flatten, nested
 from lmkit.checkpoints.hub.write import Outgoing, write_folder
 from lmkit.errors import CheckpointError
+from lmkit.inference.logits import logits_of
 from lmkit.models.spec import Decoder, Encoder, EncoderDecoder
-from lmkit.run.logits import logits_of
 from lmkit.run.model import shapes_of
 from lmkit.run.source import foreign_source, spec_of
 from lmkit.run.verify import filled, rows_of
@@ -124,7 +124,7 @@ def test_transformers_opens_it_with_every_weight_and_gives_the_same_logits(writt
     assert not any(loaded.values()), loaded
     source = foreign_source(folder)
     batch = rows_of(source)
-    ours = logits_of(filled(source, tensors, VOCAB), source.spec, batch)
+    ours = logits_of(filled(source, tensors, VOCAB), source.spec.tasks, batch)
     theirs = transformers_logits(folder, batch)
     assert theirs is not None
     kinds = {key: task.kind for key, task in source.spec.tasks.items()} | {"hidden": "hidden", "decoder_hidden": "hidden"}

@@ -14,10 +14,10 @@ from lmkit.checkpoints.hub.words import flatten
 from lmkit.checkpoints.hub.write import Outgoing, write_folder
 from lmkit.errors import CheckpointError
 from lmkit.heads.model import Model
+from lmkit.inference.logits import logits_of
 from lmkit.models.build import build_backbone
 from lmkit.models.derive import resolved
 from lmkit.models.spec import Decoder, Encoder, EncoderDecoder
-from lmkit.run.logits import logits_of
 from lmkit.run.model import shapes_of, variables_of
 from lmkit.run.source import foreign_source
 from lmkit.run.verify import filled, rows_of
@@ -105,7 +105,7 @@ def test_transformers_and_lmkit_open_what_was_written_with_the_same_logits(case:
     source = foreign_source(tmp_path / "out")
     read = read_folder(tmp_path / "out").tensors(shapes_of(source.spec, vocab_size=VOCAB, labels={}))
     batch = rows_of(source)
-    ours, again = (logits_of(one, source.spec, batch) for one in (model, filled(source, read, VOCAB)))
+    ours, again = (logits_of(one, source.spec.tasks, batch) for one in (model, filled(source, read, VOCAB)))
     theirs = transformers_logits(tmp_path / "out", batch)
     assert theirs is not None
     for key, one in ours.items():

@@ -15,14 +15,14 @@ from lmkit.checkpoints.hub.keras_hub.write import write_preset
 from lmkit.checkpoints.hub.write import Outgoing
 from lmkit.cli import main
 from lmkit.errors import CheckpointError
+from lmkit.inference.logits import batch_of, logits_of
 from lmkit.run.body import body_of
-from lmkit.run.load import load
-from lmkit.run.logits import batch_of, logits_of
 from lmkit.run.model import shapes_of
 from lmkit.run.pretrained import origin_of
-from lmkit.run.resolve import resolve
 from lmkit.run.source import Source, foreign_source, source_of
 from lmkit.run.verify import filled
+from lmkit.spec_file.load import load
+from lmkit.spec_file.resolve import resolve
 from lmkit.text.build import load_tokenizer
 from lmkit.text.keras_hub import preset_tokenizer
 
@@ -44,7 +44,7 @@ def said(source: Source, tokens: np.ndarray, real: np.ndarray, types: np.ndarray
     shapes = shapes_of(source.spec, vocab_size=vocab, labels=source.labels)
     tensors, _ = source.weights(lambda: shapes, print)
     typed = {"token_types": types} if source.spec.model.token_types else {}  # type: ignore[union-attr]
-    ours = logits_of(filled(source, tensors, vocab), source.spec, batch_of(tokens, real, **typed))
+    ours = logits_of(filled(source, tensors, vocab), source.spec.tasks, batch_of(tokens, real, **typed))
     return next(np.asarray(value) for name, value in ours.items() if name != "hidden")
 
 
@@ -220,7 +220,7 @@ def test_a_model_that_was_only_declared_is_opened_by_keras_hub(presets: Any, tie
     name = write_preset(tmp_path / "out", outgoing, tensors, lambda body: preset_tokenizer(tokenizer, body))
     assert name == "Llama3CausalLM"
     batch = rows(36)
-    ours = logits_of(filled(source, tensors, 36), source.spec, batch_of(*batch[:2]))["lm"]
+    ours = logits_of(filled(source, tensors, 36), source.spec.tasks, batch_of(*batch[:2]))["lm"]
     theirs = preset.logits(*batch, model=preset.opened(tmp_path / "out"))
     assert distance(np.asarray(ours), theirs, batch[1]) < NEAR
 
@@ -232,7 +232,7 @@ def test_a_body_without_a_head_is_opened_by_keras_hub(presets: Any, tmp_path: Pa
     body = {name: tensor for name, tensor in tensors.items() if not name.startswith("heads.")}
     assert write_preset(tmp_path / "out", replace(outgoing, tasks={}), body, lambda name: {}) == "Llama3Backbone"
     tokens, real, _ = rows(36)
-    ours = np.asarray(logits_of(filled(source, tensors, 36), source.spec, batch_of(tokens, real))["hidden"])
+    ours = np.asarray(logits_of(filled(source, tensors, 36), source.spec.tasks, batch_of(tokens, real))["hidden"])
     theirs = np.asarray(Llama3Backbone.from_preset(str(tmp_path / "out"))({"token_ids": tokens, "padding_mask": real}))
     assert distance(ours, theirs, real) < NEAR
 
