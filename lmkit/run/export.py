@@ -13,6 +13,8 @@ from lmkit.checkpoints.hub.facts import Facts, facts_of, read_facts
 from lmkit.checkpoints.hub.folder import FORMATS, is_folder, read_config
 from lmkit.checkpoints.hub.keras_hub.write import write_preset
 from lmkit.checkpoints.hub.write import Outgoing, write_folder
+from lmkit.checkpoints.manifest import require
+from lmkit.checkpoints.tensors import Tensors
 from lmkit.errors import CheckpointError, Problem, SpecError
 from lmkit.layers.spec import Custom
 from lmkit.models.spec import FromRun
@@ -60,6 +62,9 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     outgoing = outgoing_of(source, facts, options, run, beside=beside)
     kept = {f"heads.{name}" for name in outgoing.tasks}
     wanted = {name for name in shapes if not name.startswith("heads.") or ".".join(name.split(".")[:2]) in kept}
+    if isinstance(tensors, Tensors):
+        stored = {name: one for name, one in tensors.stored.items() if name in wanted or not name.startswith("heads.")}
+        require(stored, {name: np.broadcast_to(np.float32(0), shapes[name]) for name in wanted}, run, dtypes=False)
     written = {name: tensors[name] for name in tensors if name in wanted}
     if options.format == "keras_hub":
         name = write_preset(dest, outgoing, written, lambda body: _assets(tokenizer, body) | beside)
