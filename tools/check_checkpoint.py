@@ -177,7 +177,7 @@ def errors(checked: Checked) -> dict[str, float]:
 
 def untold(checked: Checked, told: dict[str, float]) -> list[str]:
     """Float arrays of the reference that nothing of ours was compared with."""
-    spoken = {"loss", "loss_grad_norm", "sentence_embedding_unnormalized"}
+    spoken = {"loss", "loss_labels", "loss_grad_norm", "sentence_embedding_unnormalized"}
     return [name for name, value in checked.reference.items() if value.dtype.kind == "f" and name not in told and name not in spoken]
 
 

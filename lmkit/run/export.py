@@ -48,7 +48,12 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     """
     if options.format not in FORMATS:
         raise SpecError(Problem(f"{options.format} is not written; lmkit writes {' and '.join(FORMATS)}", "--format", "command line"))
-    source, heads = without_code(source_of(run))
+    source = source_of(run)
+    if options.task not in (None, *source.spec.tasks):
+        what = f"the run has no task {options.task}; it has {', '.join(source.spec.tasks)}"
+        raise SpecError(Problem(what, "--task", "command line"))
+    source, heads = without_code(source)
+    heads = {name: part for name, part in heads.items() if options.task in (None, name)}
     require_outside(dest, run)
     source = replace(source, spec=source.spec.model_copy(update={"tasks": {n: known_abroad(t) for n, t in source.spec.tasks.items()}}))
     with console.quiet():
@@ -162,9 +167,6 @@ def outgoing_of(
 ) -> Outgoing:  # fmt: skip
     """What is written of a run: all its tasks, or the one that is asked for, and files `beside` them."""
     spec, tokenizer = source.spec, source.tokenizer()
-    if options.task is not None and options.task not in spec.tasks:
-        what = f"the run has no task {options.task}; it has {', '.join(spec.tasks)}"
-        raise SpecError(Problem(what, "--task", "command line"))
     body = body_of(spec)
     tasks = {name: task for name, task in spec.tasks.items() if options.task in (None, name)}
     roles = {role: getattr(tokenizer, role) for role in ("bos", "eos", "pad")}

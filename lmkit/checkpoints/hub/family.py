@@ -84,7 +84,7 @@ class Family:
         flat: Flat = {}
         seen: tuple[str, ...] = ()
         for entry in self.config:
-            before, heard = flat.get(word), _Heard(config)
+            before, heard = flat.get(word), Heard(config)
             entry.read(heard, flat)
             seen = seen if flat.get(word) is before else tuple(heard.asked)
         value = flat.get(word)
@@ -102,7 +102,7 @@ class Family:
         return _parsed(self.weights if isinstance(self.weights, str) else self.weights(flat))
 
 
-class _Heard(dict[str, Any]):
+class Heard(dict[str, Any]):
     """A config that notes which of its keys were asked for."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
