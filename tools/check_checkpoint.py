@@ -177,7 +177,7 @@ def errors(checked: Checked) -> dict[str, float]:
 
 def untold(checked: Checked, told: dict[str, float]) -> list[str]:
     """Float arrays of the reference that nothing of ours was compared with."""
-    spoken = {"loss", "loss_grad_norm", "sentence_embedding_unnormalized"}
+    spoken = {"loss", "loss_labels", "loss_grad_norm", "sentence_embedding_unnormalized"}
     return [name for name, value in checked.reference.items() if value.dtype.kind == "f" and name not in told and name not in spoken]
 
 
@@ -193,7 +193,7 @@ def loss_and_gradient(checked: Checked) -> tuple[float, float]:
 
     def function() -> tuple[Any, Any]:
         logits = logits_of(checked.model, checked.source.spec.tasks, batch)[name]
-        return _loss(task.kind, logits, labels), ()
+        return _loss(task, logits, labels), ()
 
     plan = checked.imported.plan(checked.shapes)
     buffers = {our for move in plan.moves if move.row.kind == "row" for our in move.names}
@@ -229,12 +229,12 @@ def sides_of(body: Any) -> list[Any]:
     return [body.encoder, body.decoder] if hasattr(body, "decoder") else [body]
 
 
-def _loss(kind: str, logits: Any, labels: np.ndarray) -> Any:
-    if kind == "replaced_token":
+def _loss(task: Any, logits: Any, labels: np.ndarray) -> Any:
+    if task.kind == "replaced_token" or getattr(task, "multi_label", False):
         return ops.mean(binary_cross_entropy(logits, labels))
-    if kind == "regression":
+    if task.kind == "regression":
         return ops.mean(squared_error(ops.squeeze(logits, -1), labels.reshape(-1)))
-    if kind == "causal_lm":
+    if task.kind == "causal_lm":
         logits, labels = logits[:, :-1], labels[:, 1:]
     flat = labels.reshape(-1)
     each, _ = cross_entropy(ops.reshape(logits, (-1, logits.shape[-1])), np.maximum(flat, 0))

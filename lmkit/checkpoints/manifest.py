@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from lmkit.errors import CheckpointError, MachineError, Problem
 
 FORMAT = 1
 NAME = "MANIFEST.json"
-SHOWN = 10
+SHOWN = 3  # names of a kind
 
 
 class NewerFormat(CheckpointError):
@@ -104,12 +104,11 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.missing or self.extra or self.misshaped)
 
-    def lines(self) -> Iterator[str]:
-        """At most ten tensors of each kind, and how many more there are."""
-        for what, names in (("missing", self.missing), ("not in the model", self.extra), ("of another shape", self.misshaped)):
-            yield from (f"{what}: {name}" for name in names[:SHOWN])
-            if len(names) > SHOWN:
-                yield f"{what}: {len(names) - SHOWN} more"
+    def __str__(self) -> str:
+        """The first tensors of each kind, and how many more there are, in one line."""
+        kinds = {"missing": self.missing, "not in the model": self.extra, "of another shape": self.misshaped}
+        said = {what: [*names[:SHOWN], *([f"{len(names) - SHOWN} more"] if len(names) > SHOWN else [])] for what, names in kinds.items()}
+        return "; ".join(f"{what}: {', '.join(names)}" for what, names in said.items() if names)
 
 
 def compare(found: Mapping[str, Any], expected: Mapping[str, Any], *, dtypes: bool = True) -> Difference:
@@ -128,4 +127,4 @@ def require(found: Mapping[str, Any], expected: Mapping[str, Any], where: Path |
     """Raises CheckpointError naming the tensors that are missing, too many or of another shape or, of `dtypes`, dtype."""
     difference = compare(found, expected, dtypes=dtypes)
     if difference:
-        raise CheckpointError(*(Problem(line, where=str(where)) for line in difference.lines()))
+        raise CheckpointError(Problem(str(difference), where=str(where)))

@@ -13,6 +13,8 @@ from lmkit.checkpoints.hub.facts import Facts, facts_of, read_facts
 from lmkit.checkpoints.hub.folder import FORMATS, is_folder, read_config
 from lmkit.checkpoints.hub.keras_hub.write import write_preset
 from lmkit.checkpoints.hub.write import Outgoing, write_folder
+from lmkit.checkpoints.manifest import require
+from lmkit.checkpoints.tensors import Tensors
 from lmkit.errors import CheckpointError, Problem, SpecError
 from lmkit.layers.spec import Custom
 from lmkit.models.spec import FromRun
@@ -46,7 +48,12 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     """
     if options.format not in FORMATS:
         raise SpecError(Problem(f"{options.format} is not written; lmkit writes {' and '.join(FORMATS)}", "--format", "command line"))
-    source, heads = without_code(source_of(run))
+    source = source_of(run)
+    if options.task not in (None, *source.spec.tasks):
+        what = f"the run has no task {options.task}; it has {', '.join(source.spec.tasks)}"
+        raise SpecError(Problem(what, "--task", "command line"))
+    source, heads = without_code(source)
+    heads = {name: part for name, part in heads.items() if options.task in (None, name)}
     require_outside(dest, run)
     source = replace(source, spec=source.spec.model_copy(update={"tasks": {n: known_abroad(t) for n, t in source.spec.tasks.items()}}))
     with console.quiet():
@@ -60,6 +67,9 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     outgoing = outgoing_of(source, facts, options, run, beside=beside)
     kept = {f"heads.{name}" for name in outgoing.tasks}
     wanted = {name for name in shapes if not name.startswith("heads.") or ".".join(name.split(".")[:2]) in kept}
+    if isinstance(tensors, Tensors):
+        stored = {name: one for name, one in tensors.stored.items() if name in wanted or not name.startswith("heads.")}
+        require(stored, {name: np.broadcast_to(np.float32(0), shapes[name]) for name in wanted}, run, dtypes=False)
     written = {name: tensors[name] for name in tensors if name in wanted}
     if options.format == "keras_hub":
         name = write_preset(dest, outgoing, written, lambda body: _assets(tokenizer, body) | beside)
@@ -157,9 +167,6 @@ def outgoing_of(
 ) -> Outgoing:  # fmt: skip
     """What is written of a run: all its tasks, or the one that is asked for, and files `beside` them."""
     spec, tokenizer = source.spec, source.tokenizer()
-    if options.task is not None and options.task not in spec.tasks:
-        what = f"the run has no task {options.task}; it has {', '.join(spec.tasks)}"
-        raise SpecError(Problem(what, "--task", "command line"))
     body = body_of(spec)
     tasks = {name: task for name, task in spec.tasks.items() if options.task in (None, name)}
     roles = {role: getattr(tokenizer, role) for role in ("bos", "eos", "pad")}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lmkit.inference.manner import manner, most_new
+from lmkit.run.body import body_of
 from lmkit.run.console import Console
 from lmkit.run.source import existing, habits_of
 from lmkit.tasks.spec import Seq2seq
@@ -66,7 +67,7 @@ def generate(
     chat = Chat(tokenizer, system=wish.system) if wish.chat or wish.system is not None else None
     ends = chat.ends if chat else ()
     if habits:
-        habits.require(tokenizer.vocab_size)
+        habits.require(tokenizer.vocab_size, beside_encoder=body_of(opened.spec).kind == "encoder_decoder")
         words = {"end": tokenizer.ends} | words
         words["end"] = (*words["end"], *ends)
         if not {"beams"} & words.keys() and words.get("temperature") != 0:  # padded vocabularies have rows that stand for nothing

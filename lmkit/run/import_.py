@@ -7,6 +7,7 @@ from lmkit.checkpoints.files import Disk, new_folder, require_outside, write_fil
 from lmkit.checkpoints.hub.facts import facts_of
 from lmkit.checkpoints.hub.generation import read_habits
 from lmkit.checkpoints.tensors import in_dtype
+from lmkit.run.body import body_of
 from lmkit.run.console import Console
 from lmkit.run.directory import RunDirectory, require_space
 from lmkit.run.source import foreign_source
@@ -27,7 +28,7 @@ def import_(folder: Path, dest: Path, *, console: Console, dtype: str = "float32
     assert imported is not None
     tokenizer = source.tokenizer()
     if any(isinstance(task, CausalLm | Seq2seq) for task in source.spec.tasks.values()) and (habits := read_habits(folder)):
-        habits.require(tokenizer.vocab_size)
+        habits.require(tokenizer.vocab_size, beside_encoder=body_of(source.spec).kind == "encoder_decoder")
     with console.quiet():
         from lmkit.run.model import shapes_of
 

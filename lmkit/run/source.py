@@ -24,6 +24,7 @@ from lmkit.spec_file.resolve import resolve
 from lmkit.spec_file.spec import RunSpec
 from lmkit.spec_file.tree import Node
 from lmkit.spec_file.validate import validate
+from lmkit.tasks.spec import Pooled
 from lmkit.text.build import load_tokenizer
 from lmkit.text.tokenizer import Tokenizer
 
@@ -47,7 +48,13 @@ class Source:
         """The model's own tokenizer, with as many rows as its embedding."""
         if self.imported is None:
             return load_tokenizer(RunDirectory(self.path).tokenizer)
-        return load_tokenizer(self.path, self.imported.vocab_size)
+        tokenizer = load_tokenizer(self.path, self.imported.vocab_size)
+        ends = {token for gap in tokenizer.template.single.gaps for token, _ in gap}
+        for task in self.spec.tasks.values():
+            if isinstance(task, Pooled) and task.end_id is not None and task.end_id not in ends:
+                what = f"eos_token_id: expected a token that the tokenizer puts around texts, got {task.end_id}, which is to be pooled"
+                raise CheckpointError(Problem(what, where=str(self.path / CONFIG)))
+        return tokenizer
 
     def weights(self, shapes: Callable[[], Shapes], say: Say) -> tuple[Mapping[str, np.ndarray], int]:
         """The variables by name, and the step that they are from; `shapes()` are those of this source's own model.
@@ -125,7 +132,7 @@ def spec_of(imported: Imported) -> RunSpec:
     where = str(imported.folder.path / CONFIG)
     spec, problems, _ = validate(_tree(words_of_import(imported), where))
     if spec is None or problems:
-        raise CheckpointError(*(Problem(f"{p.key}: {p.what}", where=where) for p in problems))
+        raise CheckpointError(*dict.fromkeys(Problem(f"{imported.key_of(p.key)}: {p.what}", where=where) for p in problems))
     resolved = resolve(spec)[0]
     assert not isinstance(resolved.model, FromRun)
     wanted = sum(count(resolved.model, vocab_size=imported.vocab_size, max_length=resolved.data.max_length).values())

@@ -255,15 +255,14 @@ def test_a_mistyped_path_shows_its_neighbours(tmp_path: Path) -> None:
         read_model(tmp_path / "bert-smal")
 
 
-def test_other_tensors_than_the_model_has_are_named_ten_at_most() -> None:
+def test_other_tensors_than_the_model_has_are_named_in_one_line_three_of_a_kind() -> None:
     expected = {f"layers.{i}.kernel": np.zeros((2, 3), np.float32) for i in range(15)} | {"x": np.zeros(2, np.float32)}
     found = {"x": np.zeros(3, np.float32), "y": np.zeros(1), "layers.0.kernel": np.zeros((2, 3), np.float64)}
     assert not compare(expected, dict(expected))
     with pytest.raises(CheckpointError) as error:
         require(found, expected, "here")
-    lines = str(error.value).splitlines()
-    assert "here: missing: layers.1.kernel" in lines and "here: missing: 4 more" in lines
-    assert sum("missing" in line for line in lines) == 11
-    assert "here: of another shape: x is [3] in the checkpoint and [2] in the model" in lines
-    assert any("layers.0.kernel is [2, 3] float64 in the checkpoint and [2, 3] float32 in the model" in line for line in lines)
-    assert "here: not in the model: y" in lines
+    assert str(error.value) == (
+        "here: missing: layers.1.kernel, layers.10.kernel, layers.11.kernel, 11 more; not in the model: y; of another shape: "
+        "layers.0.kernel is [2, 3] float64 in the checkpoint and [2, 3] float32 in the model, "
+        "x is [3] in the checkpoint and [2] in the model"
+    )

@@ -266,6 +266,11 @@ def test_a_custom_head_is_trained_resumed_bit_for_bit_evaluated_and_predicted(ho
     weights = load_file(home / "folder" / "custom" / "stars.safetensors")
     heads = {name: value.tobytes() for name, value in straight.model.items() if name.startswith("heads.")}
     assert {name: value.tobytes() for name, value in weights.items()} == heads
+    assert lmkit("export", "moved", "alone", "--task", "stars") == 0
+    assert (home / "alone" / "custom" / "stars.safetensors").read_bytes() == (home / "folder" / "custom" / "stars.safetensors").read_bytes()
+    capsys.readouterr()
+    assert lmkit("export", "moved", "other", "--task", "stras") == 2
+    assert "the run has no task stras; it has stars" in capsys.readouterr().err
 
     tuned = (
         SPEC.replace(SPEC.splitlines()[1] + "\n", "")

@@ -256,6 +256,47 @@ def test_an_export_that_does_not_give_the_logits_does_not_stay(capsys, home, mon
     assert not (home / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("num_layers: 2", "num_layers: 3", "missing: encoder.layers.2."),
+        ("num_layers: 2", "num_layers: 1", "not in the model: encoder.layers.1."),
+        ("intermediate_size: 96", "intermediate_size: 80", "of another shape: encoder.layers.0."),
+    ],
+)
+def test_a_run_whose_weights_are_not_of_its_words_is_not_exported_and_told_in_one_line(capsys, home, old, new, says) -> None:
+    assert main(["import", str(FOLDERS / "bert_qa"), "run"]) == 0
+    words = home / "run" / "resolved.yaml"
+    assert old in words.read_text()
+    words.write_text(words.read_text().replace(old, new))
+    capsys.readouterr()
+    assert main(["export", "run", "out"]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("run: ") and says in line and " more" in line
+    assert not (home / "out").exists()
+
+
+def test_a_folder_whose_tensors_are_not_of_its_config_is_told_in_one_line(capsys, home) -> None:
+    shutil.copytree(FOLDERS / "bert_qa", "folder")
+    config = json.loads((home / "folder" / "config.json").read_text())
+    (home / "folder" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    assert main(["export", "folder", "out"]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("folder: missing: bert.encoder.layer.2.") and line.endswith(", 13 more")
+
+
+@pytest.mark.parametrize(("name", "says"), [("smollm2", ""), ("bart", "bos_token_id: names token 99999, the model has ")])
+def test_what_begins_a_text_is_asked_for_where_a_decoder_stands_beside_an_encoder(capsys, home, name, says) -> None:
+    shutil.copytree(FOLDERS / name, "folder")
+    file = home / "folder" / "generation_config.json"
+    said = {key: value for key, value in json.loads(file.read_text()).items() if key != "decoder_start_token_id"}
+    file.write_text(json.dumps(said | {"bos_token_id": 99999, "max_length": 20}))
+    assert main(["import", "folder", "run"]) == (4 if says else 0)
+    assert says in capsys.readouterr().err
+    if not says:
+        assert main(["generate", "run", "the", "--max-tokens", "2"]) == 0
+
+
 def test_one_task_of_several_is_exported_alone(capsys, home) -> None:
     assert main(["export", str(FOLDERS / "bert_gammabeta"), "out", "--task", "nsp", "--verify"]) == 0
     assert json.loads((home / "out" / "config.json").read_text())["architectures"] == ["BertForNextSentencePrediction"]

@@ -61,7 +61,7 @@ class Family:
     bare: str
     output: tuple[str, ...] = ("lm_head.weight",)
     tied: bool = False
-    tie_key: str = "tie_word_embeddings"  # "" where the file alone decides
+    tie_said: bool = True  # False where the file alone decides
     head_dropout: tuple[str, ...] = ()  # keys of the dropout before a classifier; without them there is none
     max_length: tuple[str, ...] = ("max_position_embeddings",)
     vocabulary: tuple[str, ...] = ("vocab_size",)
@@ -79,6 +79,17 @@ class Family:
             entry.read(config, flat)
         return flat
 
+    def keys_of(self, config: Mapping[str, Any], word: str) -> tuple[str, ...]:
+        """The keys of a config that a word was read from: those that hold its very value, else all that were looked at."""
+        flat: Flat = {}
+        seen: tuple[str, ...] = ()
+        for entry in self.config:
+            before, heard = flat.get(word), Heard(config)
+            entry.read(heard, flat)
+            seen = seen if flat.get(word) is before else tuple(heard.asked)
+        value = flat.get(word)
+        return tuple(key for key in seen or config if type(config[key]) in (int, float) and config[key] == value) or seen
+
     def write(self, flat: Flat, max_length: int) -> dict[str, Any]:
         """The config that stands for words; what it cannot say is missing or wrong in it, which reading it again shows."""
         config: dict[str, Any] = {"model_type": self.model_type, **{key: max_length for key in self.max_length[:1]}}
@@ -89,6 +100,19 @@ class Family:
     def table(self, flat: Flat) -> Table:
         """The weight table of a model with these words."""
         return _parsed(self.weights if isinstance(self.weights, str) else self.weights(flat))
+
+
+class Heard(dict[str, Any]):
+    """A config that notes which of its keys were asked for."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__(config)
+        self.asked: dict[str, None] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if super().get(key) is not None:
+            self.asked[key] = None
+        return super().get(key, default)
 
 
 @cache

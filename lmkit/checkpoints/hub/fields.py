@@ -1,5 +1,6 @@
 """The entries of a config table: each carries something from config.json to the words of a model, and back."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,12 @@ def refuse(what: str) -> CheckpointError:
     return CheckpointError(Problem(what, where="config.json"))
 
 
+def wrong(config: Config, keys: tuple[str, ...], expected: str) -> CheckpointError:
+    """A value that its key cannot have."""
+    key = next((key for key in keys if config.get(key) is not None), keys[0])
+    return refuse(f"{key}: expected {expected}, got {json.dumps(config.get(key), default=str)[:40]}")
+
+
 def value_of(config: Config, keys: tuple[str, ...], default: Any = REQUIRED) -> Any:
     """The first of several spellings that is there and not null. Raises CheckpointError where one is needed."""
     for key in keys:
@@ -40,56 +47,88 @@ def value_of(config: Config, keys: tuple[str, ...], default: Any = REQUIRED) -> 
     return default
 
 
-def real(config: Config, keys: tuple[str, ...], default: Any = REQUIRED) -> float:
-    """A `value_of` that is a number. Raises CheckpointError naming the key of one that is none."""
+def real(config: Config, keys: tuple[str, ...], default: Any = REQUIRED, *, above: float = -math.inf) -> float:
+    """A `value_of` that is a number. Raises CheckpointError naming the key of one that is none, or not `above` a bound."""
     value = value_of(config, keys, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _wrong(config, keys, f"{str(value)[:40]} is no number")
+    if not _is_number(value) or value <= above:
+        raise wrong(config, keys, "a number" + ("" if above == -math.inf else f" above {above:g}"))
     return float(value)
 
 
-def whole(config: Config, keys: tuple[str, ...], default: Any = REQUIRED, *, least: int | None = None) -> int:
-    """A `real` without a fraction. Raises CheckpointError where it has one or is less than `least`."""
+def share(config: Config, keys: tuple[str, ...], default: Any = REQUIRED) -> float:
+    """A `real` from 0 to below 1. Raises CheckpointError naming the key of one that is not."""
     value = real(config, keys, default)
-    if not value.is_integer():
-        raise _wrong(config, keys, f"{value} is no whole number")
-    if least is not None and value < least:
-        raise _wrong(config, keys, f"{int(value)} is not supported; write {least} or more")
+    if not 0 <= value < 1:
+        raise wrong(config, keys, "a number from 0 to below 1")
+    return value
+
+
+def whole(config: Config, keys: tuple[str, ...], default: Any = REQUIRED, *, least: int | None = None) -> int:
+    """A `value_of` that is a number without a fraction. Raises CheckpointError where it is not, or is less than `least`."""
+    value = value_of(config, keys, default)
+    if not _is_number(value) or value != int(value) or (least is not None and value < least):
+        raise wrong(config, keys, "a whole number" + ("" if least is None else f" of {least} or more"))
     return int(value)
+
+
+def truth(config: Config, key: str, default: bool) -> bool:
+    """A `value_of` that is true or false. Raises CheckpointError for anything else."""
+    value = value_of(config, (key,), default)
+    if not isinstance(value, bool):
+        raise wrong(config, (key,), "true or false")
+    return value
 
 
 def several(config: Config, key: str, default: Any = REQUIRED) -> Any:
     """A `value_of` that is a list. Raises CheckpointError for anything else."""
     value = value_of(config, (key,), default)
     if key in config and value is config[key] and not isinstance(value, list):
-        raise refuse(f"{key}: {str(value)[:40]} is no list")
+        raise wrong(config, (key,), "a list")
     return value
 
 
-def _wrong(config: Config, keys: tuple[str, ...], what: str) -> CheckpointError:
-    return refuse(f"{next((key for key in keys if config.get(key) is not None), keys[0])}: {what}")
+def inner(config: Config, key: str) -> Config:
+    """The mapping under a key, empty where there is none. Raises CheckpointError for anything else."""
+    value = value_of(config, (key,), {})
+    if not isinstance(value, Mapping):
+        raise wrong(config, (key,), "a mapping")
+    return value
 
 
-def field(word: str, *keys: str, default: Any = REQUIRED, least: int | None = None) -> Entry:
-    """One word for one key; further keys are older spellings that are read and not written. Less than `least` is refused."""
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def field(word: str, *keys: str, default: Any = REQUIRED, least: int = 1) -> Entry:
+    """A whole number of `least` or more: one word for one key; further keys are older spellings that are read and not written."""
 
     def read(config: Config, flat: Flat) -> None:
-        value = value_of(config, keys, default)
-        if value is not None and not isinstance(value, bool):
-            real(config, keys, default)
-        flat[word] = value if least is None else whole(config, keys, default, least=least)
+        flat[word] = None if value_of(config, keys, default) is None else whole(config, keys, default, least=least)
 
+    return Entry(read, _plainly(word, keys[0]))
+
+
+def switch(word: str, key: str, default: bool) -> Entry:
+    """A word that is true or false."""
+
+    def read(config: Config, flat: Flat) -> None:
+        flat[word] = truth(config, key, default)
+
+    return Entry(read, _plainly(word, key))
+
+
+def _plainly(word: str, key: str) -> Callable[[Flat, dict[str, Any]], None]:
     def write(flat: Flat, config: dict[str, Any]) -> None:
-        config[keys[0]] = said(flat, word)
+        config[key] = said(flat, word)
 
-    return Entry(read, write)
+    return write
 
 
 def projected(key: str, *, default: int | None = None) -> Entry:
     """The width of embeddings in a family that projects them where it is not that of the stream."""
 
     def read(config: Config, flat: Flat) -> None:
-        size = value_of(config, (key,), default)
+        size = whole(config, (key,), flat["hidden_size"] if default is None else default, least=1)
         flat["embedding_size"] = None if size == flat["hidden_size"] else size
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
@@ -100,14 +139,12 @@ def projected(key: str, *, default: int | None = None) -> Entry:
 
 def number(word: str, *keys: str, default: Any = REQUIRED, silent: Any = None) -> Entry:
     """A `field` that is a real number, though JSON may hold it without its point; `silent` is what an absent key means, unlike null."""
-    plain = field(word, *keys, default=default)
 
     def read(config: Config, flat: Flat) -> None:
-        plain.read(config if keys[0] in config else {keys[0]: silent, **config}, flat)
-        value = flat[word]
-        flat[word] = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        meant = silent if silent is not None and keys[0] not in config else default
+        flat[word] = None if value_of(config, keys, meant) is None else real(config, keys, meant)
 
-    return Entry(read, plain.write)
+    return Entry(read, _plainly(word, keys[0]))
 
 
 def fixed(**words: Any) -> Entry:
@@ -176,7 +213,7 @@ def flag(key: str, words: Mapping[bool, Mapping[str, Any]], default: bool) -> En
     """A switch that decides several words; written by the first of them."""
 
     def read(config: Config, flat: Flat) -> None:
-        flat.update(words[bool(value_of(config, (key,), default))])
+        flat.update(words[truth(config, key, default)])
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         word, value = next(iter(words[True].items()))
@@ -199,8 +236,8 @@ def dropouts(hidden: str, attention: str) -> Entry:
     """Dropout of the stream and of the attention probabilities; a config without them has none."""
 
     def read(config: Config, flat: Flat) -> None:
-        flat["dropout"] = real(config, (hidden,), 0.0) if hidden else 0.0
-        flat["attention.dropout"] = real(config, (attention,), 0.0) if attention else 0.0
+        flat["dropout"] = share(config, (hidden,), 0.0) if hidden else 0.0
+        flat["attention.dropout"] = share(config, (attention,), 0.0) if attention else 0.0
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config.update({key: flat.get(word) for key, word in ((hidden, "dropout"), (attention, "attention.dropout")) if key})

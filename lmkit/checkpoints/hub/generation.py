@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lmkit.checkpoints.hub.folder import CONFIG, read_json
+from lmkit.checkpoints.hub.roles import NONE
 from lmkit.errors import CheckpointError, Problem
 
 FILE = "generation_config.json"
@@ -29,9 +30,10 @@ class Habits:
     whole: int | None = None
     unheard: tuple[str, ...] = ()
 
-    def require(self, vocab_size: int) -> None:
-        """Raises CheckpointError where a word names a token that the model has not."""
-        named: dict[str, list[int]] = {key: [self.words[key]] for key in ("start", "forced_first") if key in self.words}
+    def require(self, vocab_size: int, *, beside_encoder: bool) -> None:
+        """Raises CheckpointError where a word names a token that the model has not; only a decoder beside an encoder reads `start`."""
+        single = ("start", "forced_first") if beside_encoder else ("forced_first",)
+        named: dict[str, list[int]] = {key: [self.words[key]] for key in single if key in self.words}
         named |= {key: list(self.words.get(key, ())) for key in ("end", "suppressed", "suppressed_first", "forced_last")}
         named["bad_words"] = [token for word in self.words.get("bad_words", ()) for token in word]
         keys = {word: key for key, (word, _) in WORDS.items()}
@@ -129,7 +131,7 @@ def _read(said: Mapping[str, Any], table: Mapping[str, tuple[str, Check]], file:
     found: dict[str, Any] = {}
     for key, (word, (expected, fits)) in table.items():
         value = said.get(key)
-        if value is None:
+        if value is None or (value == NONE and word in ("bos", "end")):
             continue
         if not fits(value):
             raise CheckpointError(Problem(f"expected {expected}, got {value!r}"[:120], key, str(file)))

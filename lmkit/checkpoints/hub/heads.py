@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import real, refuse
+from lmkit.checkpoints.hub.fields import refuse, share, whole, wrong
 from lmkit.checkpoints.hub.folder import Folder
 from lmkit.errors import CheckpointError, Problem
 
@@ -17,6 +17,7 @@ POOLING = {
     "pooling_mode_lasttoken": "last",
 }
 SEVERAL = "multi_label_classification"  # what problem_type says of labels that are a yes or no each
+PROBLEMS = (None, "single_label_classification", SEVERAL, "regression")
 Tasks = dict[str, dict[str, Any]]
 
 
@@ -34,20 +35,23 @@ def tasks_of(family: Family, folder: Folder, config: Mapping[str, Any]) -> tuple
     ]
     if not heads:
         return {"embedding": {"kind": "sentence_embedding", **_pooling(folder)}}, {}
+    problem = config.get("problem_type")
+    if problem not in PROBLEMS:
+        raise wrong(config, ("problem_type",), f"{' or '.join(PROBLEMS[1:])}")
     tasks: Tasks = {}
     labels = {}
     for head in heads:
         names = labels_of(config)
         kind, words = head.kind, head.read(config)
-        if kind == "classification" and config.get("problem_type") == SEVERAL:
+        if kind == "classification" and problem == SEVERAL:
             words["multi_label"] = True
             if len(names) < 2:
                 raise refuse(f"problem_type: {SEVERAL} needs two labels or more")
-        elif kind == "classification" and (config.get("problem_type") == "regression" or len(names) == 1):
+        elif kind == "classification" and (problem == "regression" or len(names) == 1):
             kind = "regression"
         name = NAMES.get(kind, kind)
         if kind in DROPPED:
-            words["dropout"] = real(config, family.head_dropout, 0.0)
+            words["dropout"] = share(config, family.head_dropout, 0.0)
         if kind in LABELLED:
             labels[name] = names
             words["labels"] = list(names)
@@ -71,7 +75,7 @@ def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The label names of a config. Raises CheckpointError where it does not number them."""
     named = config.get("id2label")
     if named is None:
-        return tuple(f"LABEL_{i}" for i in range(int(config.get("num_labels") or 2)))
+        return tuple(f"LABEL_{i}" for i in range(whole(config, ("num_labels",), 2, least=1)))
     try:
         found = {int(index): str(label) for index, label in named.items()}
         return tuple(found[i] for i in range(len(found)))

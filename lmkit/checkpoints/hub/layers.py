@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lmkit.checkpoints.hub.fields import Config, Entry, real, refuse, several, value_of, whole
+from lmkit.checkpoints.hub.fields import Config, Entry, real, refuse, several, truth, whole
 from lmkit.checkpoints.hub.words import Flat, each_layer, lay
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -31,8 +31,8 @@ def one_window(default: int | None = None, switch: str = "") -> Entry:
 
 def _size(config: Config, default: int | None, switch: str) -> int | None:
     """The window of a config, which null turns off."""
-    on = (not switch or config.get(switch)) and config.get(WINDOW, default) is not None
-    return whole(config, (WINDOW,), default) if on else None
+    on = (not switch or truth(config, switch, False)) and config.get(WINDOW, default) is not None
+    return whole(config, (WINDOW,), default, least=1) if on else None
 
 
 def windows(
@@ -88,7 +88,7 @@ def mixture(
     """
 
     def read(config: Config, flat: Flat) -> None:
-        own = bool(value_of(config, (renormalize,), False)) if isinstance(renormalize, str) else renormalize
+        own = truth(config, renormalize, False) if isinstance(renormalize, str) else renormalize
         gated = {"kind": "gated", "activation": flat["feed_forward.activation"]}
         experts = {
             "kind": "mixture",
@@ -100,7 +100,7 @@ def mixture(
             "gated": True,
             "balance_weight": real(config, ("router_aux_loss_coef",), 0.001),
         }
-        gated["intermediate_size"] = value_of(config, ("intermediate_size",), None)
+        gated["intermediate_size"] = config.get("intermediate_size") and whole(config, ("intermediate_size",))
         for key in [key for key in flat if key.startswith("feed_forward.")]:
             del flat[key]
         lay(flat, "feed_forward", [experts if is_sparse else gated for is_sparse in sparse(config, flat["num_layers"])])

@@ -10,14 +10,15 @@ import numpy as np
 
 from lmkit.checkpoints.header import FLOATS, NUMPY, Stored
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import value_of, whole
+from lmkit.checkpoints.hub.fields import truth, whole
 from lmkit.checkpoints.hub.folder import CONFIG, Folder, open_folder
 from lmkit.checkpoints.hub.heads import in_table, tasks_of
 from lmkit.checkpoints.hub.keras_hub.known import PRESETS
 from lmkit.checkpoints.hub.keras_hub.preset import is_preset, open_preset
 from lmkit.checkpoints.hub.known import FAMILIES, family_of
 from lmkit.checkpoints.hub.plan import Move, Plan, Shape, make_plan
-from lmkit.checkpoints.hub.words import Flat, head_width, nested
+from lmkit.checkpoints.hub.roles import require_roles
+from lmkit.checkpoints.hub.words import Flat, head_width, nested, word_at
 from lmkit.checkpoints.manifest import Difference
 from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.errors import CheckpointError, Problem
@@ -40,6 +41,12 @@ class Imported:
     def model(self) -> dict[str, Any]:
         """The words of the body."""
         return nested(self.flat)
+
+    def key_of(self, path: str) -> str:
+        """The keys of the config that say what stands at a path of the words, or the path where none is known to."""
+        side, _, rest = path.partition(".")
+        word = word_at(self.flat, rest) if side == "model" else ""
+        return ", ".join(self.family.keys_of(self.config, word)) or path
 
     def plan(self, shapes: Mapping[str, Shape]) -> Plan:
         """Where each variable of the model lies in the folder.
@@ -75,7 +82,7 @@ class Imported:
                 shaped.append(f"{move.key} is {stored.dtype} in the file, the model needs real numbers")
         difference = Difference(tuple(sorted(plan.missing)), tuple(sorted(plan.unknown)), tuple(shaped))
         if difference:
-            raise CheckpointError(*(Problem(line, where=where) for line in difference.lines()))
+            raise CheckpointError(Problem(str(difference), where=where))
         computed = self.family.computed.tables(self.flat, self.max_length) if self.family.computed else {}
         for key in plan.kept:
             table, stored = computed.get(key.removeprefix(plan.prefix)), self.folder.tensors[key]
@@ -109,14 +116,16 @@ def read_folder(path: Path) -> Imported:
     folder = open_preset(path) if preset else open_folder(path)
     try:
         family, config = family_of(folder.config, PRESETS if preset else FAMILIES)
+        vocab_size = whole(config, family.vocabulary, least=1)
+        tasks, labels = tasks_of(family, folder, config)
+        require_roles(config, vocab_size, {task["kind"] for task in tasks.values()})
         flat = family.read(config)
         tied = _tied(family, folder, config, flat)
         sides = ("output", "none") if "tie_embeddings" in flat else ("all", "inputs")  # a family says it where each has its table
         flat["tie_embeddings"] = tied if flat["kind"] != "encoder_decoder" else sides[not tied]
-        tasks, labels = tasks_of(family, folder, config)
         length = flat.get("position.embedding.max_length") or whole(config, family.max_length, 512)
         length *= flat.get("position.rotation.scaling.factor", 1) if flat.get("position.rotation.scaling.kind") == "dynamic" else 1
-        return Imported(folder, family, config, flat, tasks, labels, whole(config, family.vocabulary, least=1), int(length))
+        return Imported(folder, family, config, flat, tasks, labels, vocab_size, int(length))
     except CheckpointError as error:
         raise CheckpointError(
             *(Problem(p.what, p.key, str(path / p.where) if p.where == CONFIG else p.where) for p in error.problems)
@@ -128,7 +137,7 @@ def read_folder(path: Path) -> Imported:
 
 def _tied(family: Family, folder: Folder, config: Mapping[str, Any], flat: Flat) -> bool:
     """Whether the output projection is the token table: as the config says, unless the file has another one."""
-    said = bool(value_of(config, (family.tie_key,), family.tied)) if family.tie_key else True
+    said = truth(config, "tie_word_embeddings", family.tied) or not family.tie_said
     own = next((folder.tensors[key] for key in family.output if key in folder.tensors), None)
     if own is None or not said:
         return said

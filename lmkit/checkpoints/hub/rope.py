@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lmkit.checkpoints.hub.fields import Config, Entry, real, refuse, several, value_of, whole
+from lmkit.checkpoints.hub.fields import Config, Entry, inner, real, refuse, several, truth, whole
 from lmkit.checkpoints.hub.words import Flat
 
 ROTATION = "position.rotation."
@@ -91,13 +91,11 @@ def rotation(
     fraction: float | None = None,
     base_key: str = "rope_theta",
     fraction_key: str = "partial_rotary_factor",
-    parameters: Any = None,
+    parameters: Config | None = None,
 ) -> dict[str, Any]:
     """The words of one rotation from a config, or from `parameters` where layers differ."""
-    given = (config.get("rope_parameters") if parameters is None else parameters) or {}
-    if not isinstance(given, Mapping):
-        raise refuse("rope_parameters is no mapping")
-    scaling = given if {"rope_type", "type"} & given.keys() else (config.get("rope_scaling") or {})
+    given = inner(config, "rope_parameters") if parameters is None else parameters
+    scaling = given if {"rope_type", "type"} & given.keys() else inner(config, "rope_scaling")
     share = real({**config, **given}, ("partial_rotary_factor", fraction_key), 1.0 if fraction is None else fraction)
     if fraction is None and share != 1.0:
         raise refuse(f"partial_rotary_factor: {share} is not known to this family")
@@ -110,10 +108,8 @@ def rotation(
     }
 
 
-def read_scaling(scaling: Any, config: Config) -> Flat:
+def read_scaling(scaling: Config, config: Config) -> Flat:
     """`rope_scaling` as words. Raises CheckpointError for a kind that has none."""
-    if not isinstance(scaling, Mapping):
-        raise refuse("rope_scaling is no mapping")
     named = scaling.get("rope_type", scaling.get("type", "default"))
     kind = ALIASES.get(str(named), named)
     if kind in ("default", None):
@@ -130,7 +126,7 @@ def read_scaling(scaling: Any, config: Config) -> Flat:
         elif scaling.get(foreign) is not None:
             words[ours] = _entry(scaling, foreign)
     if kind in ("yarn", "longrope") and words.get("factor") is None and "factor" in SCALINGS[kind].values():
-        words["factor"] = value_of(config, ("max_position_embeddings",)) / words["original_max_length"]
+        words["factor"] = whole(config, ("max_position_embeddings",)) / words["original_max_length"]
     if kind == "longrope":
         words.setdefault("attention_factor", long_factor(real(scaling, ("factor",), 0.0), config, words["original_max_length"]))
     return words
@@ -139,7 +135,7 @@ def read_scaling(scaling: Any, config: Config) -> Flat:
 def _entry(scaling: Config, key: str) -> Any:
     if key in ("short_factor", "long_factor"):
         return several(scaling, key)
-    return scaling[key] if key == "truncate" else real(scaling, (key,))
+    return truth(scaling, key, True) if key == "truncate" else real(scaling, (key,))
 
 
 def _original(kind: str, scaling: Config, config: Config) -> int:
@@ -151,7 +147,7 @@ def _original(kind: str, scaling: Config, config: Config) -> int:
 
 def long_factor(factor: float, config: Config, original: int) -> float:
     """What multiplies queries and keys of a model that reads `factor` times longer texts than it first did."""
-    factor = factor or value_of(config, ("max_position_embeddings",)) / original
+    factor = factor or whole(config, ("max_position_embeddings",)) / original
     return 1.0 if factor <= 1.0 else math.sqrt(1 + math.log(factor) / math.log(original))
 
 

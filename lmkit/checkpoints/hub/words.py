@@ -128,6 +128,16 @@ def _slot(position: Mapping[str, Any]) -> str:
     return SLOTS.get(position["kind"], "bias")
 
 
+def word_at(flat: Flat, path: str) -> str:
+    """The word that stands at a path of the nested words; empty where there is none."""
+    found: Any = nested({word: (word,) * len(value) if isinstance(value, tuple) else value and word for word, value in flat.items()})
+    for part in path.split("."):
+        if isinstance(found, str):
+            break
+        found = found[int(part)] if isinstance(found, list) else found.get(part, "")
+    return found if isinstance(found, str) else ""
+
+
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Flat words as a spec holds them, those that are None left open."""
     words: dict[str, Any] = {}

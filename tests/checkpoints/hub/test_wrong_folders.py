@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from lmkit.checkpoints.header import Stored, header_bytes, read_header
+from lmkit.checkpoints.hub.family import Heard
+from lmkit.checkpoints.hub.known import family_of
 from lmkit.cli import main
+from lmkit.errors import CheckpointError
 
 FOLDERS = Path(__file__).parent / "folders"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -151,7 +154,7 @@ def test_an_index_without_a_map(capsys, tmp_path, index) -> None:
         ({"model_type": "mamba"}, "'mamba' is not known; lmkit import --help lists all that are"),
         ({"model_type": "Qwen2"}, "'Qwen2' is not known; did you mean qwen2"),
         ({"model_type": None}, "model_type is missing"),
-        ({"vocab_size": 0}, "vocab_size: 0 is not supported; write 1 or more"),
+        ({"vocab_size": 0}, "vocab_size: expected a whole number of 1 or more, got 0"),
         ({"architectures": ["BertForMadeUpThings"]}, "BertForMadeUpThings is not supported; of bert lmkit reads BertModel"),
         ({"architectures": "BertModel"}, "architectures is no list"),
         ({"auto_map": {"AutoModel": "modeling.Own"}}, "auto_map names code of the folder, which is never run"),
@@ -159,10 +162,10 @@ def test_an_index_without_a_map(capsys, tmp_path, index) -> None:
         ({"hidden_act": "mish"}, "hidden_act: mish is no activation"),
         ({"is_decoder": True}, "is_decoder: True is not supported"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type: relative_key is not supported"),
-        ({"hidden_size": "large"}, "hidden_size"),
-        ({"num_hidden_layers": -1}, "num_layers"),
+        ({"hidden_size": "large"}, 'hidden_size: expected a whole number of 1 or more, got "large"'),
+        ({"num_hidden_layers": -1}, "num_hidden_layers: expected a whole number of 1 or more, got -1"),
         ({"hidden_size": None}, "hidden_size is missing"),
-        ({"hidden_size": 50}, "50 is not divisible by num_heads = 4"),
+        ({"hidden_size": 50}, "hidden_size: 50 is not divisible by num_heads = 4"),
         ({"max_position_embeddings": 10**9}, "parameters, the files hold"),
         ({"intermediate_size": 10**25}, "intermediate_size: 10000000000000000000000000 is larger than any model"),
         ({"num_hidden_layers": 10**8}, "num_hidden_layers: 100000000 is larger than any model"),
@@ -174,6 +177,76 @@ def test_a_config_that_asks_for_what_lmkit_has_not(capsys, tmp_path, values, say
     edit_config(folder, **values)
     said = refused(capsys, tmp_path, folder)
     assert says in said and str(folder / "config.json") in said
+
+
+TOKENS = "expected a token from 0 to {last}, or -1 or null for none, got"
+OF_A_FOLDER: list[tuple[str, dict[str, Any], str]] = [
+    ("bert_qa", {"tie_word_embeddings": "yes"}, 'tie_word_embeddings: expected true or false, got "yes"'),
+    ("t5", {"tie_word_embeddings": "yes"}, 'tie_word_embeddings: expected true or false, got "yes"'),
+    ("bert_qa", {"hidden_size": "64"}, 'hidden_size: expected a whole number of 1 or more, got "64"'),
+    ("bert_qa", {"num_hidden_layers": 2.5}, "num_hidden_layers: expected a whole number of 1 or more, got 2.5"),
+    ("bert_qa", {"layer_norm_eps": "x"}, 'layer_norm_eps: expected a number, got "x"'),
+    ("bert_qa", {"layer_norm_eps": 2.5}, "layer_norm_eps: expected a number above 0 and below 0.1, got 2.5"),
+    ("bert_qa", {"hidden_dropout_prob": 2.5}, "hidden_dropout_prob: expected a number from 0 to below 1, got 2.5"),
+    ("roberta_seqcls", {"problem_type": "ranking"}, "problem_type: expected single_label_classification or multi_label_classification or "),
+    ("bert_qa", {"pad_token_id": 99999}, f"pad_token_id: {TOKENS} 99999"),
+    ("bert_qa", {"pad_token_id": "0"}, f'pad_token_id: {TOKENS} "0"'),
+    ("bert_qa", {"pad_token_id": -7}, f"pad_token_id: {TOKENS} -7"),
+    ("roberta_seqcls", {"pad_token_id": -1}, "pad_token_id: expected a whole number of 0 or more, got -1"),
+    ("smollm2", {"eos_token_id": 99999}, f"eos_token_id: {TOKENS} 99999"),
+    ("smollm2", {"eos_token_id": [1, 99999]}, f"eos_token_id: {TOKENS} [1, 99999]"),
+    ("bart", {"bos_token_id": 99999}, f"bos_token_id: {TOKENS} 99999"),
+    (
+        "bart",
+        {"architectures": ["BartForSequenceClassification"], "eos_token_id": 7},
+        "eos_token_id: expected a token that the tokenizer puts around texts, got 7, which is to be pooled",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "says"), OF_A_FOLDER, ids=[f"{name}-{list(values)[-1]}" for name, values, _ in OF_A_FOLDER])
+def test_a_value_that_a_key_cannot_have_is_named_with_what_it_can(capsys, tmp_path, name, values, says) -> None:
+    folder = copied(tmp_path, name)
+    edit_config(folder, **values)
+    last = json.loads((folder / "config.json").read_text())["vocab_size"] - 1
+    assert refused(capsys, tmp_path, folder).startswith(f"{folder / 'config.json'}: {says.format(last=last)}")
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDERS.iterdir()))
+def test_no_key_that_is_read_holds_a_value_of_another_kind(name) -> None:
+    config = json.loads((FOLDERS / name / "config.json").read_text())
+    family, config = family_of(config)
+    heard = Heard(config)
+    family.read(heard)
+    asked = [key for key in heard.asked if isinstance(config[key], bool | int | float) and key not in family.vocabulary]
+    assert len(asked) > 4
+    for key in asked:
+        for value in ("yes", [1], {"a": 1}, *([2.5] if isinstance(config[key], bool) else [True])):
+            with pytest.raises(CheckpointError) as error:
+                family.read({**config, key: value})
+            assert error.value.problems[0].what.startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize("values", [{"pad_token_id": None}, {"pad_token_id": -1, "eos_token_id": -1}, {"eos_token_id": [1, 2]}])
+def test_a_role_that_no_token_or_several_have_is_read(tmp_path, values) -> None:
+    folder = copied(tmp_path, "smollm2")
+    (folder / "generation_config.json").unlink()
+    edit_config(folder, **values)
+    assert main(["import", str(folder), str(tmp_path / "dest")]) == 0
+
+
+def test_a_padding_token_that_is_not_the_tokenizers_changes_no_row_beside_a_longer_one(tmp_path) -> None:
+    folder = copied(tmp_path, "roberta_seqcls")
+    edit_config(folder, pad_token_id=7)
+    texts = ["the fox", "the quick brown fox jumps over the lazy dog"]
+    found = []
+    for name, given in (("both", texts), ("one", texts[:1])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in given))
+        files = [str(tmp_path / f"{name}.jsonl"), "--output", str(tmp_path / f"{name}.out")]
+        assert main(["predict", str(folder), "--input", *files]) == 0
+        found.append(json.loads((tmp_path / f"{name}.out").read_text().splitlines()[0]))
+    both, one = (answer["classification"]["probabilities"] for answer in found)
+    np.testing.assert_allclose(list(both.values()), list(one.values()), atol=1e-6)
 
 
 def test_a_vocabulary_smaller_than_that_of_the_tokenizer_is_named_by_its_key(capsys, tmp_path) -> None:

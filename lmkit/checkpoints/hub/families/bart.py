@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lmkit.checkpoints.hub.family import Computed, Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, dropouts, field, fixed, refuse, value_of, whole, written
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, dropouts, field, fixed, refuse, truth, whole, written
 from lmkit.checkpoints.hub.words import Flat, said
 
 FRAME = r"""
@@ -54,7 +54,7 @@ def _sides() -> Entry:
 
 def _scale() -> Entry:
     def read(config: Config, flat: Flat) -> None:
-        flat["embedding_scale"] = "sqrt_hidden" if value_of(config, ("scale_embedding",), False) else None
+        flat["embedding_scale"] = "sqrt_hidden" if truth(config, "scale_embedding", False) else None
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         scale, width = said(flat, "embedding_scale") or 1.0, said(flat, "hidden_size") or 1
@@ -68,10 +68,10 @@ def _tables_apart() -> Entry:
     shared, tied = "share_encoder_decoder_embeddings", "tie_word_embeddings"
 
     def read(config: Config, flat: Flat) -> None:
-        if value_of(config, ("decoder_vocab_size",), None) not in (None, config.get("vocab_size")):
+        if config.get("decoder_vocab_size") not in (None, config.get("vocab_size")):
             raise refuse("decoder_vocab_size: a vocabulary for each side is not supported; lmkit has one for both")
-        if not value_of(config, (shared,), True):
-            flat["tie_embeddings"] = "output" if value_of(config, (tied,), True) else "none"
+        if not truth(config, shared, True):
+            flat["tie_embeddings"] = "output" if truth(config, tied, True) else "none"
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config |= {shared: flat["tie_embeddings"] in ("all", "inputs"), tied: flat["tie_embeddings"] in ("all", "output")}
@@ -90,7 +90,7 @@ def _tables(flat: Flat, max_length: int) -> dict[str, np.ndarray]:
 def _family(
     model_type: str, name: str, lm: str, weights: str, *entries: Entry, start: int | None = None, computed: Computed | None = None
 ) -> Family:
-    pooled = Head("classification", {"pooling": "eos", "pooler": "tanh"}, config=(field("end_id", "eos_token_id", default=2),))
+    pooled = Head("classification", {"pooling": "eos", "pooler": "tanh"}, config=(field("end_id", "eos_token_id", default=2, least=0),))
     classes = {lm: (Head("seq2seq", marker="final_logits_bias"),)}
     if name == "Bart":  # mBART reads its own text behind the text's last token, which is no constant
         classes[f"{name}ForSequenceClassification"] = (pooled,)
@@ -109,7 +109,7 @@ def _family(
             activation("feed_forward.activation", "activation_function", default="gelu"),
             _sides(),
             _scale(),
-            field("start_id", "decoder_start_token_id", default=start),
+            field("start_id", "decoder_start_token_id", default=start, least=0),
             dropouts("dropout", "attention_dropout"),
             *entries,
         ),

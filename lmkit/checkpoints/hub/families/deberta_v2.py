@@ -4,7 +4,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.families.bert import LAYERS, PER_TOKEN, output_bias
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, field, number, only, refuse, several, value_of, whole
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, field, number, only, refuse, several, truth, value_of, whole, wrong
 from lmkit.checkpoints.hub.words import Flat
 
 WEIGHTS = r"""
@@ -54,16 +54,18 @@ def _distances() -> Entry:
 
     def read(config: Config, flat: Flat) -> None:
         rows = whole(config, ("max_position_embeddings",), 512)
-        if value_of(config, ("position_biased_input",), True):
+        if truth(config, "position_biased_input", True):
             flat |= {"position.embedding.kind": "learned", "position.embedding.max_length": rows}
-        if value_of(config, ("embedding_size",), flat["hidden_size"]) != flat["hidden_size"]:
+        if whole(config, ("embedding_size",), flat["hidden_size"]) != flat["hidden_size"]:
             raise refuse("embedding_size: other than hidden_size is not supported")
         kinds = _listed(config, "pos_att_type")
-        if not value_of(config, ("relative_attention",), False) or not kinds:
+        if not truth(config, "relative_attention", False) or not kinds:
             return
+        if not {"c2p", "p2c"} & set(kinds):
+            raise wrong(config, ("pos_att_type",), "c2p, p2c or both")
         longest, buckets = (whole(config, (key,), -1) for key in ("max_relative_positions", "position_buckets"))
         flat |= {BIAS + "kind": "disentangled", BIAS + "max_distance": longest if longest > 0 else rows}
-        flat |= {BIAS + "buckets": buckets if buckets > 0 else None, BIAS + "share_key": value_of(config, ("share_att_key",), False)}
+        flat |= {BIAS + "buckets": buckets if buckets > 0 else None, BIAS + "share_key": truth(config, "share_att_key", False)}
         flat |= {BIAS + "content_to_position": "c2p" in kinds, BIAS + "position_to_content": "p2c" in kinds}
         flat[BIAS + "norm"] = "layer_norm" in _listed(config, "norm_rel_ebd")
 
@@ -116,7 +118,7 @@ FAMILY = Family(
     },
     config=(
         *LAYERS,
-        field("token_types", "type_vocab_size", default=0),
+        field("token_types", "type_vocab_size", default=0, least=0),
         number("norm.epsilon", "layer_norm_eps", default=1e-7),
         _distances(),
         _convolution(),

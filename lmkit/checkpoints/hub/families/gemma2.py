@@ -33,7 +33,7 @@ def query_scale(default: int = 256) -> Entry:
     """`query_pre_attn_scalar`, whose inverse root multiplies the scores."""
 
     def read(config: Config, flat: Flat) -> None:
-        flat["attention.scale"] = math.pow(real(config, ("query_pre_attn_scalar",), default), -0.5)
+        flat["attention.scale"] = math.pow(real(config, ("query_pre_attn_scalar",), default, above=0), -0.5)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         scalar = flat["attention.scale"] ** -2

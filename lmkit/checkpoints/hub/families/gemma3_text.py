@@ -6,7 +6,7 @@ from lmkit.checkpoints.hub.families.gemma import UNIT
 from lmkit.checkpoints.hub.families.gemma2 import CAPPED, WEIGHTS
 from lmkit.checkpoints.hub.families.llama import SIZES, classes
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import Config, Entry, fixed, number, real, whole
+from lmkit.checkpoints.hub.fields import Config, Entry, fixed, inner, number, real, whole
 from lmkit.checkpoints.hub.layers import FULL, SLIDING, every, kinds_of, windows
 from lmkit.checkpoints.hub.rope import ROTATION, laid_rotation, lay_rotation, rotation, write_scaling
 from lmkit.checkpoints.hub.words import Flat, each_layer, lay
@@ -28,9 +28,9 @@ def _rotations() -> Entry:
     """One rotation for layers that see everything, one for those with a window."""
 
     def read(config: Config, flat: Flat) -> None:
-        given = config.get("rope_parameters") or {}
-        far = rotation(config, real(config, GLOBAL[:1], GLOBAL[1]), parameters=given.get(FULL) or {})
-        near = rotation({}, real(config, LOCAL[:1], LOCAL[1]), parameters=given.get(SLIDING) or {})
+        given = inner(config, "rope_parameters")
+        far = rotation(config, real(config, GLOBAL[:1], GLOBAL[1]), parameters=inner(given, FULL))
+        near = rotation({}, real(config, LOCAL[:1], LOCAL[1]), parameters=inner(given, SLIDING))
         lay_rotation(flat, far)
         own = {"kind": "default"} if near == far else near
         lay(flat, "attention.rotary", [own if kind == SLIDING else {"kind": "default"} for kind in kinds_of(config, flat, _kinds)])

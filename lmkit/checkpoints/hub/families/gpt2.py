@@ -1,7 +1,7 @@
 """GPT-2 (Radford et al., 2019)."""
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import activation, dropouts, field, fixed, number, only
+from lmkit.checkpoints.hub.fields import activation, dropouts, field, fixed, number, only, switch
 
 WEIGHTS = r"""
 prefix: transformer. |
@@ -39,7 +39,7 @@ FAMILY = Family(
         activation("feed_forward.activation", "activation_function", default="gelu_new"),
         field("position.embedding.max_length", "n_positions", default=1024),
         number("norm.epsilon", "layer_norm_epsilon", default=1e-5),
-        field("attention.scale_by_layer", "scale_attn_by_inverse_layer_idx", default=False),
+        switch("attention.scale_by_layer", "scale_attn_by_inverse_layer_idx", default=False),
         dropouts("resid_pdrop", "attn_pdrop"),
         only("scale_attn_weights", True),
         only("add_cross_attention", False),

@@ -4,7 +4,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.families.llama import ROOT_MEAN_SQUARE, SIZES, WEIGHTS, classes
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import Config, Entry, attention_bias, flag, number, real
+from lmkit.checkpoints.hub.fields import Config, Entry, attention_bias, number, real, switch
 from lmkit.checkpoints.hub.rope import rope
 from lmkit.checkpoints.hub.words import Flat
 
@@ -13,7 +13,7 @@ def _logits() -> Entry:
     """`logits_scaling`, which divides."""
 
     def read(config: Config, flat: Flat) -> None:
-        flat["output.scale"] = 1 / real(config, ("logits_scaling",), 1.0)
+        flat["output.scale"] = 1 / real(config, ("logits_scaling",), 1.0, above=0)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config["logits_scaling"] = 1 / flat["output.scale"]
@@ -29,7 +29,7 @@ FAMILY = Family(
         *SIZES,
         *ROOT_MEAN_SQUARE,
         attention_bias(default=False),
-        flag("mlp_bias", {on: {"feed_forward.bias": on} for on in (True, False)}, default=False),
+        switch("feed_forward.bias", "mlp_bias", default=False),
         number("embedding_scale", "embedding_multiplier", default=1.0),
         number("attention.scale", "attention_multiplier", default=1.0),
         number("residual_scale", "residual_multiplier", default=1.0),

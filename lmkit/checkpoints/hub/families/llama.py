@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Entry, activation, attention_bias, dropouts, field, fixed, flag, number, only
+from lmkit.checkpoints.hub.fields import Entry, activation, attention_bias, dropouts, field, fixed, number, only, switch
 from lmkit.checkpoints.hub.rope import rope
 
 WEIGHTS = r"""
@@ -60,7 +60,7 @@ FAMILY = Family(
         rope(),
         field("head_dim", "head_dim", default=None),
         attention_bias(default=False),
-        flag("mlp_bias", {on: {"feed_forward.bias": on} for on in (True, False)}, default=False),
+        switch("feed_forward.bias", "mlp_bias", default=False),
         only("pretraining_tp", 1),
     ),
     weights=WEIGHTS,

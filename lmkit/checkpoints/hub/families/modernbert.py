@@ -1,6 +1,5 @@
 """ModernBERT (Warner et al., 2024): norms before the parts, gated, rotary, and most layers see their neighbours only."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
@@ -8,20 +7,22 @@ from lmkit.checkpoints.hub.fields import (
     Config,
     Entry,
     activation,
+    attention_bias,
     choice,
     dropouts,
     field,
     fixed,
-    flag,
+    inner,
     number,
     real,
     refuse,
-    value_of,
+    switch,
+    truth,
     whole,
 )
 from lmkit.checkpoints.hub.layers import FULL, SLIDING, kinds_of
 from lmkit.checkpoints.hub.rope import laid_rotation, lay_rotation, parameters_of, rotation
-from lmkit.checkpoints.hub.words import BIASES, Flat
+from lmkit.checkpoints.hub.words import Flat
 
 WEIGHTS = r"""
 prefix: model. |
@@ -61,10 +62,10 @@ def _kinds(config: Config, layers: int) -> list[str]:
     return [SLIDING if i % every else FULL for i in range(layers)]
 
 
-def _parameters(config: Config) -> Mapping[str, Any]:
+def _parameters(config: Config) -> Config:
     """`rope_parameters`, which has an entry for each kind of layer."""
-    given = value_of(config, ("rope_parameters",), {})
-    if not isinstance(given, Mapping) or given.keys() - BASES.keys():
+    given = inner(config, "rope_parameters")
+    if given.keys() - BASES.keys():
         raise refuse(f"rope_parameters: it is not one of {' and '.join(BASES)}, each with its own")
     return given
 
@@ -76,11 +77,11 @@ def _layers() -> Entry:
         kinds = kinds_of(config, flat, _kinds)
         given = _parameters(config)
         base = real(config, (BASES[FULL][0],), BASES[FULL][1])
-        far = rotation(config, base, parameters=given.get(FULL) or {})
+        far = rotation(config, base, parameters=inner(given, FULL))
         silent = base if BASES[SLIDING][0] in config else BASES[SLIDING][1]  # null means as the others
-        near = rotation(config, real(config, (BASES[SLIDING][0],), silent), parameters=given.get(SLIDING) or {})
+        near = rotation(config, real(config, (BASES[SLIDING][0],), silent), parameters=inner(given, SLIDING))
         lay_rotation(flat, far)
-        half = whole(config, ("local_attention",), 128) // 2
+        half = whole(config, ("local_attention",), 128, least=2) // 2
         flat["attention.window"] = tuple("full" if kind == FULL else half for kind in kinds)
         own = {"kind": "default"} if near == far else near
         flat["attention.rotary"] = tuple({"kind": "default"} if kind == FULL else own for kind in kinds)
@@ -112,7 +113,7 @@ def _transform() -> Entry:
         found: Flat = {}
         act.read(config, found)
         flat[word] = found["act"] if found["act"] != flat["feed_forward.activation"] else None
-        flat["output.bias"] = None if value_of(config, ("decoder_bias",), True) else False
+        flat["output.bias"] = None if truth(config, "decoder_bias", True) else False
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         act.write({"act": flat.get(word) or flat.get("feed_forward.activation")}, config)
@@ -127,12 +128,12 @@ POOLED = Head(
     config=(
         choice("pooling", "classifier_pooling", {"cls": "first", "mean": "mean"}),
         activation("pooler", "classifier_activation", default="gelu"),
-        field("pooler_bias", "classifier_bias", default=False),
+        switch("pooler_bias", "classifier_bias", default=False),
     ),
 )
 PER_TOKEN = (
     activation("transform", "classifier_activation", default="gelu"),
-    field("transform_bias", "classifier_bias", default=False),
+    switch("transform_bias", "classifier_bias", default=False),
 )
 
 FAMILY = Family(
@@ -156,10 +157,10 @@ FAMILY = Family(
         field("feed_forward.intermediate_size", "intermediate_size"),
         activation("feed_forward.activation", "hidden_activation", default="gelu"),
         number("norm.epsilon", "norm_eps", default=1e-5),
-        field("norm.bias", "norm_bias", default=False),
-        flag("attention_bias", {on: {f"attention.bias.{part}": on for part in BIASES} for on in (True, False)}, default=False),
-        flag("mlp_bias", {on: {"feed_forward.bias": on} for on in (True, False)}, default=False),
-        field("output.transform_bias", "classifier_bias", default=False),
+        switch("norm.bias", "norm_bias", default=False),
+        attention_bias(default=False),
+        switch("feed_forward.bias", "mlp_bias", default=False),
+        switch("output.transform_bias", "classifier_bias", default=False),
         _transform(),
         _layers(),
         dropouts("mlp_dropout", "attention_dropout"),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import Config, Entry, activation, attention_bias, dropouts, field, fixed, flag, only, projected, value_of
+from lmkit.checkpoints.hub.fields import Config, Entry, activation, attention_bias, dropouts, field, fixed, only, projected, switch, truth
 from lmkit.checkpoints.hub.words import Flat
 
 WEIGHTS = r"""
@@ -27,9 +27,9 @@ final_layer_norm = decoder.norm norm
 
 def _norms() -> Entry:
     def read(config: Config, flat: Flat) -> None:
-        before = bool(value_of(config, ("do_layer_norm_before",), True))
+        before = truth(config, "do_layer_norm_before", True)
         flat["norm.placement"] = "pre" if before else "post"
-        flat["final_norm"] = before and not config.get("_remove_final_layer_norm")
+        flat["final_norm"] = before and not truth(config, "_remove_final_layer_norm", False)
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
         config["do_layer_norm_before"] = flat["norm.placement"] == "pre"
@@ -58,7 +58,7 @@ FAMILY = Family(
         activation("feed_forward.activation", "activation_function", default="relu"),
         field("position.embedding.max_length", "max_position_embeddings", default=2048),
         attention_bias("enable_bias", default=True),
-        flag("enable_bias", {on: {"feed_forward.bias": on} for on in (True, False)}, default=True),
+        switch("feed_forward.bias", "enable_bias", default=True),
         only("layer_norm_elementwise_affine", True),
         dropouts("dropout", "attention_dropout"),
         _norms(),

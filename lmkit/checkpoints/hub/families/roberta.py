@@ -46,8 +46,8 @@ def places(padding: int | None = None) -> Entry:
     slot = "position.embedding."
 
     def read(config: Config, flat: Flat) -> None:
-        index = whole(config, ("pad_token_id",), 1) if padding is None else padding
-        rows = whole(config, ("max_position_embeddings",), 512)
+        index = whole(config, ("pad_token_id",), 1, least=0) if padding is None else padding
+        rows = whole(config, ("max_position_embeddings",), 512, least=index + 2)
         flat |= {slot + "kind": "learned", slot + "ids": "non_padding", slot + "padding_id": index}
         flat |= {slot + "offset": index + 1, slot + "max_length": rows - index - 1}
 

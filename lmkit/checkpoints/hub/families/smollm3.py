@@ -4,7 +4,7 @@ from typing import Any
 
 from lmkit.checkpoints.hub.families.llama import ROOT_MEAN_SQUARE, SIZES, WEIGHTS, classes
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import Config, Entry, attention_bias, flag, refuse, several, whole
+from lmkit.checkpoints.hub.fields import Config, Entry, attention_bias, refuse, several, switch, truth, whole
 from lmkit.checkpoints.hub.layers import FULL, SLIDING, windows
 from lmkit.checkpoints.hub.rope import rope
 from lmkit.checkpoints.hub.words import Flat, each_layer, lay
@@ -33,7 +33,7 @@ def _rotations() -> Entry:
 
 
 def _kinds(config: Config, layers: int) -> list[str]:
-    on = config.get(SWITCH) and config.get("sliding_window") is not None
+    on = truth(config, SWITCH, False) and config.get("sliding_window") is not None
     return [SLIDING if on and not one else FULL for one in _rotated(config, layers)]
 
 
@@ -47,7 +47,7 @@ FAMILY = Family(
         *SIZES,
         *ROOT_MEAN_SQUARE,
         attention_bias(default=False),
-        flag("mlp_bias", {on: {"feed_forward.bias": on} for on in (True, False)}, default=False),
+        switch("feed_forward.bias", "mlp_bias", default=False),
         rope(base=2e6),
         _rotations(),
         windows(_kinds, default=None, switch=SWITCH),

@@ -2,7 +2,7 @@
 
 from lmkit.checkpoints.hub.families.llama import SIZES, WEIGHTS, classes
 from lmkit.checkpoints.hub.family import Family
-from lmkit.checkpoints.hub.fields import activation, attention_bias, dropouts, fixed, flag, number
+from lmkit.checkpoints.hub.fields import activation, attention_bias, dropouts, fixed, number, switch
 from lmkit.checkpoints.hub.layers import one_window
 from lmkit.checkpoints.hub.rope import rope
 
@@ -23,7 +23,7 @@ FAMILY = Family(
         number("norm.epsilon", "norm_epsilon", default=1e-5),
         activation("feed_forward.activation", "hidden_act", default="gelu_pytorch_tanh"),
         attention_bias("use_bias", default=True),
-        flag("use_bias", {on: {"feed_forward.bias": on} for on in (True, False)}, default=True),
+        switch("feed_forward.bias", "use_bias", default=True),
         rope(),
         one_window(),
         dropouts("residual_dropout", "attention_dropout"),

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import ACTIVATIONS, Config, Entry, dropouts, field, fixed, number, refuse, value_of, whole, written
+from lmkit.checkpoints.hub.fields import ACTIVATIONS, Config, Entry, dropouts, field, fixed, number, truth, value_of, whole, written, wrong
 from lmkit.checkpoints.hub.words import Flat, said
 
 WEIGHTS = r"""
@@ -39,7 +39,7 @@ def _feed_forward(default: str) -> Entry:
     def read(config: Config, flat: Flat) -> None:
         gate, _, name = str(value_of(config, ("feed_forward_proj",), default)).rpartition("-")
         if gate not in ("", "gated") or name not in ACTIVATIONS:
-            raise refuse(f"feed_forward_proj: {str(config.get('feed_forward_proj'))[:40]} is not supported")
+            raise wrong(config, ("feed_forward_proj",), f"one of {', '.join(ACTIVATIONS)}, with or without gated- before it")
         flat["feed_forward.kind"] = "gated" if gate else "dense"
         flat["feed_forward.activation"] = "gelu_tanh" if gate and name == "gelu" else ACTIVATIONS[name]
 
@@ -70,7 +70,7 @@ def _scale() -> Entry:
     """
 
     def read(config: Config, flat: Flat) -> None:
-        scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings") is not False)
+        scaled = truth(config, "scale_decoder_outputs", truth(config, "tie_word_embeddings", True))
         flat["output.scale"] = math.pow(flat["hidden_size"], -0.5) if scaled else 1.0
 
     def write(flat: Flat, config: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ def _stack(feed_forward: str) -> tuple[Entry, ...]:
 def _family(model_type: str, name: str, feed_forward: str, *more: Entry) -> Family:
     return Family(
         model_type=model_type,
-        tie_key="",
+        tie_said=False,
         max_length=("n_positions",),
         bare=f"{name}Model",
         classes={f"{name}ForConditionalGeneration": (Head("seq2seq", marker="lm_head.weight"),)},
@@ -107,7 +107,7 @@ def _family(model_type: str, name: str, feed_forward: str, *more: Entry) -> Fami
             fixed(kind="encoder_decoder"),
             *_stack(feed_forward),
             _depths(),
-            field("start_id", "decoder_start_token_id", default=0),
+            field("start_id", "decoder_start_token_id", default=0, least=0),
             *more,
         ),
         weights=_weights,
@@ -118,7 +118,7 @@ def _encoder(model_type: str, name: str, feed_forward: str) -> Family:
     """The encoder alone, as sentence encoders and the text side of image models have it."""
     return Family(
         model_type=model_type,
-        tie_key="",
+        tie_said=False,
         max_length=("n_positions",),
         bare=f"{name}EncoderModel",
         classes={},
