@@ -397,7 +397,9 @@ def _declare_export(parser: Parser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights; default: as in their folder, or float32"
     )
-    parser.add_argument("--task", metavar="NAME", help="write the head of this task alone")
+    parser.add_argument(
+        "--task", metavar="NAME", help="write the head of this task alone; NAME.generator: the generator of a replaced_token task"
+    )
 
 
 def _export(a: Arguments, console: Console) -> int:
