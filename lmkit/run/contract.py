@@ -15,7 +15,8 @@ from lmkit.heads.model import Model
 from lmkit.layers.build import code_of
 from lmkit.layers.weights import canonical
 from lmkit.models.spec import EncoderDecoder
-from lmkit.run.custom import files_run, first_line, place_in_code
+from lmkit.run.custom import files_run, first_line, layers_of, place_in_code
+from lmkit.run.metric_contract import metric_breaches
 from lmkit.run.spec import RunSpec
 from lmkit.run.trial import LENGTH, REAL, ROWS, Trial
 
@@ -162,6 +163,10 @@ def breaches(spec: RunSpec) -> list[Problem]:
 
     Raises SpecError where weights have no names.
     """
+    return [*metric_breaches(spec), *(_of_layers(spec) if layers_of(spec) else ())]
+
+
+def _of_layers(spec: RunSpec) -> list[Problem]:
     devices.configure()
     devices.set_precision("float32")
     trial = Trial(spec)

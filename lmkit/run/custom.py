@@ -20,6 +20,7 @@ from lmkit.run.python_class import FoundClass, Unusable, read_class, source_byte
 from lmkit.run.spec import RunSpec
 from lmkit.run.tree import Node, child, dotted, plain
 from lmkit.run.tree import Path as Keys
+from lmkit.scores.spec import CustomMetric
 from lmkit.spec import attribute
 
 CODE = "code"  # folder of a run that keeps the files
@@ -37,6 +38,11 @@ class Complaint:
 def parts_of(spec: RunSpec) -> dict[Keys, Custom]:
     """Every custom part with its path in keys, names and indexes."""
     return {path: part for path, part in objects(spec) if isinstance(part, Custom)}
+
+
+def layers_of(spec: RunSpec) -> dict[Keys, Custom]:
+    """Those of them that are in the model: all but metrics."""
+    return {path: part for path, part in parts_of(spec).items() if not isinstance(part, CustomMetric)}
 
 
 # ---- read as text

@@ -18,7 +18,7 @@ from lmkit.layers.spec import Custom
 from lmkit.models.spec import EncoderDecoder, FromRun
 from lmkit.run.body import body_of
 from lmkit.run.console import Console
-from lmkit.run.custom import parts_of
+from lmkit.run.custom import layers_of
 from lmkit.run.generator_alone import generator_alone
 from lmkit.run.source import Source, source_of
 from lmkit.run.tree import dotted
@@ -123,7 +123,7 @@ def known_abroad(task: AnyTask, *, sided: bool) -> AnyTask:
 
 def without_code(source: Source) -> tuple[Source, dict[str, Custom]]:
     """The source without the heads that are code, and those by task. Raises CheckpointError where the body is code too."""
-    parts = parts_of(source.spec)
+    parts = layers_of(source.spec)
     for path in parts:
         if path[0] == "model":
             what = "is code of your own, which no foreign model can say"
