@@ -85,7 +85,7 @@ def source_like(source: AnySource, path: Path) -> AnySource:
     if not isinstance(source, Records):
         return source_of(path, [{"text": "text"}])
     if found is None:
-        endings = ", ".join(FORMATS)
+        endings = ", ".join(FORMATS) + (", or text=FILE,target=FILE" if source.columns.keys() == {"text", "target"} else "")
         raise DataError(Problem(f"has no named fields, and the run reads {', '.join(source.columns)}; name a {endings}", where=str(path)))
     if isinstance(source, found):
         return source.model_copy(update={_key(found): (str(path),)})

@@ -77,6 +77,8 @@ def test_two_aligned_files_are_named_by_their_roles_or_by_the_first() -> None:
 def test_plain_text_cannot_stand_for_records() -> None:
     with pytest.raises(DataError, match=r"new\.txt: has no named fields, and the run reads text, label; name a \.jsonl"):
         source_like(Csv(csv=("train.csv",), columns=COLUMNS), Path("new.txt"))
+    with pytest.raises(DataError, match=r"name a \.jsonl, .*, or text=FILE,target=FILE"):
+        source_like(Csv(csv=("train.csv",), columns={"text": "en", "target": "de"}), Path("new.en"))
 
 
 def test_lines_of_standard_input_are_texts_or_objects() -> None:
