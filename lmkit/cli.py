@@ -304,7 +304,12 @@ def _train(a: Arguments, console: Console) -> int:
 
 def _declare_evaluate(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory, a Hugging Face folder or a keras-hub preset")
-    parser.add_argument("--data", type=Path, metavar="FILE", help="evaluate on this file instead of the run's validation data")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="evaluate on this file instead of the run's validation data; text=FILE,target=FILE are two that are aligned by line",
+    )
     _columns(parser)
     _tasks(parser)
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write what was answered there, beside what is right, as JSONL")
@@ -325,6 +330,7 @@ def _declare_predict(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="a run directory, or a Hugging Face folder")
     parser.add_argument("--text", action="append", default=[], metavar="TEXT", help="a text or question; may be given several times")
     parser.add_argument("--pair", action="append", default=[], metavar="TEXT", help="the second text of a pair, one for each --text")
+    parser.add_argument("--choice", action="append", default=[], metavar="TEXT", help="what may be chosen for each --text; two or more")
     parser.add_argument(
         "--input",
         metavar="FILE",
@@ -350,7 +356,7 @@ def _predict(a: Arguments, console: Console) -> int:
     keep = "all" if a.keep == "all" else [name for name in a.keep.split(",") if name]
     asked = Asked(
         a.text, a.pair, a.input, a.output, columns=columns_of(a.columns) if a.columns else {}, tasks=a.task, keep=keep,
-        on_error=a.on_error, batch_size=a.batch_size, as_json=a.json,
+        on_error=a.on_error, batch_size=a.batch_size, as_json=a.json, choices=a.choice,
     )  # fmt: skip
     return predict(a.run, asked, console, allow_code=a.allow_code, dtype=a.dtype)
 
@@ -391,7 +397,9 @@ def _declare_export(parser: Parser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights; default: as in their folder, or float32"
     )
-    parser.add_argument("--task", metavar="NAME", help="write the head of this task alone")
+    parser.add_argument(
+        "--task", metavar="NAME", help="write the head of this task alone; NAME.generator: the generator of a replaced_token task"
+    )
 
 
 def _export(a: Arguments, console: Console) -> int:

@@ -10,6 +10,7 @@ import pytest
 from lmkit.checkpoints import own
 from lmkit.cli import main
 from lmkit.run.contract import CHECKS
+from lmkit.run.metric_contract import METRIC_CHECKS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="utf-8")
 FILES = {name: text for name, text in re.findall(r"^```\w+\n# (\S+\.(?:py|yaml))\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)}
@@ -31,12 +32,12 @@ def lmkit(*arguments: str) -> int:
 
 
 def test_there_is_an_example_for_every_room() -> None:
-    assert PARTS == ["head.yaml", "feed_forward.yaml", "norm.yaml", "position.yaml", "attention.yaml"]
+    assert PARTS == ["head.yaml", "metric.yaml", "feed_forward.yaml", "norm.yaml", "position.yaml", "attention.yaml"]
 
 
 def test_the_page_tells_the_whole_contract() -> None:
     page = " ".join(PAGE.split())
-    assert [check.__name__ for check in CHECKS if check.__name__.replace("_", " ") not in page] == []
+    assert [check.__name__ for check in (*CHECKS, *METRIC_CHECKS) if check.__name__.replace("_", " ") not in page] == []
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -62,8 +63,10 @@ def test_an_example_is_trained_resumed_and_read_again(
     capsys.readouterr()
     shutil.move(straight, f"runs/{name}")
     assert lmkit("evaluate", f"runs/{name}", "--json", "--allow-code") == 0
-    assert json.loads(capsys.readouterr().out)["figures"]["loss"] > 0
-    verb = ["predict", "--text", "a list"] if name == "head.yaml" else ["generate", "The", "--max-tokens", "4"]
+    found = json.loads(capsys.readouterr().out)
+    assert found["figures"]["loss"] > 0
+    assert ("stars/custom.WeightedKappa" in found["figures"].keys() & found["intervals"].keys()) == (name == "metric.yaml")
+    verb = ["predict", "--text", "a list"] if name in ("head.yaml", "metric.yaml") else ["generate", "The", "--max-tokens", "4"]
     asked = [verb[0], f"runs/{name}", *verb[1:]]
     assert lmkit(*asked) == 2
     assert lmkit(*asked, "--allow-code") == 0

@@ -88,7 +88,7 @@ def read_each(
                 yield from read_conllu(path, text=source.columns["text"], tags=source.columns.get("tags"), **_strict(source, stop))
         case Squad():
             for path in find(source.squad, base, warn):
-                yield from read_squad(path, errors=source.encoding_errors, stop=stop)
+                yield from read_squad(path, errors=source.encoding_errors, longest=source.max_record_bytes, stop=stop)
         case HuggingFace():
             table = load_huggingface(source.huggingface, config=source.config, split=source.split, base=base)
             needed = fields_of(source.columns)

@@ -21,16 +21,19 @@ def is_squad(path: Path) -> bool:
         return HEAD.match(file.read(4096).removeprefix(b"\xef\xbb\xbf")) is not None
 
 
-def read_squad(path: Path, *, errors: Literal["fail", "replace"], stop: Stop) -> Iterator[Document]:
+def read_squad(path: Path, *, errors: Literal["fail", "replace"], longest: int, stop: Stop) -> Iterator[Document]:
     """One document a question: `text` asks, the paragraph is `pair`. Its `answers` are none where it is impossible, None if left out.
 
-    A file has no lines that could name a question; its place is the question's number in the file and its id.
+    A file has no lines that could name a question; its place is the question's number in the file and its id. Raises DataError for
+    what is wrong, a paragraph of more than `longest` bytes too.
     """
     whole = _whole(path, errors, stop)
     number = 0
     for article, at in _each(whole, "data", str(path), "article"):
         for paragraph, here in _each(article, "paragraphs", at, "paragraph"):
             context = as_text(_required(paragraph, "context", here), "context", here, errors == "replace")
+            if len(context) * 4 > longest and len(context.encode()) > longest:
+                raise DataError(Problem(f"longer than max_record_bytes = {longest:,}; raise it", "context", here))
             for question, place in _each(paragraph, "qas", here, "question"):
                 number += 1
                 where = f"{place} ({question['id']})" if "id" in question else place

@@ -138,7 +138,7 @@ def _nothing(document: Document) -> str:
 
 
 def _choices(document: Document) -> str:
-    return "" if document.choices else "has no choices, and two or more are needed; add a field choices"
+    return "" if document.choices else "has no choices, and two or more are needed; add --choice twice, or a field choices"
 
 
 def _second_text(document: Document) -> str:

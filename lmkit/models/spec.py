@@ -280,12 +280,13 @@ M = TypeVar("M", bound=Stack)
 
 
 class FromRun(Spec):
-    """The body of another run: its weights, its model words and its tokenizer."""
+    """The body of another run: its weights, its model words and its tokenizer; or of another spec, without weights."""
 
     from_: PathText = Field(
         alias="from",
         examples=["runs/base"],
-        description="A run directory, Hugging Face folder or keras-hub preset, relative to the working directory.",
+        description="A run directory, Hugging Face folder or keras-hub preset, relative to the working directory; or the YAML file of "
+        "another spec, relative to this one, whose model is declared here with its tokenizer, any key over it and new weights.",
     )
     freeze: Annotated[tuple[str, ...], LISTED] = Field(
         (), description="Parts that stay as they are: `embeddings`, `layers.3`, `layers.0-5`, or any prefix of a variable path."

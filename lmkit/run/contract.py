@@ -16,7 +16,9 @@ from lmkit.layers.build import code_of
 from lmkit.layers.weights import canonical
 from lmkit.models.spec import EncoderDecoder
 from lmkit.run.code import files_run, first_line, place_in_code
+from lmkit.run.metric_contract import metric_breaches
 from lmkit.run.trial import LENGTH, REAL, ROWS, Trial
+from lmkit.spec_file.custom import layers_of
 from lmkit.spec_file.spec import RunSpec
 
 MOST = 3  # findings of one kind
@@ -162,6 +164,10 @@ def breaches(spec: RunSpec) -> list[Problem]:
 
     Raises SpecError where weights have no names.
     """
+    return [*metric_breaches(spec), *(_of_layers(spec) if layers_of(spec) else ())]
+
+
+def _of_layers(spec: RunSpec) -> list[Problem]:
     devices.configure()
     devices.set_precision("float32")
     trial = Trial(spec)

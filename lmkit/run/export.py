@@ -17,18 +17,31 @@ from lmkit.checkpoints.manifest import require
 from lmkit.checkpoints.tensors import Tensors
 from lmkit.errors import CheckpointError, Problem, SpecError
 from lmkit.layers.spec import Custom
-from lmkit.models.spec import FromRun
+from lmkit.models.spec import EncoderDecoder, FromRun
 from lmkit.run.body import body_of
 from lmkit.run.console import Console
+from lmkit.run.generator_alone import generator_alone
 from lmkit.run.source import Source, source_of
-from lmkit.spec_file.custom import parts_of
+from lmkit.spec_file.custom import layers_of
 from lmkit.spec_file.tree import dotted
-from lmkit.tasks.spec import AnyTask, CausalLm, DirectPreference, Pooled, Regression, ReplacedToken, Reward
+from lmkit.tasks.spec import (
+    AnyTask,
+    CausalLm,
+    DirectPreference,
+    Pooled,
+    PrefixLm,
+    Regression,
+    ReplacedToken,
+    Reward,
+    Seq2seq,
+    SpanCorruption,
+)
 from lmkit.text.export import huggingface_files, run_files
 from lmkit.text.keras_hub import ASSETS, OBJECT, preset_tokenizer
 from lmkit.text.tokenizer import Tokenizer
 
 BESIDE = "custom"  # folder of what no foreign class says
+GENERATOR = ".generator"  # behind a task's name
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,12 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     source, heads = without_code(source)
     heads = {name: part for name, part in heads.items() if options.task in (None, name)}
     require_outside(dest, run)
-    source = replace(source, spec=source.spec.model_copy(update={"tasks": {n: known_abroad(t) for n, t in source.spec.tasks.items()}}))
+    if options.task is not None and options.task.endswith(GENERATOR):
+        options = replace(options, task=options.task.removesuffix(GENERATOR))
+        source, heads = generator_alone(source, str(options.task)), {}
+    sided = isinstance(body_of(source.spec), EncoderDecoder)
+    known = {name: known_abroad(task, sided=sided) for name, task in source.spec.tasks.items()}
+    source = replace(source, spec=source.spec.model_copy(update={"tasks": known}))
     with console.quiet():
         from lmkit.run.model import shapes_of
 
@@ -99,9 +117,11 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     return 0
 
 
-def known_abroad(task: AnyTask) -> AnyTask:
-    """The task by which other programs know this one's head: of dpo a language model's, of reward that of one number, and
-    the discriminator of replaced_token alone."""
+def known_abroad(task: AnyTask, *, sided: bool) -> AnyTask:
+    """The task by which other programs know this one's head: of dpo a language model's, of reward that of one number, of what
+    learns to write beside an encoder (`sided`) that of seq2seq, and the discriminator of replaced_token alone."""
+    if isinstance(task, SpanCorruption | PrefixLm) and sided:
+        return Seq2seq(weight=task.weight, data=task.data)
     if isinstance(task, DirectPreference):
         return CausalLm(weight=task.weight, data=task.data)
     if isinstance(task, ReplacedToken):
@@ -113,7 +133,7 @@ def known_abroad(task: AnyTask) -> AnyTask:
 
 def without_code(source: Source) -> tuple[Source, dict[str, Custom]]:
     """The source without the heads that are code, and those by task. Raises CheckpointError where the body is code too."""
-    parts = parts_of(source.spec)
+    parts = layers_of(source.spec)
     for path in parts:
         if path[0] == "model":
             what = "is code of your own, which no foreign model can say"
@@ -168,6 +188,10 @@ def outgoing_of(
     """What is written of a run: all its tasks, or the one that is asked for, and files `beside` them."""
     spec, tokenizer = source.spec, source.tokenizer()
     body = body_of(spec)
+    both = next((name for name, task in spec.tasks.items() if isinstance(task, PrefixLm) and options.task in (None, name)), None)
+    if both is not None:
+        what = "reads the beginning of a text in both directions, which no class of decoders does outside; --task writes another task"
+        raise CheckpointError(Problem(what, f"tasks.{both}", str(run)))
     tasks = {name: task for name, task in spec.tasks.items() if options.task in (None, name)}
     roles = {role: getattr(tokenizer, role) for role in ("bos", "eos", "pad")}
     length = source.imported.max_length if source.imported else spec.data.max_length

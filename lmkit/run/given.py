@@ -45,6 +45,9 @@ def source_of(path: Path, candidates: Sequence[Columns], like: AnySource | None 
 
     Of a file of words, read as `like` where that is one, the roles beside the text are those of the candidates.
     """
+    aligned = aligned_of(path)
+    if aligned is not None:
+        return aligned
     words, found = words_of(path, like), format_of(path)
     if _is_squad(path):
         return Squad(squad=(str(path),))
@@ -62,6 +65,9 @@ def source_like(source: AnySource, path: Path) -> AnySource:
 
     Raises DataError for plain text in place of records.
     """
+    aligned = aligned_of(path)
+    if aligned is not None:
+        return source.model_copy(update=aligned.model_dump(include={"text", "target"})) if isinstance(source, Parallel) else aligned
     words, found = words_of(path, source), format_of(path)
     if words is not None:
         return words
@@ -79,11 +85,24 @@ def source_like(source: AnySource, path: Path) -> AnySource:
     if not isinstance(source, Records):
         return source_of(path, [{"text": "text"}])
     if found is None:
-        endings = ", ".join(FORMATS)
+        endings = ", ".join(FORMATS) + (", or text=FILE,target=FILE" if source.columns.keys() == {"text", "target"} else "")
         raise DataError(Problem(f"has no named fields, and the run reads {', '.join(source.columns)}; name a {endings}", where=str(path)))
     if isinstance(source, found):
         return source.model_copy(update={_key(found): (str(path),)})
     return _named(found, path, source.columns)
+
+
+def aligned_of(path: Path) -> Parallel | None:
+    """Two files that are aligned by line, where `text=FILE,target=FILE` stands for a path; None for the name of one file.
+
+    Raises SpecError where one of the two is not named.
+    """
+    found = dict(part.split("=", 1) for part in str(path).split(",") if "=" in part)
+    if not found.keys() & {"text", "target"} or path.exists():
+        return None
+    if found.keys() != {"text", "target"} or not all(found.values()):
+        raise SpecError(Problem(f"expected FILE, or text=FILE,target=FILE, got {path}", "--data", "command line"))
+    return Parallel(text=(found["text"],), target=(found["target"],))
 
 
 def columns_of(text: str) -> Columns:

@@ -14,7 +14,7 @@ from lmkit.models.spec import EncoderDecoder
 from lmkit.run.body import body_of, with_body
 from lmkit.run.code import run_code
 from lmkit.run.console import Console
-from lmkit.spec_file.custom import parts_of
+from lmkit.spec_file.custom import layers_of
 from lmkit.spec_file.load import load
 from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.count import count_head, head_flops_per_token
@@ -37,7 +37,7 @@ def plan(spec: Path, *, overrides: Sequence[str], as_json: bool, console: Consol
     with loaded.placing():
         resolved = with_body(loaded.spec)
     vocab = vocab_size_of(resolved, console)
-    shapes = _shapes(resolved, vocab, console) if allow_code and parts_of(resolved) else None
+    shapes = _shapes(resolved, vocab, console) if allow_code and layers_of(resolved) else None
     facts = facts_of(resolved, vocab, shapes)
     for line in [json.dumps(facts, indent=1)] if as_json else lines(facts):
         console.out(line)
@@ -68,7 +68,7 @@ def facts_of(spec: RunSpec, vocab: int, shapes: Mapping[str, Sequence[int]] | No
     body, length = body_of(spec), spec.data.max_length
     parts = count(body, vocab_size=vocab, max_length=length)
     heads = {name: count_head(task, body, vocab_size=vocab, num_labels=_labels(task)) for name, task in spec.tasks.items()}
-    custom = list(dict.fromkeys(part.class_ for part in parts_of(spec).values()))
+    custom = list(dict.fromkeys(part.class_ for part in layers_of(spec).values()))
     if shapes is not None:
         parts, heads = _counted(shapes, "" if isinstance(body, EncoderDecoder) else f"{body.kind}.")
     backbone, head_total = sum(parts.values()), sum(sum(head.values()) for head in heads.values())

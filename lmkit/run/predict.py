@@ -42,10 +42,10 @@ Answered = Document | DataError
 class Asked:
     """What is answered, by what, and what becomes of it.
 
-    Either `texts`, with `pairs` their second texts or none, or the rows of `input` (`-`: standard input), whose fields `columns` may
-    name. `tasks` answer, or all that can. `keep` are the fields of a record that go with its answers, or all of them; without, its
-    `id`. `on_error` says what to do with a row that has no answer: fail, leave it out, or put null, the error, in its place. `output`
-    is a file that appears when all rows are answered (`-`: standard output).
+    Either `texts`, with `pairs` their second texts or none and `choices` among which each of them chooses, or the rows of `input` (`-`:
+    standard input), whose fields `columns` may name. `tasks` answer, or all that can. `keep` are the fields of a record that go with its
+    answers, or all of them; without, its `id`. `on_error` says what to do with a row that has no answer: fail, leave it out, or put
+    null, the error, in its place. `output` is a file that appears when all rows are answered (`-`: standard output).
     """
 
     texts: Sequence[str] = ()
@@ -58,6 +58,7 @@ class Asked:
     on_error: Policy = "fail"
     batch_size: int | None = None
     as_json: bool = False
+    choices: Sequence[str] = ()
 
     def require(self) -> None:
         """Raises SpecError for what contradicts itself, MachineError for an output that cannot be written."""
@@ -65,6 +66,8 @@ class Asked:
             raise SpecError(Problem("give either --text or --input", where="command line"))
         if self.pairs and len(self.pairs) != len(self.texts):
             raise SpecError(Problem(f"{len(self.pairs)} --pair for {len(self.texts)} --text; give one for each", where="command line"))
+        if self.choices and not (self.texts and self.choices[1:]):
+            raise SpecError(Problem("choices are two or more, and go with --text", "--choice", "command line"))
         if self.texts and (self.columns or self.keep):
             raise SpecError(Problem("goes with --input; a text has no fields", "--columns" if self.columns else "--keep", "command line"))
         if self.output not in (None, "-"):
@@ -87,7 +90,8 @@ def predict(run: Path, asked: Asked, console: Console, *, allow_code: bool = Fal
     model = opened.answering
     with watch(console.err, saves=False) as stop:
         answer = answerer(replace(model, at_once=asked.batch_size or model.at_once, stop=stop), asked.tasks)
-        given = [Document(text, pair) for text, pair in zip_longest(asked.texts, asked.pairs)]
+        among = tuple(asked.choices) or None
+        given = [Document(text, pair, choices=among) for text, pair in zip_longest(asked.texts, asked.pairs)]
         documents: Iterable[Answered] = given or _documents(opened.spec, asked, console)
         unanswered: list[DataError] = []
         rows = answered(documents, answer, asked, unanswered.append)

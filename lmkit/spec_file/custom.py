@@ -8,6 +8,7 @@ from typing import Any
 
 from lmkit.errors import Problem, SpecError
 from lmkit.layers.spec import Custom
+from lmkit.scores.spec import CustomMetric
 from lmkit.spec import attribute
 from lmkit.spec_file import words
 from lmkit.spec_file.locate import locate, objects
@@ -29,6 +30,11 @@ class Complaint:
 def parts_of(spec: RunSpec) -> dict[Keys, Custom]:
     """Every custom part with its path in keys, names and indexes."""
     return {path: part for path, part in objects(spec) if isinstance(part, Custom)}
+
+
+def layers_of(spec: RunSpec) -> dict[Keys, Custom]:
+    """Those of them that are in the model: all but metrics."""
+    return {path: part for path, part in parts_of(spec).items() if not isinstance(part, CustomMetric)}
 
 
 def home_of(at: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from lmkit.errors import Problem, SpecError
 from lmkit.spec_file import yaml_text
 from lmkit.spec_file.custom import with_code
+from lmkit.spec_file.declared import with_declared
 from lmkit.spec_file.origins import origins
 from lmkit.spec_file.plain_yaml import to_yaml
 from lmkit.spec_file.resolve import resolve, words_of
@@ -57,6 +58,7 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, strict:
     try:
         tree, text = _file(os.fspath(path), problems, ())
         tree = _override(tree, overrides, problems)
+        tree = with_declared(tree, lambda other: _file(other, problems, ())[0], problems, (os.path.realpath(path),))
     except yaml_text.Unreadable as error:
         raise SpecError(*problems[: MOST_PROBLEMS - 1], error.problem) from None
     problems += secrets(tree)

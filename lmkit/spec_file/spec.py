@@ -42,7 +42,7 @@ class RunSpec(Spec):
         description="Names the run directory, runs/<name>.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Everything random follows from it.")
-    tokenizer: Tokenizer | None = Field(None, description="Required unless model.from names a run, whose tokenizer is used.")
+    tokenizer: Tokenizer | None = Field(None, description="Required unless model.from names a run, or a spec that has one.")
     data: Data = Field(description="Where the text comes from.", examples=[{"train": {"text": "corpus/*.txt"}}])
     model: Model = Field(description="The body.", examples=[{"kind": "decoder", "num_layers": 6, "hidden_size": 384, "num_heads": 6}])
     tasks: dict[Name, AnyTask] = Field(min_length=1, description="What is learned, each task under a name.", examples=[{"lm": "causal_lm"}])

@@ -24,6 +24,7 @@ from lmkit.scores.names import (
     TagMetric,
     TextMetric,
 )
+from lmkit.scores.spec import CustomMetric, Metrics
 from lmkit.spec import LISTED, Count, Fraction, Rate, Spec, short
 
 HeadActivation = Activation | Literal["tanh"]
@@ -52,14 +53,30 @@ class Task(Spec):
         """Whether its metrics are of answers to whole documents, which the rows of a batch do not show."""
         return False
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Those of its metrics that have a name in lmkit."""
+        return tuple(metric for metric in getattr(self, "metrics", None) or () if not isinstance(metric, CustomMetric))
+
+    @property
+    def own(self) -> tuple[CustomMetric, ...]:
+        """Those that are the user's own."""
+        return tuple(metric for metric in getattr(self, "metrics", None) or () if isinstance(metric, CustomMetric))
+
     def scored(self, roles: Collection[str]) -> tuple[str, ...]:
-        """Its metrics, as far as records with these roles tell them."""
-        return getattr(self, "metrics", ())
+        """What its metrics are called, as far as records with these roles tell them."""
+        return (*self.named, *(metric.figure for metric in self.own))
 
     def aims(self, roles: Collection[str], *, answers: bool) -> tuple[str, ...]:
         """Figures that an evaluation in training gives and that one may aim at; `answers`: where documents are answered there."""
         scored = self.scored(roles) if answers or not self.by_answers else ()
         return tuple(dict.fromkeys((*self.figures, *(name for name in scored if name not in NO_SINGLE_AIM))))
+
+    def rule_own_metrics_have_names_of_their_own(self) -> Iterator[tuple[str, str]]:
+        names = [metric.class_name for metric in self.own]
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            yield "metrics", f"two classes are called {repeated}, as their figures would be; give each its own name"
 
 
 class CausalLm(Task):
@@ -217,7 +234,7 @@ class Classification(Labelled, WholeText, Pooled):
     )
     threshold: Fraction = Field(0.5, gt=0, lt=1, description="With multi_label, labels of this probability or more are given.")
     label_smoothing: Rate = Field(0.0, description="Probability that training shares among all labels (Szegedy et al., 2016).")
-    metrics: Annotated[tuple[Literal[ClassMetric, SetMetric], ...], LISTED] = Field(
+    metrics: Metrics[Literal[ClassMetric, SetMetric]] = Field(
         ("accuracy",),
         description="What answers are scored by. f1, precision and recall are means over labels; ..._binary is of the second.",
     )
@@ -242,6 +259,8 @@ class Classification(Labelled, WholeText, Pooled):
     def rule_metrics_are_of_its_kind(self) -> Iterator[tuple[str, str]]:
         known, kind = (MULTI_LABEL, "multi_label") if self.multi_label else (CLASSES, "one label a text")
         for i, name in enumerate(self.metrics):
+            if isinstance(name, CustomMetric):
+                continue
             if name not in known:
                 yield f"metrics.{i}", f"{name} is no figure of {kind}; choose from {', '.join(known)}"
             elif name.endswith("_binary") and self.declared and len(self.declared) != 2:
@@ -262,7 +281,7 @@ class Regression(WholeText, Pooled):
     kind: Literal["regression"] = "regression"
     roles = ("value",)
     figures = ("loss",)
-    metrics: Annotated[tuple[NumberMetric, ...], LISTED] = Field(("spearman", "pearson"), description="What answers are scored by.")
+    metrics: Metrics[NumberMetric] = Field(("spearman", "pearson"), description="What answers are scored by.")
 
 
 class MultipleChoice(Pooled):
@@ -291,7 +310,7 @@ class TokenClassification(Labelled, PerToken):
 
     kind: Literal["token_classification"] = "token_classification"
     roles = ("tags",)
-    metrics: Annotated[tuple[TagMetric, ...], LISTED] = Field(
+    metrics: Metrics[TagMetric] = Field(
         ("accuracy", "f1"),
         description="What answers are scored by. f1, precision and recall are of entities, where tags spell such (B-..., I-...); "
         "f1_tags is the mean over tags.",
@@ -303,9 +322,7 @@ class QuestionAnswering(PerToken):
 
     kind: Literal["question_answering"] = "question_answering"
     roles = ("text_pair", "answers")
-    metrics: Annotated[tuple[AnswerMetric, ...], LISTED] = Field(
-        ("exact_match", "f1"), description="What answers are scored by, as SQuAD does."
-    )
+    metrics: Metrics[AnswerMetric] = Field(("exact_match", "f1"), description="What answers are scored by, as SQuAD does.")
     dropout: Rate = Field(0.0, description="Before the last projection.")
     max_question_length: Count = Field(64, description="Tokens of a question; the rest of a longer one is cut off.")
     stride: Count = Field(
@@ -374,7 +391,7 @@ class Seq2seq(Task):
     separator: str = Field("\n", description="Stands behind every text where a decoder alone reads it, before what it writes.")
     label_smoothing: Rate = Field(0.0, description="Probability that training shares among all tokens (Szegedy et al., 2016).")
     decode: AnyDecoding = Field(default_factory=Greedy, description="How texts are written in evaluation and prediction.")
-    metrics: Annotated[tuple[TextMetric, ...], LISTED] = Field(("bleu", "chrf"), description="What written texts are scored by.")
+    metrics: Metrics[TextMetric] = Field(("bleu", "chrf"), description="What written texts are scored by.")
     bleu_tokenizer: BleuTokenizer = Field("13a", description="How bleu tells words: 13a (mteval), zh, intl, char, or none.")
 
     @property
@@ -403,7 +420,7 @@ class SentenceEmbedding(Task):
     values: Annotated[tuple[float, float], LISTED] = Field(
         (0.0, 1.0), description="The values of records that stand for a cosine of 0 and of 1."
     )
-    metrics: Annotated[tuple[Literal[SimilarityMetric, RetrievalMetric], ...], LISTED] | None = Field(
+    metrics: Metrics[Literal[SimilarityMetric, RetrievalMetric]] | None = Field(
         None,
         description="What vectors of pairs are scored by; default: spearman, of cosines and the records' values, if these are there, else "
         "accuracy_at_1 and mrr of finding the second text by the first among all.",
@@ -424,7 +441,8 @@ class SentenceEmbedding(Task):
     def scored(self, roles: Collection[str]) -> tuple[str, ...]:
         possible = [*(SIMILARITY if "value" in roles else ()), *RETRIEVAL] if "text_pair" in roles else []
         usual = ("spearman",) if "value" in roles else RETRIEVAL
-        return tuple(name for name in self.metrics or usual if name in possible)
+        named = tuple(name for name in (usual if self.metrics is None else self.named) if name in possible)
+        return named + (tuple(metric.figure for metric in self.own) if "text_pair" in roles else ())
 
     def rule_each_loss_has_its_keys(self) -> Iterator[tuple[str, str]]:
         given = {"negatives": self.negatives is not None, "symmetric": self.symmetric, "temperature": self.temperature != 0.05}

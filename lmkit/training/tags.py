@@ -75,6 +75,7 @@ TAGS: Mapping[str, Tag] = {
     "{task}/rougeL": Tag("", "ROUGE-L of written texts, 0 to 1: the longest sequence shared with the right text.", True),
     "{task}/rougeLsum": Tag("", "ROUGE-L of written texts by line, 0 to 1.", True),
     "{task}/exact_match": Tag("", "Share of answers that are the right text.", True),
+    "{task}/custom": Tag("", "A metric of your own.", True),
     "{task}/unigram_entropy": Tag("nat", "Cross-entropy of the same targets by their frequencies alone: the baseline of the loss."),
     "{task}/majority": Tag("", "Share of the commonest label: the accuracy of always guessing it."),
 }
@@ -95,8 +96,8 @@ def find(name: str) -> Tag:
     """The table's entry for a name without its kind: `"loss"`, `"lm/loss"`. Raises KeyError for what the table lacks."""
     if name in TAGS:
         return TAGS[name]
-    figure = name.rpartition("/")[2]
-    return TAGS["{task}/" + ("f1_by_type" if figure.startswith("f1.") else figure)]
+    figure, dot, _ = name.rpartition("/")[2].partition(".")
+    return TAGS["{task}/" + ({"f1": "f1_by_type", "custom": "custom"}[figure] if dot else figure)]
 
 
 def shown(name: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from lmkit.data.cache import open_cache
 from lmkit.data.sources import read
-from lmkit.data.spec import Csv, JsonLines, Parquet, TextFiles, Tsv
+from lmkit.data.spec import Conll, Conllu, Csv, JsonLines, Parallel, Parquet, Squad, TextFiles, Tsv
 from lmkit.errors import DataError
 from lmkit.text.build import train_tokenizer
 from lmkit.text.spec import Character
@@ -135,6 +135,102 @@ def test_66_67_broken_tables(tmp_path, content, said):
     refused(Csv(csv=("a.csv",), columns=COLUMNS), tmp_path, *said)
 
 
+WORD = "1\tfox\tfox\tNOUN\tNN\t_\t0\troot\t_\t_\n"
+SQUAD = {"context": "a fox runs", "qas": [{"id": "q", "question": "who", "answers": [{"text": "fox", "answer_start": 2}]}]}
+FORMATS = {
+    "jsonl": (JsonLines(jsonl=("a",), columns=COLUMNS), '{"body": "a fox", "stars": 1}\n{"body": "b", "stars": 2}\n'),
+    "json": (JsonLines(jsonl=("a",), columns=COLUMNS), '[{"body": "a fox", "stars": 1},\n{"body": "b", "stars": 2}]\n'),
+    "csv": (Csv(csv=("a",), columns=COLUMNS), "body,stars\na fox,1\nb,2\n"),
+    "tsv": (Tsv(tsv=("a",), columns=COLUMNS), "body\tstars\na fox\t1\nb\t2\n"),
+    "conll": (Conll(conll=("a",)), "the O\nfox B-x\n\na O\n"),
+    "conllu": (Conllu(conllu=("a",)), f"{WORD}\n{WORD}"),
+    "squad": (Squad(squad=("a",)), json.dumps({"version": "v2.0", "data": [{"paragraphs": [SQUAD]}]}, indent=1)),
+    "text": (TextFiles(text=("a",), document="line"), "the fox\nruns\n"),
+    "texts": (Parallel(text=("a",), target=("beside",)), "the fox\nruns\n"),
+    "targets": (Parallel(text=("beside",), target=("a",)), "the fox\nruns\n"),
+}
+DAMAGES = {
+    "nothing": (lambda raw: b"", "is empty"),
+    "UTF-16": (lambda raw: raw.decode().encode("utf-16"), "iconv -f UTF-16"),
+    "another encoding": (lambda raw: raw.replace(b"fox", b"f\xf6x", 1), "byte 0xf6 is not UTF-8"),
+    "a NUL byte": (lambda raw: raw.replace(b"fox", b"f\0x", 1), "a NUL byte"),
+    "an archive": (lambda raw: gzip.compress(raw), "not UTF-8"),
+    "no end": (lambda raw: raw.replace(b"fox", b"fox" * 2000, 1), "longer than max_record_bytes = 4,096; raise it"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_60_62_63_64_every_format_names_the_place_of_what_is_no_text(tmp_path, name, damage):
+    source, content = FORMATS[name]
+    (tmp_path / "beside").write_text("one\ntwo\n")
+    change, said = DAMAGES[damage]
+    (tmp_path / "a").write_bytes(change(content.encode()))
+    line = refused(source.model_copy(update={"max_record_bytes": 4096}), tmp_path, said)
+    assert line.startswith(f"{tmp_path / 'a'}:"), line
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_74_every_format_notices_that_an_archive_is_cut_off(tmp_path, name):
+    source, content = FORMATS[name]
+    (tmp_path / "beside").write_text("one\ntwo\n")
+    packed = gzip.compress(content.encode())
+    archive = {key: ("a.gz",) for key, value in source if value == ("a",)}
+    for end in (len(packed), len(packed) - 9):
+        (tmp_path / "a.gz").write_bytes(packed[:end])
+        if end == len(packed):
+            assert list(read(source.model_copy(update=archive), base=tmp_path))
+        else:
+            refused(source.model_copy(update=archive), tmp_path, "a.gz: is cut off")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_11_12_a_byte_order_mark_and_line_ends_of_windows_change_nothing(tmp_path, name):
+    source, content = FORMATS[name]
+    (tmp_path / "beside").write_text("one\ntwo\n")
+    found = []
+    for raw in (content.encode(), b"\xef\xbb\xbf" + content.replace("\n", "\r\n").encode()):
+        (tmp_path / "a").write_bytes(raw)
+        found.append(list(read(source, base=tmp_path)))
+    assert found[0] == found[1] and found[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "content", "said"),
+    [
+        (Conll(conll=("a",)), "\n\n", "a: holds no sentences"),
+        (Conll(conll=("a",)), "-DOCSTART- O\n\n", "a: holds no sentences"),
+        (Conllu(conllu=("a",)), "# text = x\n\n", "a: holds no sentences"),
+        (Squad(squad=("a",)), '{"data": []}', "a: holds no questions"),
+        (Squad(squad=("a",)), '{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}', "a: holds no questions"),
+        (Tsv(tsv=("a",), columns=COLUMNS), "body\tstars\n", "a: holds no records"),
+        (Csv(csv=("a",), columns=COLUMNS), "\n\n", "a: has no header line"),
+        (JsonLines(jsonl=("a",), columns=COLUMNS), "[]", "a: holds no records"),
+        (Parallel(text=("a",), target=("beside",)), "one\n", "a: has 1 lines, and "),
+        (Parallel(text=("a", "beside"), target=("beside",)), "one\n", "a: 2 files of texts and 1 of targets"),
+    ],
+)
+def test_60_66_files_without_a_record_or_without_their_partner(tmp_path, source, content, said):
+    (tmp_path / "beside").write_text("one\ntwo\n")
+    (tmp_path / "a").write_text(content)
+    refused(source, tmp_path, said)
+
+
+VALUES = {"text": "body", "value": "stars"}
+
+
+@pytest.mark.parametrize("value", ["nan", "-inf", "1e999"])
+def test_70_numbers_that_are_none_are_refused_in_every_format(tmp_path, value):
+    (tmp_path / "a.csv").write_text(f"body,stars\nx,1\ny,{value}\n")
+    refused(Csv(csv=("a.csv",), columns=VALUES), tmp_path, "a.csv:3: stars: expected a finite number")
+    (tmp_path / "a.tsv").write_text(f"body\tstars\ny\t{value}\n")
+    refused(Tsv(tsv=("a.tsv",), columns=VALUES), tmp_path, "a.tsv:2: stars: expected a finite number")
+    pyarrow.parquet.write_table(pyarrow.table({"body": ["x"], "stars": [float(value)]}), tmp_path / "a.parquet")
+    refused(Parquet(parquet=("a.parquet",), columns=VALUES), tmp_path, "a.parquet:1: stars: expected a finite number")
+    (tmp_path / "a.jsonl").write_text('{"body": "x", "stars": 1e999}\n')
+    refused(JsonLines(jsonl=("a.jsonl",), columns=VALUES), tmp_path, "a.jsonl:1: stars: expected a finite number")
+
+
 def test_66_broken_tab_separated_tables(tmp_path):
     source = Tsv(tsv=("a.tsv",), columns=COLUMNS)
     (tmp_path / "a.tsv").write_text("body\tstars\nx\t1\ny z\n")
@@ -153,6 +249,12 @@ def test_66_67_broken_parquet(tmp_path):
     refused(source, tmp_path, "a.parquet", "no whole Parquet file")
     pyarrow.parquet.write_table(pyarrow.table({"text": ["x"], "stars": [1]}), file)
     refused(source, tmp_path, "no column 'body'", "'text', 'stars'")
+    pyarrow.parquet.write_table(pyarrow.table({"body": ["x", "x" * 9999], "stars": [1, 2]}), file)
+    refused(source.model_copy(update={"max_record_bytes": 4096}), tmp_path, "a.parquet:2: body", "longer than max_record_bytes = 4,096")
+    pyarrow.parquet.write_table(pyarrow.table({"body": ["a\0b"], "stars": [1]}), file)
+    refused(source, tmp_path, "a.parquet:1: body", "NUL")
+    pyarrow.parquet.write_table(pyarrow.table({"body": ["x"], "stars": [1]}).slice(0, 0), file)
+    refused(source, tmp_path, "a.parquet", "holds no records")
     pyarrow.parquet.write_table(pyarrow.table({"body": [b"x"], "stars": [1]}), file)
     refused(source, tmp_path, "a.parquet:1: body", "expected text, got bytes")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lmkit.data.files import sound
-from lmkit.data.spec import Builtin, Conll, Conllu, Csv, JsonLines, Parquet, Squad, TextFiles, Tsv
-from lmkit.errors import DataError
+from lmkit.data.spec import Builtin, Conll, Conllu, Csv, JsonLines, Parallel, Parquet, Squad, TextFiles, Tsv
+from lmkit.errors import DataError, SpecError
 from lmkit.run.given import from_lines, source_like, source_of
 
 COLUMNS = {"text": "review", "label": "stars"}
@@ -63,9 +63,22 @@ def test_json_is_squads_where_it_begins_so(tmp_path: Path) -> None:
     assert source_of(path, [{"text": "text"}]) == JsonLines(jsonl=(str(path),))
 
 
+def test_two_aligned_files_are_named_by_their_roles_or_by_the_first() -> None:
+    own = Parallel(text=("train.en",), target=("train.de",), encoding_errors="replace")
+    named = Path("text=a/test.src,target=a/test.ref")
+    assert source_like(own, named) == own.model_copy(update={"text": ("a/test.src",), "target": ("a/test.ref",)})
+    assert source_like(own, Path("a/test.en.gz")) == own.model_copy(update={"text": ("a/test.en.gz",), "target": ("a/test.de.gz",)})
+    assert source_of(named, [COLUMNS]) == source_like(Csv(csv=("a.csv",)), named) == Parallel(text=("a/test.src",), target=("a/test.ref",))
+    for wrong in ("text=a.en", "text=a.en,target=", "target=a.de,tet=a.en"):
+        with pytest.raises(SpecError, match="--data: expected FILE, or text=FILE,target=FILE, got"):
+            source_like(own, Path(wrong))
+
+
 def test_plain_text_cannot_stand_for_records() -> None:
     with pytest.raises(DataError, match=r"new\.txt: has no named fields, and the run reads text, label; name a \.jsonl"):
         source_like(Csv(csv=("train.csv",), columns=COLUMNS), Path("new.txt"))
+    with pytest.raises(DataError, match=r"name a \.jsonl, .*, or text=FILE,target=FILE"):
+        source_like(Csv(csv=("train.csv",), columns={"text": "en", "target": "de"}), Path("new.en"))
 
 
 def test_lines_of_standard_input_are_texts_or_objects() -> None:

@@ -312,3 +312,63 @@ def test_an_imported_run_does_not_need_its_folder_any_more(capsys, home) -> None
     assert main(["generate", "moved", "The quick", "--max-tokens", "3", "--greedy"]) == 0
     assert main(["export", "moved", "out", "--verify"]) == 0
     assert same(FOLDERS / "smollm2" / "model.safetensors", home / "out" / "model.safetensors")
+
+
+T5 = "position: {kind: relative}, attention: {scale: 1.0}, norm: rms_norm, feed_forward: {kind: dense, activation: relu}"
+ELECTRA = "embedding_norm: true, token_types: 2, norm: {kind: layer_norm, placement: post}, embedding_size: 20"
+
+
+def beside(words: str, kind: str, tasks: str) -> str:
+    """A spec of OWN with another kind of body, other tasks and few texts."""
+    Path("texts.txt").write_text("".join(f"the {word} fox jumps over the {other} dog\n" for word in TEXTS.split() for other in TEXTS))
+    spec = OWN.replace("{builtin: python_reference}", "{text: texts.txt, document: line}").replace("kind: decoder", f"kind: {kind}")
+    spec = spec.replace("{lm: causal_lm}", tasks) % words
+    return spec.replace("kind: bpe", "kind: wordpiece") if kind == "encoder" else spec
+
+
+@pytest.mark.parametrize("task", ["span_corruption", "prefix_lm"])
+def test_what_learned_to_write_beside_an_encoder_is_exported_as_what_writes(capsys, home, task) -> None:
+    (home / "spec.yaml").write_text(beside(T5, "encoder_decoder", f"{{it: {task}}}"))
+    assert main(["train", "spec.yaml"]) == 0
+    assert main(["export", "runs/own", "out", "--verify"]) == 0
+    assert json.loads((home / "out" / "config.json").read_text())["architectures"] == ["T5ForConditionalGeneration"]
+
+
+def test_a_decoder_that_reads_both_ways_is_not_exported_and_its_other_task_is(capsys, home) -> None:
+    (home / "spec.yaml").write_text(beside(LLAMA, "decoder", "{lm: causal_lm, rest: prefix_lm}"))
+    assert main(["train", "spec.yaml"]) == 0
+    capsys.readouterr()
+    for which in ((), ("--task", "rest")):
+        assert main(["export", "runs/own", "out", *which]) == 4
+        said = capsys.readouterr().err
+        assert said.startswith("runs/own: tasks.rest: reads the beginning of a text in both directions") and said.count("\n") == 1
+    assert main(["export", "runs/own", "out", "--task", "lm", "--verify"]) == 0
+    assert json.loads((home / "out" / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
+
+
+def test_a_generator_is_exported_as_the_masked_language_model_that_it_is(capsys, home) -> None:
+    from lmkit.inference.logits import batch_of
+    from lmkit.run.console import Console
+    from lmkit.run.open import open_trained
+
+    (home / "spec.yaml").write_text(
+        beside(ELECTRA, "encoder", "{rtd: {kind: replaced_token, generator: {hidden_size: 0.5, num_layers: 1}}}")
+    )
+    assert main(["train", "spec.yaml"]) == 0
+    for task, name in (("rtd", "ElectraForPreTraining"), ("rtd.generator", "ElectraForMaskedLM")):
+        assert main(["export", "runs/own", task, "--task", task, "--verify"]) == 0
+        assert json.loads((home / task / "config.json").read_text())["architectures"] == [name]
+    assert main(["export", "runs/own", "again", "--task", "it.generator"]) == 2
+    assert "it is no task with a generator" in capsys.readouterr().err
+    tokens = np.random.default_rng(0).integers(5, 90, (2, 9)).astype(np.int32)
+    batch = batch_of(tokens)
+    run, folder = (open_trained(home / path, Console(*[print] * 3)) for path in ("runs/own", "rtd.generator"))
+    table, generator = run.model.backbone.token_embedding, run.model.heads["rtd"].generator
+    hidden = generator.encoder(None, vectors=np.asarray(table)[tokens], causal=False, **{k: batch.get(k) for k in KEYS})
+    mine = generator.head.logits(hidden, table)
+    theirs = folder.model.heads["mlm"].logits(folder.model.hidden(batch, causal=False), folder.model.backbone.token_embedding)
+    np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    assert np.std(mine) > 0
+
+
+KEYS = ("segments", "positions", "token_types")

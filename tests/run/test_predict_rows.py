@@ -163,6 +163,8 @@ def test_a_signal_stops_between_batches_and_leaves_nothing(run: Run, tmp_path: P
         ({"texts": ["a"]}, SpecError),
         ({"input": None, "texts": ["a"], "pairs": ["b", "c"]}, SpecError),
         ({"input": None, "texts": ["a"], "keep": "all"}, SpecError),
+        ({"input": None, "texts": ["a"], "choices": ["b"]}, SpecError),
+        ({"choices": ["a", "b"]}, SpecError),
         ({"output": "nowhere/out.jsonl"}, MachineError),
     ],
 )

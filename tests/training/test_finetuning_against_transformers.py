@@ -24,12 +24,15 @@ def records() -> list[dict[str, Any]]:
         context = " ".join([*words, "here", WORDS[i % 9], "stands"])
         answers = [{"text": "stands", "answer_start": context.index("stands")}] if i % 4 else []
         tags = ["B" if word == "the" else "O" for word in words]
-        found.append({"text": " ".join(words), "words": words, "tags": tags, "label": i % 3, "context": context, "answers": answers})
+        found.append(
+            {"text": " ".join(words), "words": words, "tags": tags, "label": i % 3, "value": i / 8, "context": context, "answers": answers}
+        )
     return found
 
 
 TASKS = {
     "classification": ("minilm_st", {"text": "text", "label": "label"}, {}),
+    "regression": ("minilm_st", {"text": "text", "text_pair": "context", "value": "value"}, {}),
     "token_classification": ("minilm_st", {"words": "words", "tags": "tags"}, {}),
     "question_answering": ("minilm_st", {"text": "text", "text_pair": "context", "answers": "answers"}, {"stride": 4}),
     "causal_lm": ("gpt2_hub_layout", {"text": "text"}, {}),
