@@ -40,7 +40,7 @@ def scores_of(task: AnyTask, pairs: Sequence[Pair], labels: Sequence[str] = (), 
             return classification(right, given, labels, task.metrics, rounds=rounds)
         case MultipleChoice():
             places = sorted({*right, *given})
-            return classification(right, given, places, ("accuracy",), rounds=rounds)
+            return classification(right, given, places, task.metrics, rounds=rounds)
         case Regression():
             return regression(right, given, task.metrics, rounds=rounds)
         case TokenClassification():

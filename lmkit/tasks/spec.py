@@ -269,6 +269,7 @@ class MultipleChoice(Pooled):
 
     kind: Literal["multiple_choice"] = "multiple_choice"
     roles = ("choices", "label")
+    metrics: ClassVar[tuple[ClassMetric, ...]] = ("accuracy",)
 
 
 class PerToken(Task):

@@ -34,6 +34,7 @@ data:
     names: {conll: names.conll}
     questions: {squad: questions.json}
     pairs: {csv: pairs.csv, columns: {text: one, text_pair: other, value: like}}
+    quiz: {jsonl: quiz.jsonl, columns: {text: asked, choices: offered, label: right}}
   validation: {holdout: 30%}
   max_length: 24
 tasks:
@@ -44,6 +45,7 @@ tasks:
   names: {kind: token_classification, data: names, metrics: [accuracy, f1, f1_by_type]}
   qa: {kind: question_answering, data: questions, metrics: [exact_match, f1, best_f1], no_answer_threshold: 0.5}
   like: {kind: sentence_embedding, data: pairs, loss: cosine, values: [0, 5]}
+  quiz: {kind: multiple_choice, data: quiz}
 """
 WRITING = """
 name: writes
@@ -72,6 +74,8 @@ def write_data(home: Path) -> None:
             kind = "warm" if colour == "red" else "cold"
             names.write(f"the O\n{colour} B-{kind}\n{animal} I-{kind}\n{deed} O\n\n")
             pairs.write(f"p{number},a {colour} {animal},the {animal} {deed},{number % 5}\n")
+    quiz = [{"asked": "who jumps", "offered": list(draw.sample(ANIMALS, 2)), "right": number % 2} for number in range(30)]
+    (home / "quiz.jsonl").write_text("".join(json.dumps(record) + "\n" for record in quiz))
     questions = []
     for number in range(30):
         colour, animal, deed = sentence(draw)
@@ -93,14 +97,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def trained(home: Path, words: str, kind: str) -> Path:
+def trained(home: Path, words: str, kind: str, name: str = "") -> Path:
     """A run that hardly learned, from words without a model; training holds 200 documents, more than there are."""
+    run = home / (name or kind)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        spec = home / f"{kind}.yaml"
+        spec = home / f"{run.name}.yaml"
         spec.write_text(words + BODY.replace("KIND", kind) + TRAINING + "}\n")
-        assert main(["train", str(spec), "--run-dir", str(home / kind)]) == 0
-    return home / kind
+        assert main(["train", str(spec), "--run-dir", str(run)]) == 0
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +152,7 @@ def reference(name: str, answers: Answers) -> dict[str, float]:
         "names": lambda: _tags(gold, [[word["label"] for word in answer["words"]] for answer in answers]),
         "qa": lambda: _questions(gold, [answer["answer"] for answer in answers]),
         "like": lambda: _vectors(gold, answers),
+        "quiz": lambda: {"accuracy": float(np.mean([answer["place"] == right for answer, right in zip(answers, gold, strict=True)]))},
         "write": lambda: _texts(gold, [answer["text"] for answer in answers]),
     }[name]()
 
