@@ -47,6 +47,12 @@ tasks:
   like: {kind: sentence_embedding, data: pairs, loss: cosine, values: [0, 5]}
   quiz: {kind: multiple_choice, data: quiz}
 """
+AWAY = """
+name: away
+tokenizer: {kind: wordpiece, vocab_size: 80, lowercase: true}
+data: {train: {jsonl: away.jsonl, columns: {text: body, label: stars}}, validation: {holdout: 30%}, max_length: 24}
+tasks: {stars: {kind: classification}}
+"""
 WRITING = """
 name: writes
 tokenizer: {kind: character}
@@ -255,6 +261,22 @@ def test_evaluations_in_training_give_the_same_figures_and_they_can_be_watched(r
     gone = {name for name in words.monitors() if name not in silent.monitors()}
     expected = {"write/bleu", "write/rougeL"} if kind == "writer" else {"qa/f1", "like/spearman", "long/f1_micro"}
     assert gone >= expected and not gone & {"stars/f1", "names/f1", "write/loss"}
+
+
+def test_a_file_for_answers_that_nobody_scores_is_refused(home: Path, said: Said) -> None:
+    words = "name: lm\ntokenizer: {kind: character}\ndata: {train: {text: names.conll}, validation: {holdout: 30%}, max_length: 16}\n"
+    run = trained(home, words + "tasks: {lm: causal_lm}\n", "decoder")
+    (problem,) = said("evaluate", str(run), "--predictions", "none.jsonl", code=2)["problems"]
+    assert (problem["key"], problem["what"]) == ("--predictions", "no task here is scored by answers: lm (causal_lm); leave it out")
+    assert not (home / "none.jsonl").exists()
+
+
+def test_another_file_is_scored_without_the_data_that_the_run_was_trained_on(home: Path, said: Said) -> None:
+    (home / "away.jsonl").write_text((home / "reviews.jsonl").read_text())
+    run = trained(home, AWAY, "encoder", "away")
+    own = said("evaluate", str(run), "--data", "reviews.jsonl")["figures"]
+    (home / "away.jsonl").unlink()
+    assert said("evaluate", str(run), "--data", "reviews.jsonl")["figures"] == own
 
 
 def test_another_file_is_scored_as_the_run_reads_its_own(encoder: Path, writer: Path, home: Path, said: Said) -> None:
