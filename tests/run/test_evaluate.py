@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,15 @@ def test_another_file_is_scored_as_the_run_reads_its_own(encoder: Path, writer: 
     assert found["figures"]["write/chrf"] == pytest.approx(
         corpus_chrf([row["write"]["text"] for row in rows_of(home / "new.jsonl")], [["dog", "cat"]]).score
     )
+
+
+def test_a_trained_run_takes_other_ways_to_write_and_to_score_over(writer: Path, home: Path, said: Said) -> None:
+    run = shutil.copytree(writer, home / "searching")
+    words = ["tasks.write.decode={kind: beam, beams: 2, max_new_tokens: 3}", "tasks.write.metrics=[rouge1]"]
+    assert main(["train", "encoder_decoder.yaml", "--run-dir", str(run), *words]) == 0
+    found = said("evaluate", str(run), "--predictions", "searched.jsonl")
+    assert {name for name in found["intervals"]} == {"write/rouge1"}
+    assert all(len(row["write"]["text"]) <= 3 for row in rows_of(home / "searched.jsonl"))
 
 
 def test_a_file_is_for_the_tasks_that_read_the_same_source(encoder: Path, home: Path, said: Said) -> None:
