@@ -34,7 +34,7 @@ OFFSETS = {
     "set_documents": "sets",
     "choice_documents": "choice_begin",
 }
-FIRST = ("tokens", "documents", "sentences", "file", "line")
+FIRST = ("tokens", "documents", "sentences", "file", "line", "ordinal")
 NUMBERED = ("labels", "sets", "tags")  # columns of places in `names`
 
 
@@ -59,6 +59,7 @@ class Cache:
     files: tuple[str, ...] = ()
     file: np.ndarray | None = None  # int32[n], place in files
     line: np.ndarray | None = None  # int64[n]
+    ordinal: np.ndarray | None = None  # int64[n], place among all that the source gives
 
     def __len__(self) -> int:
         """The number of documents."""
@@ -170,6 +171,7 @@ def _open(folder: Path, mark: str, tokenizer: Tokenizer) -> Cache:
             sentences=columns.get("sentences"),
             file=columns["file"],
             line=columns["line"],
+            ordinal=columns["ordinal"],
             more={name: column for name, column in columns.items() if name not in FIRST},
             names={column: tuple(names) for column, names in meta["names"].items()},
             bytes=meta["bytes"],

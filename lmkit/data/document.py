@@ -1,6 +1,6 @@
 """One document as a source gives it: a text, and what its record says of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,3 +45,11 @@ class Document:
     @property
     def where(self) -> str:
         return f"{self.file}: record {self.line} ({self.id})" if self.id else f"{self.file}:{self.line}"
+
+
+def numbered(documents: Iterable[Document]) -> Iterator[tuple[int, Document]]:
+    """The documents with their places among all that their source gives, from 0; the parts of one share its place."""
+    number = 0
+    for document in documents:
+        yield number, document
+        number += not document.more

@@ -18,7 +18,7 @@ from lmkit.data.choice_columns import COLUMNS as CHOICES
 from lmkit.data.choice_columns import add_choices
 from lmkit.data.columns import ColumnWriter
 from lmkit.data.conversations import Told, told
-from lmkit.data.document import Document
+from lmkit.data.document import Document, numbered
 from lmkit.data.files import Stop
 from lmkit.data.roles import conversational
 from lmkit.data.sources import read
@@ -32,6 +32,7 @@ META = "cache.json"
 BATCH = 2**21  # characters
 Progress = Callable[[int, int], object]
 Tell = Callable[[Document], Told]  # writes the conversations of a document
+Numbered = tuple[int, Document]  # with its place among all that the source gives
 
 
 UNKNOWN = np.zeros((0, 2), np.int32)  # where tokens stand, when nobody asks
@@ -60,7 +61,7 @@ def tokenize(
     chat = partial(told, chat=require_chat(tokenizer), train_on=getattr(source, "train_on", "all")) if conversational(roles) else None
     writer = _Writer(folder, tokenizer, sentence=source.sentence if needs_sentences else None, roles=tuple(roles), tell=chat)
     try:
-        documents = _placed(read(source, base=base, stop=stop, skipped=writer.skipped), source, writer.skipped)
+        documents = _placed(numbered(read(source, base=base, stop=stop, skipped=writer.skipped)), source, writer.skipped)
         for batch in _batches(_behind(prefix, documents) if prefix else documents):
             if stop():
                 raise Interrupted("stopped while tokenizing; nothing is lost")
@@ -74,32 +75,32 @@ def tokenize(
         writer.close()
 
 
-def _behind(prefix: str, documents: Iterator[Document]) -> Iterator[Document]:
+def _behind(prefix: str, documents: Iterator[Numbered]) -> Iterator[Numbered]:
     """The documents with something before their texts; blank ones, and what goes on with a text, stay as they are."""
     begun = False
-    for document in documents:
-        yield document if begun or not document.text.strip() else with_(document, text=prefix + document.text)
+    for number, document in documents:
+        yield number, document if begun or not document.text.strip() else with_(document, text=prefix + document.text)
         begun = document.more
 
 
-def _placed(documents: Iterator[Document], source: AnySource, skipped: Counter[str]) -> Iterator[Document]:
+def _placed(documents: Iterator[Numbered], source: AnySource, skipped: Counter[str]) -> Iterator[Numbered]:
     """The documents with their answers in place, where the source has such."""
     if not isinstance(source, Questions) or "answers" not in getattr(source, "columns", {}):
         yield from documents
         return
-    for document in documents:
+    for number, document in documents:
         found = placed(document, source.wrong_answers)
         if found is None:
             skipped["with an answer that does not stand where it says"] += 1
         else:
-            yield found
+            yield number, found
 
 
-def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    held: list[Document] = []
+def _batches(documents: Iterator[Numbered]) -> Iterator[list[Numbered]]:
+    held: list[Numbered] = []
     size = 0
-    for document in documents:
-        held.append(document)
+    for number, document in documents:
+        held.append((number, document))
         size += len(document.text) + len(document.pair or "") + len((document.target or ("",))[0]) + 64
         if size >= BATCH:
             yield held
@@ -114,7 +115,7 @@ class _Writer:
     def __init__(self, folder: Path, tokenizer: Tokenizer, *, sentence: Any, roles: Sequence[str], tell: Tell | None) -> None:
         self.folder, self.tokenizer, self.sentence, self.tell = folder, tokenizer, sentence, tell
         ids = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
-        types: dict[str, Any] = {"tokens": ids, "documents": np.int64, "file": np.int32, "line": np.int64}
+        types: dict[str, Any] = {"tokens": ids, "documents": np.int64, "file": np.int32, "line": np.int64, "ordinal": np.int64}
         types |= {"sentences": np.int64} if sentence else {}
         self.others = {role: column for role, column in OTHERS.items() if role in roles}
         for column in self.others.values():
@@ -133,16 +134,16 @@ class _Writer:
         self.bytes = self.count = self.open = 0
         self.begin: tuple[int, int] | None = None  # where the document began that is being read in parts
 
-    def add(self, batch: Sequence[Document]) -> None:
+    def add(self, given: Sequence[Numbered]) -> None:
         """Appends a batch; a document whose last part is yet to come is closed by a later batch."""
-        batch, parts, seconds = self._parts(batch)
+        batch, parts, seconds = self._parts([document for _, document in given])
         texts = {role: [_other(d, role) for d in batch] for role in self.others}
-        others = {role: self._whole(seconds or [[text] for text in given]) for role, given in texts.items()}
+        others = {role: self._whole(seconds or [[text] for text in own]) for role, own in texts.items()}
         found, spans = self._encode(parts)
         tokens: list[np.ndarray] = []
         kept: list[int] = []
         lengths: list[int] = []
-        places: list[tuple[int, int]] = []
+        places: list[tuple[int, int, int]] = []
         edges: list[int] = []
         at = self.tokens.count
         for i, d in enumerate(batch):
@@ -166,7 +167,7 @@ class _Writer:
                 self.skipped["empty"] += 1
                 continue
             lengths.append(self.open)
-            places.append(begin)
+            places.append((*begin, given[i][0]))
             self.open = 0
             kept.append(i)
         self._append(tokens, lengths, places, edges)
@@ -183,15 +184,15 @@ class _Writer:
         self,
         tokens: list[np.ndarray],
         lengths: list[int],
-        places: list[tuple[int, int]],
+        places: list[tuple[int, int, int]],
         edges: list[int],
     ) -> None:
         closed = self.tokens.count + sum(map(len, tokens)) - self.open
         if tokens:
             self.tokens.append(np.concatenate(tokens))
         self.columns["documents"].append(closed - sum(lengths) + np.cumsum(np.array(lengths, np.int64)))
-        self.columns["file"].append(np.array([file for file, _ in places], np.int32))
-        self.columns["line"].append(np.array([line for _, line in places], np.int64))
+        for name, column in zip(("file", "line", "ordinal"), np.array(places, np.int64).reshape(-1, 3).T, strict=True):
+            self.columns[name].append(column)
         if self.sentence:
             self.columns["sentences"].append(np.array(edges, np.int64))
         self.count += len(lengths)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lmkit.data.cache import Cache
 from lmkit.data.document import Document
-from lmkit.data.documents import all_documents, hold_out
+from lmkit.data.documents import Documents, all_documents, hold_out
 from lmkit.data.held import held_documents
 from lmkit.data.sources import read
 from lmkit.data.spec import AnySource, Data, Holdout
@@ -29,7 +29,7 @@ Stop = Callable[[], bool]
 
 
 class Part(NamedTuple):
-    """Some documents, about how many, and the tasks that are scored by their answers to them."""
+    """Some documents, how many, and the tasks that are scored by their answers to them."""
 
     documents: Iterable[Document]
     size: int
@@ -41,22 +41,20 @@ def parts_of(
 ) -> list[Part]:  # fmt: skip
     """The validation documents of a run, part by part; with `answers_alone`, for tasks that are scored by nothing else."""
 
-    def part(documents: Iterable[Document], source: AnySource, count: int, name: str | None) -> Part:
+    def part(source: AnySource, held: Documents, name: str | None) -> Part:
         readable = {each: task for each, task in tasks.items() if name is None or task.data in (None, name)}
         roles = getattr(source, "columns", {})
         found = [each for each, task in readable.items() if task.scored(roles) and (task.by_answers or not answers_alone)]
-        return Part(documents, count, tuple(found))
+        return Part(held_documents(read(source, stop=stop), held), len(held), tuple(found))
 
     validation = data.validation
     if validation is None:
         return []
-    if not isinstance(validation, Holdout):
-        parts = [part(read(validation, stop=stop), validation, len(caches["validation"]), None)]
+    documents = {name: all_documents(name, cache) for name, cache in caches.items()}
+    if isinstance(validation, Holdout):
+        parts = [part(source, hold_out(documents[name], validation.holdout)[1], name) for name, source in data.train.items()]
     else:
-        parts = []
-        for name, source in data.train.items():
-            _, held = hold_out(all_documents(name, caches[name]), validation.holdout)
-            parts.append(part(held_documents(read(source, stop=stop), held), source, len(held), name))
+        parts = [part(validation, documents["validation"], None)]
     return [each for each in parts if each.tasks]
 
 
@@ -66,7 +64,7 @@ def spread(parts: Sequence[Part], most: int) -> list[Part]:
     wanted = set(np.unique(np.linspace(0, total - 1, min(most, total)).astype(int)).tolist())
     found, first = [], 0
     for part in parts:
-        chosen = [document for number, document in enumerate(islice(part.documents, part.size), first) if number in wanted]
+        chosen = [document for number, document in enumerate(part.documents, first) if number in wanted]
         found.append(Part(chosen, len(chosen), part.tasks))
         first += part.size
     return found

@@ -101,12 +101,12 @@ class EncoderDecoderBackbone(Layer):
     ) -> Any:
         """tokens int[B, S] and decoder tokens int[B, T] -> the decoder's hidden states [B, T, D].
 
-        Without decoder tokens, the decoder reads `start_id` and then the same tokens but the last. A decoder is causal,
+        Without decoder tokens, the decoder reads `start_id` and then the same tokens but the last, segment by segment. It is causal,
         whatever `causal` says, and its tokens see the encoder's tokens of their own segment. `collect` hears of both sides,
         below their names, of `encoder.states`, and of `balance`, the sum of both.
         """
         if decoder_tokens is None:
-            decoder_tokens, decoder_segments = self._behind_start(tokens), segments
+            decoder_tokens, decoder_segments, decoder_positions = self._behind_start(tokens, segments), segments, positions
         balances: list[Any] = []
 
         def hear(name: str, value: Any) -> None:
@@ -126,12 +126,14 @@ class EncoderDecoderBackbone(Layer):
             collect("balance", sum(balances))
         return hidden
 
-    def _behind_start(self, tokens: Any) -> Any:
+    def _behind_start(self, tokens: Any, segments: Any) -> Any:
         if self.start_id is None:
             raise ValueError("without start_id, a decoder must be given its tokens")
-        batch, length = ops.shape(tokens)
-        start = ops.full((batch, 1), self.start_id, "int32")
-        return ops.concatenate([start, ops.slice(ops.cast(tokens, "int32"), (0, 0), (batch, length - 1))], axis=1)
+        before = ops.pad(ops.cast(tokens, "int32")[:, :-1], ((0, 0), (1, 0)), constant_values=self.start_id)
+        if segments is None:
+            return before
+        begins = ops.not_equal(segments, ops.pad(segments[:, :-1], ((0, 0), (1, 0)), constant_values=-1))
+        return ops.where(begins, self.start_id, before)
 
     def _vectors(self, tokens: Any, vectors: Any) -> Any:
         return vectors if self.token is None or vectors is not None else self.token(tokens)

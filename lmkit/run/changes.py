@@ -9,8 +9,9 @@ from typing import Any
 from lmkit.errors import CheckpointError, Problem, SpecError
 
 GROWING = ("training.steps", "training.tokens", "training.epochs")
-ANSWERING = r"tasks\.[^.]+\.(threshold|no_answer_threshold|n_best|max_answer_length)"  # say what is answered, not what is learned
-FREE = re.compile(rf"(logging|runtime)\..*|training\.(save_every|keep|evaluate_every)(\..*)?|{ANSWERING}")
+# They say what is answered and how it is scored, not what is learned.
+ANSWERED = r"threshold|no_answer_threshold|n_best|max_answer_length|decode(\..*)?|windows\.pool|metrics|bleu_tokenizer"
+FREE = re.compile(rf"(logging|runtime)\..*|training\.(save_every|keep|evaluate_every|evaluate_documents)(\..*)?|tasks\.[^.]+\.({ANSWERED})")
 Parse = Callable[[str], Any]
 
 

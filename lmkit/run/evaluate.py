@@ -10,7 +10,7 @@ from lmkit.data.build import evaluation_batches
 from lmkit.data.cache import Cache, open_cache
 from lmkit.data.document import Document
 from lmkit.data.spec import Holdout
-from lmkit.errors import DataError, Problem
+from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run import table
 from lmkit.run.console import Console
 from lmkit.run.given import Columns
@@ -24,6 +24,7 @@ from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import TwoSegments
 
 if TYPE_CHECKING:
+    from lmkit.inference.scoring import Part
     from lmkit.run.open import OpenedRun
 
 Stop = Callable[[], bool]
@@ -44,12 +45,13 @@ def evaluate(
     """Prints every figure of every task, as a table or as JSON: losses over rows, and scores of answers with their intervals.
 
     `columns` say which fields of `data` hold what, where the run does not say so; `tasks` are evaluated, or all. `predictions` is a
-    file for what was answered, beside what is right.
+    file for what was answered, beside what is right. Raises SpecError for such a file where no task is scored by answers.
     """
     existing(run)
     if predictions is not None:
         require_writable(predictions)
     with console.quiet():
+        from lmkit.inference.scoring import parts_of
         from lmkit.run.open import open_trained
 
     opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
@@ -58,7 +60,11 @@ def evaluate(
         batches, caches = _batches(opened, spec, data is None, (RUNS if is_foreign(run) else run.parent) / CACHE, console, stop)
         if not len(batches):
             raise DataError(Problem("the run has no data.validation; name a file with --data", where=str(run)))
-        found = _of_rows(opened, spec, batches, data is None, console, stop) | _of_answers(opened, spec, caches, predictions, stop)
+        parts = parts_of(spec.tasks, spec.data, caches, stop=stop)
+        if predictions is not None and not parts:
+            kinds = ", ".join(f"{name} ({task.kind})" for name, task in spec.tasks.items())
+            raise SpecError(Problem(f"no task here is scored by answers: {kinds}; leave it out", "--predictions", "command line"))
+        found = _of_rows(opened, spec, batches, data is None, console, stop) | _of_answers(opened, parts, predictions, stop)
     if as_json:
         console.out(table.as_json(found, run=str(run), step=opened.step))
         return 0
@@ -84,13 +90,10 @@ def _of_rows(
     return {name: Figure(value) for name, value in figures.items()}
 
 
-def _of_answers(
-    opened: "OpenedRun", spec: RunSpec, caches: Mapping[str, Cache], predictions: Path | None, stop: Stop
-) -> dict[str, Figure]:  # fmt: skip
+def _of_answers(opened: "OpenedRun", parts: Sequence["Part"], predictions: Path | None, stop: Stop) -> dict[str, Figure]:
     """What answers to whole documents are worth; they are written to a file where one is named."""
-    from lmkit.inference.scoring import Scorer, parts_of
+    from lmkit.inference.scoring import Scorer
 
-    parts = parts_of(spec.tasks, spec.data, caches, stop=stop)
     if not parts:
         return {}
     scorer = Scorer(opened.answering, [name for part in parts for name in part.tasks])
@@ -107,14 +110,11 @@ def _of_answers(
 def _batches(
     opened: "OpenedRun", spec: RunSpec, own: bool, cache: Path, console: Console, stop: Stop
 ) -> tuple[Evaluation, Mapping[str, Cache]]:  # fmt: skip
-    """The run's validation rows, or those of a file; an imported model has no rows of its own to make the lengths fit."""
+    """The run's validation rows, or those of a file, in lengths that fit any: the training data need not be there for it."""
     tokenizer = opened.tokenizer
-    buckets = lengths(spec.data.max_length)
-    if not opened.spec.imported:
+    if own:
         stuff = material(opened.spec, tokenizer=tokenizer, cache=cache, say=console.err, stop=stop)
-        if own:
-            return stuff.batches.validation, stuff.caches
-        buckets = stuff.batches.buckets
+        return stuff.batches.validation, stuff.caches
     validation = spec.data.validation
     assert validation is not None and not isinstance(validation, Holdout)
     sentences = any(isinstance(task, TwoSegments) for task in spec.tasks.values())
@@ -122,6 +122,6 @@ def _batches(
         validation, tokenizer, directory=cache, needs_sentences=sentences, prefix=prefix_of(spec, "validation"), warn=console.err, stop=stop
     )
     size = spec.training.batch_size
-    given = {"labels": opened.labels, "buckets": buckets, "batch_size": size, "start": start_of(spec)}
+    given = {"labels": opened.labels, "buckets": lengths(spec.data.max_length), "batch_size": size, "start": start_of(spec)}
     caches = {"validation": rows}
     return evaluation_batches(spec.data, spec.tasks, tokenizer, caches, **given), caches  # type: ignore[arg-type]

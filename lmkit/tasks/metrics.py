@@ -101,6 +101,8 @@ def pairs_of(task: AnyTask, rows: Sequence[tuple[np.ndarray, np.ndarray]], label
             read = named
         case Regression():
             read = float
+        case MultipleChoice():
+            read = lambda given: str(int(given))  # noqa: E731
         case _:
             read = lambda given: labels[int(given)]  # noqa: E731
     return [(read(true), read(given)) for true, given in rows]

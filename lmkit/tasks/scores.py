@@ -49,7 +49,7 @@ def _named(task: AnyTask, right: Sequence[Any], given: Sequence[Any], labels: Se
             return classification(right, given, labels, task.named, rounds=rounds)
         case MultipleChoice():
             places = sorted({*right, *given})
-            return classification(right, given, places, ("accuracy",), rounds=rounds)
+            return classification(right, given, places, task.metrics, rounds=rounds)
         case Regression():
             return regression(right, given, task.named, rounds=rounds)
         case TokenClassification():

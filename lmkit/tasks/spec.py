@@ -289,6 +289,7 @@ class MultipleChoice(Pooled):
 
     kind: Literal["multiple_choice"] = "multiple_choice"
     roles = ("choices", "label")
+    metrics: ClassVar[tuple[ClassMetric, ...]] = ("accuracy",)
 
 
 class PerToken(Task):

@@ -194,6 +194,17 @@ def test_a_row_depends_on_nothing_but_its_own_tokens(member: str) -> None:
     np.testing.assert_allclose(hidden_of(built, {**other, "tokens": other["tokens"] % VOCAB})[1], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("member", MEMBERS)
+def test_texts_that_share_a_row_are_what_each_is_alone(member: str) -> None:
+    built, texts = body(member), batch(rows=2)["tokens"]
+    built.start_id = 2
+    alone = np.asarray(built(texts, segments=np.ones_like(texts), positions=np.arange(SOURCE)[None] + 0 * texts))
+    cells = np.arange(2 * SOURCE + 1)[None]
+    row = {"segments": np.minimum(cells // SOURCE + 1, 3) % 3, "positions": cells % SOURCE}  # the last cell is padding
+    together = np.asarray(built(np.append(texts, 0)[None], **row))[0]
+    np.testing.assert_allclose(together[:-1].reshape(alone.shape), alone, atol=1e-5)
+
+
 def test_a_decoder_sees_all_of_its_own_segment_and_none_of_another() -> None:
     built, data = body("t5"), batch(rows=1)
     data["segments"][0], data["decoder/segments"][0] = [1, 1, 1, 2, 2, 2, 2], [1, 1, 2, 2, 2]

@@ -73,6 +73,11 @@ def test_the_same_spec_continues_and_changes_no_file(tmp_path: Path) -> None:
         (changed(logging__every=1), "logging.every: 10 -> 1"),
         (changed(logging__samples=["Once"]), 'logging.samples: [] -> ["Once"]'),
         (changed(tasks={"qa": {"no_answer_threshold": 0.4}}), "tasks.qa.no_answer_threshold: nothing -> 0.4"),
+        (changed(tasks={"t": {"decode": {"kind": "beam", "beams": 4}}}), 'tasks.t.decode.kind: nothing -> "beam"'),
+        (changed(tasks={"t": {"metrics": ["bleu", "rouge1"]}}), 'tasks.t.metrics: nothing -> ["bleu", "rouge1"]'),
+        (changed(tasks={"t": {"bleu_tokenizer": "zh"}}), 'tasks.t.bleu_tokenizer: nothing -> "zh"'),
+        (changed(tasks={"t": {"windows": {"pool": "max"}}}), 'tasks.t.windows.pool: nothing -> "max"'),
+        (changed(training__evaluate_documents=50), "training.evaluate_documents: nothing -> 50"),
     ],
 )
 def test_harmless_changes_are_taken_over_and_named(tmp_path: Path, spec: dict, line: str) -> None:
@@ -90,6 +95,7 @@ def test_harmless_changes_are_taken_over_and_named(tmp_path: Path, spec: dict, l
         (changed(training__steps=50), "training.steps: the run has 100, the spec 50; a run may be made longer, never shorter"),
         (changed(training__batch_size=16), "training.batch_size: the run has 8, the spec 16"),
         (changed(model__attention={"window": [8, "full"]}), 'model.attention.window: the run has [4, "full"], the spec [8, "full"]'),
+        (changed(tasks={"t": {"windows": {"stride": 8}}}), "tasks.t.windows.stride: the run has nothing, the spec 8"),
         (changed(model__position="rotary"), 'model.position: the run has nothing, the spec "rotary"'),
         (changed(training__steps=None, training__tokens=10**6), "training.steps: the run has 100, the spec nothing"),
     ],

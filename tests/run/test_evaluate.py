@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ data:
     names: {conll: names.conll}
     questions: {squad: questions.json}
     pairs: {csv: pairs.csv, columns: {text: one, text_pair: other, value: like}}
+    quiz: {jsonl: quiz.jsonl, columns: {text: asked, choices: offered, label: right}}
   validation: {holdout: 30%}
   max_length: 24
 tasks:
@@ -44,6 +46,13 @@ tasks:
   names: {kind: token_classification, data: names, metrics: [accuracy, f1, f1_by_type]}
   qa: {kind: question_answering, data: questions, metrics: [exact_match, f1, best_f1], no_answer_threshold: 0.5}
   like: {kind: sentence_embedding, data: pairs, loss: cosine, values: [0, 5]}
+  quiz: {kind: multiple_choice, data: quiz}
+"""
+AWAY = """
+name: away
+tokenizer: {kind: wordpiece, vocab_size: 80, lowercase: true}
+data: {train: {jsonl: away.jsonl, columns: {text: body, label: stars}}, validation: {holdout: 30%}, max_length: 24}
+tasks: {stars: {kind: classification}}
 """
 WRITING = """
 name: writes
@@ -72,6 +81,8 @@ def write_data(home: Path) -> None:
             kind = "warm" if colour == "red" else "cold"
             names.write(f"the O\n{colour} B-{kind}\n{animal} I-{kind}\n{deed} O\n\n")
             pairs.write(f"p{number},a {colour} {animal},the {animal} {deed},{number % 5}\n")
+    quiz = [{"asked": "who jumps", "offered": list(draw.sample(ANIMALS, 2)), "right": number % 2} for number in range(30)]
+    (home / "quiz.jsonl").write_text("".join(json.dumps(record) + "\n" for record in quiz))
     questions = []
     for number in range(30):
         colour, animal, deed = sentence(draw)
@@ -93,14 +104,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def trained(home: Path, words: str, kind: str) -> Path:
+def trained(home: Path, words: str, kind: str, name: str = "") -> Path:
     """A run that hardly learned, from words without a model; training holds 200 documents, more than there are."""
+    run = home / (name or kind)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        spec = home / f"{kind}.yaml"
+        spec = home / f"{run.name}.yaml"
         spec.write_text(words + BODY.replace("KIND", kind) + TRAINING + "}\n")
-        assert main(["train", str(spec), "--run-dir", str(home / kind)]) == 0
-    return home / kind
+        assert main(["train", str(spec), "--run-dir", str(run)]) == 0
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +159,7 @@ def reference(name: str, answers: Answers) -> dict[str, float]:
         "names": lambda: _tags(gold, [[word["label"] for word in answer["words"]] for answer in answers]),
         "qa": lambda: _questions(gold, [answer["answer"] for answer in answers]),
         "like": lambda: _vectors(gold, answers),
+        "quiz": lambda: {"accuracy": float(np.mean([answer["place"] == right for answer, right in zip(answers, gold, strict=True)]))},
         "write": lambda: _texts(gold, [answer["text"] for answer in answers]),
     }[name]()
 
@@ -251,6 +264,22 @@ def test_evaluations_in_training_give_the_same_figures_and_they_can_be_watched(r
     assert gone >= expected and not gone & {"stars/f1", "names/f1", "write/loss"}
 
 
+def test_a_file_for_answers_that_nobody_scores_is_refused(home: Path, said: Said) -> None:
+    words = "name: lm\ntokenizer: {kind: character}\ndata: {train: {text: names.conll}, validation: {holdout: 30%}, max_length: 16}\n"
+    run = trained(home, words + "tasks: {lm: causal_lm}\n", "decoder")
+    (problem,) = said("evaluate", str(run), "--predictions", "none.jsonl", code=2)["problems"]
+    assert (problem["key"], problem["what"]) == ("--predictions", "no task here is scored by answers: lm (causal_lm); leave it out")
+    assert not (home / "none.jsonl").exists()
+
+
+def test_another_file_is_scored_without_the_data_that_the_run_was_trained_on(home: Path, said: Said) -> None:
+    (home / "away.jsonl").write_text((home / "reviews.jsonl").read_text())
+    run = trained(home, AWAY, "encoder", "away")
+    own = said("evaluate", str(run), "--data", "reviews.jsonl")["figures"]
+    (home / "away.jsonl").unlink()
+    assert said("evaluate", str(run), "--data", "reviews.jsonl")["figures"] == own
+
+
 def test_another_file_is_scored_as_the_run_reads_its_own(encoder: Path, writer: Path, home: Path, said: Said) -> None:
     (home / "new.csv").write_text("one,others\nred fox,dog\nbrown owl,cat\n")
     found = said("evaluate", str(writer), "--data", "new.csv", "--predictions", "new.jsonl")
@@ -258,6 +287,15 @@ def test_another_file_is_scored_as_the_run_reads_its_own(encoder: Path, writer: 
     assert found["figures"]["write/chrf"] == pytest.approx(
         corpus_chrf([row["write"]["text"] for row in rows_of(home / "new.jsonl")], [["dog", "cat"]]).score
     )
+
+
+def test_a_trained_run_takes_other_ways_to_write_and_to_score_over(writer: Path, home: Path, said: Said) -> None:
+    run = shutil.copytree(writer, home / "searching")
+    words = ["tasks.write.decode={kind: beam, beams: 2, max_new_tokens: 3}", "tasks.write.metrics=[rouge1]"]
+    assert main(["train", "encoder_decoder.yaml", "--run-dir", str(run), *words]) == 0
+    found = said("evaluate", str(run), "--predictions", "searched.jsonl")
+    assert {name for name in found["intervals"]} == {"write/rouge1"}
+    assert all(len(row["write"]["text"]) <= 3 for row in rows_of(home / "searched.jsonl"))
 
 
 def test_a_file_is_for_the_tasks_that_read_the_same_source(encoder: Path, home: Path, said: Said) -> None:
