@@ -24,14 +24,19 @@ FIRST = 16  # records that tell what the fields of a file are
 STANDARD_INPUT = "standard input"
 
 
+def ending_of(path: str | Path) -> str:
+    """`.jsonl` of `a/B.JSONL.gz`."""
+    return Path(Path(path).name.removesuffix(".gz")).suffix.lower()
+
+
 def format_of(path: Path) -> type[Named] | None:
     """The format with named fields that a file's ending tells; None is plain text."""
-    return FORMATS.get(_ending(path))
+    return FORMATS.get(ending_of(path))
 
 
 def words_of(path: Path, like: AnySource | None = None) -> Conll | Conllu | None:
     """A file with a word a line, where its ending tells so or, for a table, the source that it is to be read like; else None."""
-    ending = _ending(path)
+    ending = ending_of(path)
     found = type(like) if isinstance(like, Sentences) and ending == ".tsv" else WORDS.get(ending)
     if found is None:
         return None
@@ -160,11 +165,7 @@ def _document(record: Mapping[str, Any], columns: Columns, number: int) -> Docum
 
 
 def _is_squad(path: Path) -> bool:
-    return _ending(path) == ".json" and path.is_file() and is_squad(path)
-
-
-def _ending(path: Path) -> str:
-    return Path(path.name.removesuffix(".gz")).suffix.lower()
+    return ending_of(path) == ".json" and path.is_file() and is_squad(path)
 
 
 def _key(of: type[AnySource]) -> str:

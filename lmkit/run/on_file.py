@@ -6,7 +6,7 @@ from pathlib import Path
 from lmkit.data.roles import near
 from lmkit.data.spec import AnySource, Holdout, Records
 from lmkit.errors import DataError, Problem, SpecError
-from lmkit.run.given import Columns, require_fields, source_like, source_of
+from lmkit.run.given import Columns, ending_of, require_fields, source_like, source_of
 from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import ReplacedToken, SentenceEmbedding, TwoSegments
 
@@ -69,13 +69,16 @@ def _validated_by(spec: RunSpec, source: AnySource) -> RunSpec:
 
 
 def _trained(spec: RunSpec, path: Path, columns: Columns) -> RunSpec:
-    """The file is read as the run's validation data, or as the source that the first task reads, for the tasks that read it too."""
+    """The file is read as the run's validation data, or as the source that the first task reads where that alone has files of this
+    ending; where there is no such data, for the tasks that read that source too.
+    """
+    name = next(iter(spec.tasks.values())).data or next(iter(spec.data.train))
     like, tasks = spec.data.validation, spec.tasks
     if like is None or isinstance(like, Holdout):
-        name = next(iter(tasks.values())).data or next(iter(spec.data.train))
         like = spec.data.train[name]
         tasks = {each: task for each, task in tasks.items() if task.data in (None, name)}
-    source = source_like(like, path)
+    known = (like, spec.data.train[name])
+    source = source_like(next((one for one in known if ending_of(path) in map(ending_of, one.paths)), like), path)
     if columns:
         if not isinstance(source, Records):
             raise SpecError(Problem("name fields, and this file has none", "--columns", str(path)))

@@ -1,0 +1,31 @@
+"""A file in place of a run's validation data is read as the run reads files of its ending."""
+
+from pathlib import Path
+
+import pytest
+
+from lmkit.data.spec import Conll, Conllu
+from lmkit.run.on_file import on_file
+from lmkit.spec_file.load import load
+
+SPEC = """
+name: tagger
+tokenizer: {kind: character}
+model: {kind: encoder, num_layers: 1, hidden_size: 8, num_heads: 2}
+data:
+  train: {conll: train.tsv, columns: {text: 1, tags: 0}}
+  validation: {conllu: dev.conllu, columns: {text: FORM, tags: UPOS}}
+tasks: {tags: token_classification}
+training: {steps: 1, batch_size: 1, optimizer: {kind: adamw, learning_rate: 0.01}}
+"""
+
+
+@pytest.mark.parametrize(("name", "kind"), [("test.tsv", Conll), ("test.conllu", Conllu)])
+def test_a_file_is_read_like_that_of_the_run_which_has_its_ending(tmp_path: Path, name: str, kind: type) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    spec = load(tmp_path / "spec.yaml").spec
+    path = tmp_path / name
+    source = on_file(spec, path, {}, tmp_path).data.validation
+    assert isinstance(source, kind) and source.paths == (str(path),)
+    like = next(one for one in (spec.data.train["train"], spec.data.validation) if isinstance(one, kind))
+    assert source.columns == like.columns
