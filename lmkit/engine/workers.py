@@ -15,7 +15,7 @@ from tensorflow.python.eager import context  # has the only way to end a collect
 
 from lmkit.engine import devices
 from lmkit.engine.cluster import Cluster
-from lmkit.engine.peers import Watch
+from lmkit.engine.peers import GONE, Watch, reach
 from lmkit.engine.tensorflow import Replicas
 from lmkit.errors import Interrupted, Problem
 
@@ -113,6 +113,6 @@ class Workers(Replicas):
 def _loss(cluster: Cluster, lost: int | None, said: str) -> str:
     """The line for the user; of a process that does not refuse a connection, TensorFlow knows the number."""
     tasks = [int(number) for number in re.findall(r"/task:(\d+)", said)]
-    others = [task for task in tasks if task != cluster.index] or cluster.watched()
-    who, what = (lost, "has ended") if lost is not None else (others[0], "no longer answers")
+    who = next((task for task in tasks if task != cluster.index), cluster.watched()[0]) if lost is None else lost
+    what = "has ended" if who == lost or reach(cluster.workers[who]) == GONE else "no longer answers"
     return f"{cluster.name(who)} at {cluster.workers[who]} {what}; the last checkpoint is whole: start all processes again to go on from it"

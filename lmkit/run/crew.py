@@ -55,6 +55,7 @@ class Crew:
                 from lmkit.engine import workers
 
                 self._workers = workers.Workers(cluster)
+            stop.renew()  # TensorFlow, joining processes, takes SIGTERM for itself
 
     def together(self) -> AbstractContextManager[None]:
         """Around all that the processes do: the loss of one of them raises Interrupted in the others."""
