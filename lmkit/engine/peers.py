@@ -43,8 +43,8 @@ def listening(cluster: Cluster) -> Iterator[None]:
         yield
 
 
-def meet(cluster: Cluster, *, seconds: float, stop: Callable[[], bool] = lambda: False) -> dict[int, str]:
-    """Waits until every other process has answered, each once and at its own time; afterwards nothing of it is left.
+def meet(cluster: Cluster, *, seconds: float, stop: Callable[[], bool] = lambda: False, stay: bool = False) -> dict[int, str]:
+    """Waits until every other process has answered once; with `stay`, all the time for those that come late.
 
     Gives what stands in the way of those that did not answer in `seconds`. Raises Interrupted once `stop()` is true,
     MachineError when this process's own port is taken.
@@ -55,7 +55,7 @@ def meet(cluster: Cluster, *, seconds: float, stop: Callable[[], bool] = lambda:
             if stop():
                 raise Interrupted("stopped while waiting for the other processes; nothing is lost")
             absent = {i: problem for i in absent if (problem := reach(cluster.workers[i]))}
-            if not absent or time.monotonic() >= end:
+            if (not absent and not stay) or time.monotonic() >= end:
                 return absent
             time.sleep(PAUSE)
 
