@@ -40,8 +40,11 @@ class Group:
             environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), "TF_CONFIG": json.dumps(task)}
             words = ["train", SPEC, "--run-dir", str(run), "training.precision=float32", "logging.samples=[]", *more]
             command = [sys.executable, "-m", "lmkit.cli", *words]
-            pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-            self.all.append(subprocess.Popen(command, text=True, env=environment, cwd=run.parent, **pipes))
+            self.all.append(
+                subprocess.Popen(
+                    command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment, cwd=run.parent
+                )
+            )
 
     def until(self, points: int) -> None:
         """Waits for so many points of the curves."""
