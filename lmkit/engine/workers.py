@@ -49,7 +49,7 @@ class Workers(Replicas):
     def rows(self, value: Any) -> Any:
         """What `run` gave in all processes, the rows of all replicas joined in order, as numpy."""
         here = super().rows(value)
-        leaves = [np.ascontiguousarray(leaf) for leaf in tf.nest.flatten(here)]
+        leaves = tf.nest.flatten(here)
         mine = b"".join(leaf.tobytes() for leaf in leaves)
         parts = [self._sent(mine, len(mine), sender) for sender in range(len(self.cluster.workers))]
         joined, at = [], 0
@@ -68,7 +68,7 @@ class Workers(Replicas):
 
     def align(self, variables: Sequence[keras.Variable]) -> None:
         for variable in variables:
-            value = np.ascontiguousarray(variable.value.numpy())
+            value = variable.value.numpy()
             found = np.frombuffer(self._sent(value.tobytes(), value.nbytes, 0), value.dtype).reshape(value.shape)
             if not self.is_chief:
                 variable.assign(found)

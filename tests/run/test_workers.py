@@ -41,9 +41,7 @@ class Group:
             words = ["train", SPEC, "--run-dir", str(run), "training.precision=float32", "logging.samples=[]", *more]
             command = [sys.executable, "-m", "lmkit.cli", *words]
             self.all.append(
-                subprocess.Popen(
-                    command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment, cwd=run.parent
-                )
+                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment, cwd=run.parent)
             )
 
     def until(self, points: int) -> None:
