@@ -44,18 +44,11 @@ def cluster_for(runtime: Runtime, environment: Environment) -> Cluster | None:
 class Crew:
     """The processes of a run: this one alone, or those of a cluster, each of which calls the same here, in the same order."""
 
-    def __init__(self, cluster: Cluster | None, stop: StopRequest, console: Console) -> None:
+    def __init__(self, cluster: Cluster | None, workers: "Workers | None", stop: StopRequest, console: Console) -> None:
         self.is_chief = cluster is None or cluster.is_chief
         self.stop, self.console = stop, console if self.is_chief else _silent(console)
-        self._cluster: Cluster | None = cluster
-        self._workers: Workers | None = None
+        self._cluster, self._workers = cluster, workers
         self._facts: dict[str, Any] = {}
-        if cluster is not None:
-            with console.quiet():
-                from lmkit.engine import workers
-
-                self._workers = workers.Workers(cluster)
-            stop.renew()  # TensorFlow, joining processes, takes SIGTERM for itself
 
     def together(self) -> AbstractContextManager[None]:
         """Around all that the processes do: the loss of one of them raises Interrupted in the others."""
@@ -112,11 +105,16 @@ class Crew:
 @contextmanager
 def crew_of(runtime: Runtime, stop: StopRequest, console: Console) -> Iterator[Crew]:
     """The crew that the spec and the environment want, all of it there. Raises MachineError when it is not in time."""
-    cluster = cluster_for(runtime, console.environment)
+    cluster, joined = cluster_for(runtime, console.environment), None
     if cluster is not None:
         console.err(f"{cluster.me} (by {cluster.source}): waiting for the others")
         require_all(cluster, seconds=60 * runtime.wait_minutes, stop=stop)
-    crew = Crew(cluster, stop, console)
+        with console.quiet():
+            from lmkit.engine import workers
+
+            joined = workers.Workers(cluster)
+        stop.renew()  # TensorFlow, joining processes, takes SIGTERM for itself
+    crew = Crew(cluster, joined, stop, console)
     with crew.together():
         yield crew
 
