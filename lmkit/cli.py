@@ -302,6 +302,19 @@ def _train(a: Arguments, console: Console) -> int:
     )  # fmt: skip
 
 
+def _declare_doctor(parser: Parser) -> None:
+    parser.add_argument("spec", nargs="?", type=Path, help="the spec file whose runtime section counts; default: none")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values laid over the spec")
+    parser.add_argument("--wait", type=_natural, default=10, metavar="SECONDS", help="for other processes of the run (default 10)")
+    _json(parser)
+
+
+def _doctor(a: Arguments, console: Console) -> int:
+    from lmkit.run.doctor import doctor
+
+    return doctor(a.spec, overrides=a.overrides, wait=a.wait, as_json=a.json, console=console)
+
+
 def _declare_evaluate(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="the run directory, a Hugging Face folder or a keras-hub preset")
     parser.add_argument(
@@ -472,6 +485,7 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Arguments, Conso
     "plan": ("print parameters, FLOPs and steps before training", _declare_plan, _plan),
     "data": ("scan the data and show examples as the model sees them", _declare_data, _data),
     "train": ("train, or go on where the run directory holds the same spec", _declare_train, _train),
+    "doctor": ("say which devices and processes a run would have here, and whether they answer", _declare_doctor, _doctor),
     "evaluate": ("measure a run on its validation data or on a file", _declare_evaluate, _evaluate),
     "predict": ("classify, measure or embed texts, answer questions, fill masks, with a run or folder", _declare_predict, _predict),
     "generate": ("continue or answer a text with a run or folder", _declare_generate, _generate),

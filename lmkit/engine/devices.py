@@ -39,12 +39,12 @@ class Facts:
     keras: str
 
 
-def configure(*, replicas: int | None = None, deterministic: bool = False) -> None:
+def configure(*, replicas: int | None = None, deterministic: bool = False, collectives: bool = False) -> None:
     """Sets devices up; must come before any other operation of TensorFlow.
 
-    On a machine without a GPU, `replicas` splits the CPU into so many logical devices. CPU runs are bitwise reproducible
-    without `deterministic`; it makes GPU kernels so, at a cost. Raises MachineError when Keras runs on another backend
-    or there are fewer GPUs than asked for.
+    On a machine without a GPU, `replicas` splits the CPU into so many logical devices; `collectives` is for who waits for other
+    processes. CPU runs are bitwise reproducible without `deterministic`; it makes GPU kernels so, at a cost. Raises MachineError
+    when Keras runs on another backend or there are fewer GPUs than asked for.
     """
     if keras.backend.backend() != "tensorflow":
         raise MachineError(Problem(f"Keras runs on {keras.backend.backend()}; unset KERAS_BACKEND or set it to tensorflow"))
@@ -58,8 +58,10 @@ def configure(*, replicas: int | None = None, deterministic: bool = False) -> No
         if not gpus and replicas is not None and replicas > 1:
             cpu = tf.config.list_physical_devices("CPU")[0]
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+            collectives = True
+        if not gpus and collectives:
             # A replica that waits in a collective, or compiles, keeps its thread: with a thread a core they wait for each other.
-            tf.config.threading.set_inter_op_parallelism_threads(max(8, 4 * replicas))
+            tf.config.threading.set_inter_op_parallelism_threads(max(8, 4 * (replicas or 1)))
     except RuntimeError as error:
         raise MachineError(Problem(f"devices must be set up before the first operation: {error}")) from error
     if deterministic and gpus:

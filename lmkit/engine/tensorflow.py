@@ -130,7 +130,12 @@ def sum_of_squares(tensor: Tensor) -> Tensor:
 
 
 class Replicas:
-    """One device, or several that hold a copy of each variable and share the rows of a batch."""
+    """One device, or several that hold a copy of each variable and share the rows of a batch.
+
+    They may belong to several processes (engine/workers.py); here there is one, which is the chief.
+    """
+
+    is_chief = True
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self._strategy = strategy
@@ -183,6 +188,17 @@ class Replicas:
             lambda leaf: np.concatenate([np.asarray(part) for part in self._strategy.experimental_local_results(leaf)]), value
         )
 
+    def any(self, asked: bool) -> bool:
+        """Whether it was asked in any process; all of them ask at the same places, in the same order."""
+        return asked
+
+    def told(self, value: Any) -> Any:
+        """The chief's value, which is JSON, in every process."""
+        return value
+
+    def align(self, variables: Sequence[keras.Variable]) -> None:
+        """Gives the variables the chief's bits in every process."""
+
     def update(self, condition: Tensor, updates: Callable[[], Sequence[tuple[keras.Variable, Tensor]]]) -> None:
         """Assigns the (variable, value) pairs iff the scalar condition holds, on each replica its own copy; inside `run`.
 
@@ -206,7 +222,8 @@ class Replicas:
         if self.count == 1:
             return variable.value
         index = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
-        return self._strategy.experimental_local_results(variable.value)[index]
+        local = self._strategy.experimental_local_results(variable.value)
+        return local[index % len(local)]
 
 
 def replicas(kind: str, count: int | None = None) -> Replicas:

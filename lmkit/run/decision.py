@@ -21,6 +21,7 @@ def decision_of(spec: RunSpec, material: Material, run: RunDirectory, replicas: 
     """The stored decision, or a new one, which is noted in the run before anything depends on it."""
     stored = run.notes.get("decisions") or newest_facts(run.path).get("decisions")
     if stored:
+        _require_whole_groups(spec, replicas.count * stored["micro_batches"])
         return Decision(**stored)
     rows = material.batches.batch_size * spec.data.max_length
     flops = flops_of(spec, material.tokenizer.vocab_size)["training"] * material.batches.tokens_per_step / replicas.count
@@ -43,11 +44,14 @@ def decision_of(spec: RunSpec, material: Material, run: RunDirectory, replicas: 
         activation_bytes=needed,
         **sizes,
     )
-    split = [Problem(what, key) for key, what in spec.split_groups(replicas.count * decision.micro_batches)]
-    if split:
-        raise SpecError(*split)
+    _require_whole_groups(spec, replicas.count * decision.micro_batches)
     run.note(decisions=asdict(decision))
     return decision
+
+
+def _require_whole_groups(spec: RunSpec, parts: int) -> None:
+    if split := [Problem(what, key) for key, what in spec.split_groups(parts)]:
+        raise SpecError(*split)
 
 
 def _inner(part: FeedForward, hidden_size: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
+from lmkit.errors import Interrupted
 from lmkit.inference.samples import Samples
 from lmkit.inference.scoring import answer_scores
 from lmkit.models.spec import FromRun
@@ -30,6 +31,7 @@ from lmkit.training.evaluator import evaluator
 from lmkit.training.hooks import Hooks, Snapshot, Stop
 from lmkit.training.logging import Logger, cut_back
 from lmkit.training.loop import Trainer
+from lmkit.training.precision import Decision
 from lmkit.training.progress import RunState
 from lmkit.training.report import loss_chart, write_report
 from lmkit.training.schedules import learning_rate
@@ -38,11 +40,12 @@ from lmkit.training.step import EvaluationStep, Step
 
 @dataclass(frozen=True)
 class World:
-    """What a session has around it: its run, who may stop it, and where its words go."""
+    """What a session has around it: its run, who may stop it, where its words go, and its devices."""
 
     run: RunDirectory
     stop: StopRequest
     console: Console
+    replicas: engine.Replicas
 
 
 class Session:
@@ -54,9 +57,8 @@ class Session:
     def __init__(self, spec: RunSpec, text: str, material: Material, world: World, facts: dict[str, Any]) -> None:
         self.spec, self.text, self.material = spec, text, material
         self.run, self.stop, self.console = world.run, world.stop, world.console
-        devices.configure(replicas=spec.runtime.replicas, deterministic=True)
-        self.replicas = engine.replicas(spec.runtime.strategy, spec.runtime.replicas)
-        self.decision = decision_of(spec, material, self.run, self.replicas)
+        self.replicas = world.replicas
+        self.decision = Decision(**self.replicas.told(asdict(decision_of(spec, material, self.run, self.replicas))))
         self.facts = facts | {"decisions": asdict(self.decision)}
         devices.set_precision(self.decision.precision)
         run_code(spec)
@@ -86,7 +88,7 @@ class Session:
             saved=lambda step: self.run.note(saved=step),
             say=self.console.err,
         )
-        snapshot = checkpoints.resume(model=self.variables, optimizer=self.optimizer.slots, saved=notes.get("saved"))
+        snapshot = self._resumed(checkpoints, notes.get("saved"))
         self._begin_at(snapshot)
         cut_back(self.run.path, snapshot.step if snapshot else 0, snapshot.state["evaluated"] if snapshot else None)
         logger = Logger(self.run.path, say=self.console.err)
@@ -94,15 +96,35 @@ class Session:
             logger.text("spec", 0, f"```yaml\n{self.text}```")
         console, rate = self.console, self.material.batches.tokens_per_step
         bar = Bar(self.stop.guarding(console.write), is_terminal=console.is_terminal, width=console.width, tokens_per_step=rate)
-        hooks = Hooks(logger, checkpoints, self.stop, bar, lambda step: self._show(logger, step))
+        hooks = Hooks(stop=self._asked)
+        if self.replicas.is_chief:
+            hooks = Hooks(logger, checkpoints, self._asked, bar, lambda step: self._show(logger, step))
         try:
             state = self._trainer(snapshot, hooks).train()
+        except Interrupted:
+            self._asked()  # nobody leaves before the chief has saved
+            raise
         finally:
             bar.close()
             logger.close()
+        self._asked()
+        if not self.replicas.is_chief:
+            return
         why = DONE if state.step >= self.plan.steps else f"{self.plan.monitor} no longer improved after step {state.best_step}"
         self._report(state, why)
         self.run.finish(state.step, why)
+
+    def _asked(self) -> bool:
+        """Whether any process was asked to stop."""
+        return self.replicas.any(self.stop())
+
+    def _resumed(self, checkpoints: Checkpoints, saved: int | None) -> Snapshot | None:
+        """Where the run stands; the tensors only in the chief, who alone has checkpoints."""
+        found = None
+        if self.replicas.is_chief:
+            found = checkpoints.resume(model=self.variables, optimizer=self.optimizer.slots, saved=saved)
+        told = self.replicas.told(found and {"step": found.step, "state": found.state, "metrics": dict(found.metrics)})
+        return found or (told and Snapshot(**told, model={}, optimizer={}))
 
     def _begin_at(self, snapshot: Snapshot | None) -> None:
         """Fills weights and slots from the snapshot, or the body from the run that it comes from."""
@@ -118,9 +140,10 @@ class Session:
             begin(self.spec, self.model, self.variables, vocab_size=self.material.tokenizer.vocab_size, say=self.console.err)
         if names and self.references is None:
             self.references = self._referred(names)
-        if snapshot is not None:
+        if snapshot is not None and self.replicas.is_chief:
             self.optimizer.restore(snapshot.model, snapshot.optimizer)
             self.console.err(f"going on from step {snapshot.step}")
+        self.replicas.align([*self.variables.values(), *self.optimizer.slots.values()])
 
     def _referred(self, names: list[str]) -> References:
         """What the model, which is as it begins, says of every answer; kept for the next start."""
@@ -129,7 +152,7 @@ class Session:
         if found is None:
             self.console.err(f"asking the model what it thinks of all answers, as the reference of {', '.join(names)}")
             step = EvaluationStep(self.model, self.replicas, xla=self.decision.xla)
-            found = referred(step, self.material.batches, names, self.stop)
+            found = referred(step, self.material.batches, names, self._asked)
             store(self.run, mark, found)
         return found
 
@@ -169,7 +192,7 @@ class Session:
         rows = Referred(stuff.batches.validation, self.references.validation if self.references else {})
         figures = evaluator(self.spec.tasks, self.model, rows, stuff.tokenizer, labels, self.replicas, xla=self.decision.xla)
         scores = answer_scores(self.opened.answering, stuff.caches, self.spec.training.evaluate_documents, self.stop)
-        return lambda stop: figures(stop) | scores(stop)
+        return lambda stop: self.replicas.told(figures(stop) | scores(stop))
 
     def _show(self, logger: Logger, step: int) -> None:
         """Samples and histograms after an evaluation."""

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 INSISTING = (signal.SIGINT, signal.SIGTERM)
@@ -16,6 +17,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.renew: Callable[[], object] = lambda: None  # watches again, after a library has put its own handlers in place
 
     def __call__(self) -> bool:
         return self.number is not None
@@ -60,7 +62,11 @@ def watch(say: Callable[[str], None], *, saves: bool = True) -> Iterator[StopReq
     thread = threading.Thread(target=_listen, args=(reader, request, say, saves), name="signals", daemon=True)
     thread.start()
     former_descriptor = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    former = {number: signal.signal(number, asked) for number in taken}
+
+    def take() -> dict[int, Any]:
+        return {number: signal.signal(number, asked) for number in taken}
+
+    former, request.renew = take(), take
     try:
         yield request
     finally:

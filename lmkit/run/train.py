@@ -10,9 +10,10 @@ from lmkit.checkpoints.files import write_file
 from lmkit.run.body import with_body
 from lmkit.run.code import in_run, keep, require_permission
 from lmkit.run.console import Console
+from lmkit.run.crew import Crew, crew_of
 from lmkit.run.directory import RunDirectory, open_run
 from lmkit.run.material import CACHE, RUNS, Material, material, tokenizer_of
-from lmkit.run.signals import StopRequest, watch
+from lmkit.run.signals import watch
 from lmkit.spec_file.custom import files_of
 from lmkit.spec_file.load import load, plain_words, resolved_text
 from lmkit.spec_file.spec import RunSpec
@@ -39,30 +40,38 @@ def train(spec: Path, *, overrides: list[str], run_dir: Path | None, from_scratc
 
 def _begin(resolved: RunSpec, text: str, path: Path, from_scratch: bool, console: Console) -> int:
     words = resolved_text(in_run(resolved))
-    with open_run(path, spec_text=text, resolved_text=words, parse=plain_words, from_scratch=from_scratch, say=console.err) as run:
+    with (
+        watch(console.err) as stop,
+        crew_of(resolved.runtime, stop, console) as crew,
+        crew.run_directory(
+            lambda: open_run(path, spec_text=text, resolved_text=words, parse=plain_words, from_scratch=from_scratch, say=console.err)
+        ) as run,
+    ):
         for change in run.changes:
-            console.err(f"changed since the last start: {change}")
+            crew.console.err(f"changed since the last start: {change}")
         if run.finished:
-            console.out(run.finished)
+            crew.console.out(run.finished)
+            crew.agree(run, {})
             return 0
-        with watch(console.err) as stop:
-            return _train(resolved, words, run, stop, console)
+        return _train(resolved, words, run, path.parent / CACHE, crew)
 
 
-def _train(spec: RunSpec, words: str, run: RunDirectory, stop: StopRequest, console: Console) -> int:
+def _train(spec: RunSpec, words: str, run: RunDirectory, cache: Path, crew: Crew) -> int:
+    console, stop = crew.console, crew.stop
     keep(spec, run.path)
     tokenizer = _tokenizer(spec, run, stop, console)
-    stuff = material(spec, tokenizer=tokenizer, cache=run.path.parent / CACHE, say=console.err, stop=stop)
+    stuff = material(spec, tokenizer=tokenizer, cache=cache, say=console.err, stop=stop)
     console.err(_greeting(run, stuff))
 
     run.note(labels={name: list(names) for name, names in stuff.batches.labels.items()} or None)
     facts = {"spec": _sha(words), "data": stuff.fingerprints, "tokenizer": tokenizer.hash, "versions": versions()}
     facts |= {"code": {name: sha256 for name, (_, sha256) in files_of(spec).items()}}
+    crew.agree(run, facts)
 
     with console.quiet():  # imports TensorFlow, so only when everything else is in order
         from lmkit.run.session import Session, World
 
-    Session(spec, words, stuff, World(run, stop, console), facts).train()
+    Session(spec, words, stuff, World(run, stop, console, crew.devices(spec.runtime)), facts).train()
     return 0
 
 

@@ -205,13 +205,19 @@ class Training(Spec):
 class Runtime(Spec):
     """Which devices do the work."""
 
-    strategy: Literal["auto", "one_device", "mirrored"] = Field("auto", description="`auto`: mirrored where there are several GPUs.")
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker"] = Field(
+        "auto",
+        description="`auto`: multi_worker where the environment tells of several processes, else mirrored where there are several GPUs.",
+    )
     replicas: Count | None = Field(None, description="Devices of a mirrored run; on a machine with one CPU these are logical devices.")
     steps_per_call: Literal["auto"] | Count = Field("auto", description="Optimizer steps in one call of the compiled function.")
+    wait_minutes: float = Field(10.0, gt=0, description="How long the processes of a multi_worker run wait for one another at the start.")
 
     def rule_replicas_need_mirroring(self) -> Iterator[tuple[str, str]]:
         if self.strategy == "one_device" and (self.replicas or 1) > 1:
             yield "replicas", f"strategy: one_device has one replica, not {self.replicas}; write strategy: mirrored or remove this"
+        if self.strategy == "multi_worker" and self.replicas is not None:
+            yield "replicas", "a multi_worker run takes all GPUs of each machine, or its processors as one device; remove this"
 
 
 class Logging(Spec):

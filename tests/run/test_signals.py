@@ -99,6 +99,15 @@ def test_the_former_handlers_come_back() -> None:
         signal.signal(signal.SIGUSR1, former)
 
 
+def test_handlers_that_a_library_has_put_in_place_are_replaced() -> None:
+    with watch(lambda line: None) as stop:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop.renew()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+        assert stop()
+
+
 def test_a_closed_terminal_does_not_prevent_the_save() -> None:
     def say(line: str) -> None:
         raise BrokenPipeError

@@ -1,0 +1,99 @@
+"""The other processes of a run, by plain TCP: who is there before TensorFlow starts, and who has ended since."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from lmkit.engine.cluster import Cluster, names, split
+from lmkit.errors import Interrupted, MachineError, Problem
+
+PATIENCE = 2.0  # seconds in which a connection is made, or not
+PAUSE = 0.2  # seconds between two rounds of questions
+EVERY = 1.0  # seconds between two looks at a process that was there
+GONE = "nothing listens there"
+
+
+def reach(address: str, timeout: float = PATIENCE) -> str:
+    """Connects and hangs up; gives what stands in the way, empty where nothing does."""
+    try:
+        socket.create_connection(split(address), timeout).close()
+    except ConnectionRefusedError:
+        return GONE
+    except socket.gaierror:
+        return "no machine has that name"
+    except TimeoutError:
+        return f"no answer in {timeout:g} seconds"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
+
+
+@contextlib.contextmanager
+def listening(cluster: Cluster) -> Iterator[None]:
+    """Within the block, the others can connect to this process's port. Raises MachineError when that is not free."""
+    port = split(cluster.workers[cluster.index])[1]
+    try:
+        server = socket.create_server(("", port), backlog=128)
+    except OSError as error:
+        what = f"port {port} of {cluster.me} cannot be used: {(error.strerror or str(error)).lower()}"
+        raise MachineError(Problem(what, cluster.source, "environment")) from None
+    with server:
+        yield
+
+
+def meet(cluster: Cluster, *, seconds: float, stop: Callable[[], bool] = lambda: False, stay: bool = False) -> dict[int, str]:
+    """Waits until every other process has answered once; with `stay`, all the time for those that come late.
+
+    Gives what stands in the way of those that did not answer in `seconds`. Raises Interrupted once `stop()` is true,
+    MachineError when this process's own port is taken.
+    """
+    end, absent = time.monotonic() + seconds, dict.fromkeys((i for i in range(len(cluster.workers)) if i != cluster.index), "")
+    with listening(cluster):
+        while True:
+            if stop():
+                raise Interrupted("stopped while waiting for the other processes; nothing is lost")
+            absent = {i: problem for i in absent if (problem := reach(cluster.workers[i]))}
+            if (not absent and not stay) or time.monotonic() >= end:
+                return absent
+            time.sleep(PAUSE)
+
+
+def require_all(cluster: Cluster, *, seconds: float, stop: Callable[[], bool]) -> None:
+    """`meet`, and MachineError naming those that did not come."""
+    absent = meet(cluster, seconds=seconds, stop=stop)
+    if absent:
+        why = next(iter(absent.values()))
+        what = f"{names(list(absent), cluster)} did not come in {seconds / 60:g} minutes ({why}); lmkit doctor on each machine says more"
+        raise MachineError(Problem(what, cluster.source, "environment"))
+
+
+class Watch:
+    """A thread that looks every second whether the other processes still listen; the first that has ended is `lost`.
+
+    A machine that is switched off or hangs does not refuse a connection: of those TensorFlow's own heartbeats tell.
+    """
+
+    def __init__(self, cluster: Cluster, on_loss: Callable[[], None]) -> None:
+        self.lost: int | None = None
+        self._cluster, self._on_loss = cluster, on_loss
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="peers", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """No more looks."""
+        self._ended.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        refused = dict.fromkeys(self._cluster.watched(), 0)
+        while not self._ended.wait(EVERY):
+            for index in refused:
+                gone = reach(self._cluster.workers[index]) == GONE
+                refused[index] = refused[index] + 1 if gone else 0
+                if refused[index] == 2:
+                    self.lost = index
+                    self._on_loss()
+                    return

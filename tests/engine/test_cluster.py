@@ -1,0 +1,75 @@
+"""What TF_CONFIG, SLURM and Kubernetes say in the environment becomes one list of addresses, or one line of what is wrong."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmkit.engine.cluster import Cluster, cluster_of, hosts_of
+from lmkit.errors import MachineError
+
+TWO = ["a:2222", "b:2222"]
+STEP = {
+    "SLURM_STEP_NUM_TASKS": "3",
+    "SLURM_STEP_NODELIST": "gpu[09-10]",
+    "SLURM_STEP_TASKS_PER_NODE": "2,1",
+    "SLURM_PROCID": "2",
+    "SLURM_JOB_ID": "123456",
+}
+POD = {"LMKIT_WORKERS": "2", "LMKIT_SERVICE": "lm", "HOSTNAME": "train-1"}
+
+
+def config(cluster, kind="worker", index=0):
+    return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})}
+
+
+def test_tf_config_puts_the_chief_first():
+    assert cluster_of(config({"worker": TWO}, index=1)) == Cluster(("a:2222", "b:2222"), 1, "TF_CONFIG")
+    assert cluster_of(config({"chief": ["c:1"], "worker": TWO}, index=1)) == Cluster(("c:1", "a:2222", "b:2222"), 2, "TF_CONFIG")
+    assert cluster_of(config({"chief": ["c:1"], "worker": TWO}, "chief")).is_chief
+
+
+def test_one_process_is_no_cluster():
+    for environment in ({}, {"TF_CONFIG": "{}"}, config({"worker": ["a:1"]}), {"SLURM_STEP_NUM_TASKS": "1"}, POD | {"LMKIT_WORKERS": "1"}):
+        assert cluster_of(environment) is None
+
+
+def test_a_slurm_step_gives_each_task_of_a_machine_a_port():
+    found = cluster_of(STEP)
+    assert found == Cluster(("gpu09:23456", "gpu09:23457", "gpu10:23456"), 2, "SLURM")
+    assert found.watched() == [0] and cluster_of(STEP | {"SLURM_PROCID": "0"}).watched() == [1, 2]
+
+
+def test_pods_find_each_other_by_the_names_that_kubernetes_gives_them():
+    assert cluster_of(POD) == Cluster(("train-0.lm:12345", "train-1.lm:12345"), 1, "LMKIT_WORKERS")
+    assert cluster_of(POD | {"JOB_COMPLETION_INDEX": "0"}).is_chief
+
+
+@pytest.mark.parametrize(
+    ("environment", "what"),
+    [
+        ({"TF_CONFIG": "{"}, "expected {"),
+        ({"TF_CONFIG": "[]"}, "expected {"),
+        (config({"worker": "a:1"}), "expected {"),
+        (config({"worker": TWO}, index=2), "has the index 2, and there are 2"),
+        (config({"worker": ["a:1", "a:1"]}), "two processes have the address a:1"),
+        (config({"worker": ["a", "b:1"]}), "got a"),
+        (config({"worker": TWO, "ps": ["p:1"]}), "remove ps"),
+        ({name: value for name, value in STEP.items() if name != "SLURM_PROCID"}, "SLURM_PROCID is missing"),
+        (STEP | {"SLURM_STEP_TASKS_PER_NODE": "3"}, "do not fit"),
+        (STEP | {"SLURMD_NODENAME": "gpu09"}, "--distribution=block"),
+        (POD | {"LMKIT_WORKERS": "two"}, "expected the number of pods"),
+        (POD | {"HOSTNAME": "laptop"}, "name-0, name-1"),
+    ],
+)
+def test_a_description_that_is_not_whole_is_refused_in_a_line(environment, what):
+    with pytest.raises(MachineError) as error:
+        cluster_of(environment)
+    assert what in str(error.value) and str(error.value).startswith("environment: ") and "\n" not in str(error.value)
+
+
+@given(st.integers(0, 200), st.integers(0, 20), st.integers(1, 4))
+def test_a_span_of_hosts_is_every_host_of_it(first, more, width):
+    span = f"n[{first:0{width}}-{first + more:0{width}},x]".replace(",x", "")
+    assert hosts_of(f"a,{span},z9") == ["a", *(f"n{i:0{width}}" for i in range(first, first + more + 1)), "z9"]

@@ -1,0 +1,44 @@
+"""`lmkit doctor` says what a run would have."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from lmkit.cli import main
+
+SPEC = str(Path(__file__).parents[2] / "model_configs" / "debug-decoder.yaml")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def test_without_a_cluster_this_process_is_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", SPEC]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in out] == ["devices", "strategy", "processes"] and "alone" in out[2]
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["replicas"] == 1
+
+
+def test_each_other_process_answers_or_is_told_why_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        workers = [f"127.0.0.1:{port}" for port in (free_port(), there.getsockname()[1], free_port())]
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}))
+        assert main(["doctor", SPEC, "--wait", "1"]) == 5
+        out = capsys.readouterr().out.splitlines()
+        assert out[1].startswith("strategy: multi_worker") and "the chief, worker 0 of 3" in out[2]
+        assert out[3] == f"worker 1 of 3 at {workers[1]} answers" and "nothing listens there" in out[4]
+        assert main(["doctor", "--wait", "1", "--json"]) == 5
+        found = json.loads(capsys.readouterr().out)
+        assert [worker["problem"] for worker in found["cluster"]["workers"]] == ["", "", "nothing listens there"] and not found["ok"]
+
+
+def test_a_spec_for_several_processes_needs_an_environment_that_tells_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", SPEC, "runtime.strategy=multi_worker"]) == 2
+    assert "runtime.strategy: the environment tells of no other process" in capsys.readouterr().err
+    assert main(["train", SPEC, "runtime.strategy=multi_worker", "runtime.replicas=2"]) == 2
+    assert "runtime.replicas: a multi_worker run takes all GPUs" in capsys.readouterr().err
