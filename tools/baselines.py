@@ -10,6 +10,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def ridge(data: Data) -> list[float]:
 def scaled_cosine(data: Data) -> list[float]:
     """The cosine of both texts' tf-idf vectors, on the line that fits the training data best."""
     weigh = _tf_idf(data, 1)
-    known, asked = (np.asarray(_cosines(*_both(weigh, documents))).ravel() for documents in (data.known, data.asked))
+    both = (_both(weigh, documents) for documents in (data.known, data.asked))
+    known, asked = (np.asarray(first.multiply(second).sum(axis=1)).ravel() for first, second in both)
     slope, start = np.polyfit(known, data.gold, 1)
     return [float(value) for value in slope * asked + start]
 
@@ -123,12 +125,13 @@ def first_sentence(data: Data) -> list[str]:
     return [_sentences(document.text)[0] for document in data.asked]
 
 
-def longer(data: Data) -> list[str]:
-    """The answer of more characters; of equal ones, the worse."""
+def by_length(data: Data, sign: int) -> list[str]:
+    """The answer of more characters where sign is 1, of fewer where it is -1; of equal ones, the worse."""
     lengths = [[len(str(talk[-1]["content"])) for talk in (each.messages, each.rejected) if talk] for each in data.asked]
-    return [BETTER if better > worse else WORSE for better, worse in lengths]
+    return [BETTER if sign * (better - worse) > 0 else WORSE for better, worse in lengths]
 
 
+LENGTHS: dict[str, Baseline] = {"longer answer": partial(by_length, sign=1), "shorter answer": partial(by_length, sign=-1)}
 BASELINES: dict[str, dict[str, Baseline]] = {
     "classification": {"majority": majority, "bag of words": logistic},
     "multiple_choice": {"majority": majority, "most shared words": nearest_choice},
@@ -137,8 +140,8 @@ BASELINES: dict[str, dict[str, Baseline]] = {
     "token_classification": {"most frequent tag": frequent_tags},
     "question_answering": {"first sentence": first_sentence_of_pair, "most shared words": nearest_sentence},
     "seq2seq": {"copy": copy, "first sentence": first_sentence},
-    "dpo": {"longer answer": longer},
-    "reward": {"longer answer": longer},
+    "dpo": LENGTHS,
+    "reward": LENGTHS,
 }
 OF_PAIRS, PREFERENCES = (scaled_cosine, vectors), ("dpo", "reward")
 
@@ -155,17 +158,13 @@ def _both(weigh: TfidfVectorizer, documents: Sequence[Document]) -> tuple[csr_ma
     return weigh.transform([each.text for each in documents]), weigh.transform([each.pair or "" for each in documents])
 
 
-def _cosines(first: csr_matrix, second: csr_matrix) -> np.ndarray:
-    return first.multiply(second).sum(axis=1)
-
-
 def _features(data: Data) -> tuple[csr_matrix, csr_matrix]:
     """Tf-idf of runs of one or two words [documents, features]; of pairs both texts', that of what they share, and their cosine."""
     weigh = _tf_idf(data, 2)
 
     def of(documents: Sequence[Document]) -> csr_matrix:
         first, second = _both(weigh, documents)
-        shared = [second, first.minimum(second), _cosines(first, second)]
+        shared = [second, first.minimum(second), first.multiply(second).sum(axis=1)]
         return csr_matrix(hstack([first, *shared])) if documents[0].pair is not None else first
 
     return of(data.known), of(data.asked)
@@ -197,9 +196,7 @@ def scores(path: Path, overrides: Sequence[str] = (), data: Path | None = None) 
         raise DataError(Problem("data.validation is no file; name one with --data", where=str(path)))
     asked = list(read(source))
     found: dict[str, Figure] = {}
-    for name, task in spec.tasks.items():
-        if task.kind not in BASELINES:
-            continue
+    for name, task in ((name, task) for name, task in spec.tasks.items() if task.kind in BASELINES):
         known = [document for each, source in spec.data.train.items() if task.data in (None, each) for document in read(source)]
         labels = _labels(name, task, known)
         of_known, of_asked = ([_gold(name, task, labels, document) for document in documents] for documents in (known, asked))

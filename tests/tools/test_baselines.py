@@ -88,9 +88,10 @@ def test_a_copy_and_a_first_sentence_are_perfect_where_they_are_the_reference(tm
     assert figures(tmp_path, "{kind: seq2seq, metrics: [rouge1]}", [record], [record], body="decoder")["first sentence/rouge1"] == 1
 
 
-def test_the_longer_answer_is_taken_for_the_better(tmp_path: Path) -> None:
+def test_the_longer_or_the_shorter_answer_is_taken_for_the_better(tmp_path: Path) -> None:
     records = [{"prompt": "?", "chosen": a, "rejected": b} for a, b in (("long", "no"), ("no", "long"), ("a lot", "few"), ("as", "so"))]
-    assert figures(tmp_path, "{kind: reward}", records, records, body="decoder") == {"longer answer/accuracy": 0.5}
+    found = figures(tmp_path, "{kind: reward}", records, records, body="decoder")
+    assert found == {"longer answer/accuracy": 0.5, "shorter answer/accuracy": 0.25}
 
 
 def test_rows_that_are_held_out_of_the_training_data_need_a_file(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ class Habits:
 
     `words` are settings; where they hold no `beams`, `temperature` says whether it draws. `new` and `whole` are the most new
     tokens and the most tokens with the prompt, as far as they are said. `unheard` are keys whose values change what is
-    written and that lmkit has no word for. `file` is where all this stands.
+    written and that lmkit has no word for. `file` is where all this stands, `start` the key there that says what begins a text.
     """
 
     file: Path
@@ -29,6 +29,7 @@ class Habits:
     new: int | None = None
     whole: int | None = None
     unheard: tuple[str, ...] = ()
+    start: str = "decoder_start_token_id"
 
     def require(self, vocab_size: int, *, beside_encoder: bool) -> None:
         """Raises CheckpointError where a word names a token that the model has not; only a decoder beside an encoder reads `start`."""
@@ -36,7 +37,7 @@ class Habits:
         named: dict[str, list[int]] = {key: [self.words[key]] for key in single if key in self.words}
         named |= {key: list(self.words.get(key, ())) for key in ("end", "suppressed", "suppressed_first", "forced_last")}
         named["bad_words"] = [token for word in self.words.get("bad_words", ()) for token in word]
-        keys = {word: key for key, (word, _) in WORDS.items()}
+        keys = {word: key for key, (word, _) in WORDS.items()} | {"start": self.start}
         for word, tokens in named.items():
             if any(token >= vocab_size for token in tokens):
                 what = f"names token {max(tokens)}, the model has {vocab_size}"
@@ -109,6 +110,7 @@ def read_habits(path: Path) -> Habits | None:
         return Habits(file)  # of a preset, which says nothing of writing
     words = _read(said, WORDS, file)
     first = _read(said, {"bos_token_id": ("bos", TOKEN)}, file)
+    start = "decoder_start_token_id" if "start" in words else "bos_token_id"
     if first:
         words.setdefault("start", first["bos"])
         if said.get("force_bos_token_to_be_generated") is True:
@@ -124,7 +126,7 @@ def read_habits(path: Path) -> Habits | None:
         words["temperature"] = 0.0
     unheard = [key for key, neutral in NEUTRAL.items() if said.get(key) is not None and said[key] not in neutral]
     lengths = _read(said, {"max_new_tokens": ("new", ONE_OR_MORE), "max_length": ("whole", ONE_OR_MORE)}, file)
-    return Habits(file, words, unheard=(*unheard, *(["do_sample"] if draws and "beams" in words else [])), **lengths)
+    return Habits(file, words, unheard=(*unheard, *(["do_sample"] if draws and "beams" in words else [])), start=start, **lengths)
 
 
 def _read(said: Mapping[str, Any], table: Mapping[str, tuple[str, Check]], file: Path) -> dict[str, Any]:
