@@ -1,7 +1,7 @@
 """keras-hub's BERT: GELU by tanh in the layers, by erf in the masked-LM head, whose norm has an epsilon of its own."""
 
 from lmkit.checkpoints.hub.family import Family, Head
-from lmkit.checkpoints.hub.fields import choice, dropouts, field, fixed, only
+from lmkit.checkpoints.hub.fields import choice, dropouts, field, fixed, only, switch
 
 HEADER = r"""
 prefix: model.weights.h5/
@@ -50,7 +50,7 @@ SIZES = (
 
 EMBEDDED = (
     choice("pooling", "task.pooling_mode", {"mean": "mean", "cls": "first"}),
-    field("normalize", "task.normalize", default=True),
+    switch("normalize", "task.normalize", True),
 )
 
 FAMILY = Family(
