@@ -111,6 +111,14 @@ def test_a_value_that_cannot_be_meant_is_one_line(tmp_path: Path, said: Any, lin
 def test_a_token_that_the_model_has_not_is_named(tmp_path: Path, said: Any, key: str) -> None:
     found = read(tmp_path, said)
     assert found is not None
-    found.require(301)
+    found.require(301, beside_encoder=True)
     with pytest.raises(CheckpointError, match=f"{key}: names token 300, the model has 300$"):
-        found.require(300)
+        found.require(300, beside_encoder=True)
+
+
+def test_what_begins_a_text_is_asked_of_a_decoder_beside_an_encoder_alone(tmp_path: Path) -> None:
+    found = read(tmp_path, {"bos_token_id": 300})
+    assert found is not None
+    found.require(300, beside_encoder=False)
+    with pytest.raises(CheckpointError, match="bos_token_id: names token 300, the model has 300$"):
+        found.require(300, beside_encoder=True)
