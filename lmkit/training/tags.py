@@ -95,7 +95,7 @@ def find(name: str) -> Tag:
     """The table's entry for a name without its kind: `"loss"`, `"lm/loss"`. Raises KeyError for what the table lacks."""
     if name in TAGS:
         return TAGS[name]
-    figure = name.rpartition("/")[2]
+    figure = name.partition("/")[2]
     return TAGS["{task}/" + ("f1_by_type" if figure.startswith("f1.") else figure)]
 
 
