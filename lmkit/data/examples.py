@@ -1,6 +1,7 @@
 """What the records of several sources say, in one numbering."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -65,7 +66,16 @@ def examples(
     for column in heeded:
         if any(column in source.cache.more for source in documents):
             tokens[column] = [np.asarray(source.cache.more.get(column, EACH)) for source in documents]
-    return Examples(values, names, counts), tokens
+    return Examples(values, names, counts, partial(_where, documents)), tokens
+
+
+def _where(documents: Sequence[Documents], record: int) -> str:
+    """The place of a record in its file, by its number over all sources."""
+    for source in documents:
+        if record < len(source):
+            return source.cache.where(int(source.number[record]))
+        record -= len(source)
+    raise IndexError(record)
 
 
 def _inside(source: Documents) -> np.ndarray:

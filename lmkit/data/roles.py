@@ -9,6 +9,7 @@ from typing import Any
 from lmkit.errors import DataError, Problem
 from lmkit.text.joining import join_words
 
+LIST = '["one", "other"]'
 NOWHERE = -1  # the first character of an answer whose place nobody says
 CONVERSATION = ("messages", "system", "prompt", "input", "response", "chosen", "rejected")  # read by data/conversations.py
 OPTIONAL = ("system", "input")  # a record may lack these
@@ -44,8 +45,9 @@ def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str
             case "choices":
                 found["choices"] = as_choices(_chosen_fields(record, name, where), name, where, replace)
             case "label" if "choices" in columns:
-                choices = as_choices(_chosen_fields(record, columns["choices"], where), columns["choices"], where, replace)
-                found["label"] = as_choice(value(role), choices, name, where)
+                given = _chosen_fields(record, columns["choices"], where)
+                choices = as_choices(given, columns["choices"], where, replace)
+                found["label"] = as_choice(value(role), choices, _called(given, columns["choices"], where), name, where)
             case "label":
                 found["label"] = as_label(value(role), name, where)
             case "labels":
@@ -142,7 +144,8 @@ def as_label(value: Any, name: str, where: str) -> str:
 
 
 def as_labels(value: Any, name: str, where: str) -> tuple[str, ...]:
-    """A list of labels, or labels separated by commas in one text; none is allowed."""
+    """A list of labels, which a table may hold as JSON, or labels separated by commas in one text; none is allowed."""
+    value = _unpacked(value, LIST, name, where)
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
     labels = tuple(as_label(each, name, where) for each in as_list(value, "a list of labels", name, where))
@@ -166,7 +169,8 @@ def as_number(value: Any, name: str, where: str) -> float:
 
 
 def as_words(value: Any, name: str, where: str, replace: bool) -> tuple[str, ...]:
-    """A list of words (whole numbers are read as text), or words separated by blanks in one text."""
+    """A list of words (whole numbers are read as text), which a table may hold as JSON, or words separated by blanks in one text."""
+    value = _unpacked(value, LIST, name, where)
     words = value.split() if isinstance(value, str) else as_list(value, "a list of words", name, where)
     texts = tuple(str(word) if type(word) is int else as_text(word, name, where, replace) for word in words)
     if any(not text.strip() for text in texts):
@@ -179,8 +183,9 @@ def as_answers(value: Any, name: str, where: str) -> tuple[tuple[int, str], ...]
 
     A table holds them as JSON. Texts alone stand NOWHERE.
     """
+    value = _unpacked(value, '[{"text": ..., "answer_start": ...}]', name, where)
     if isinstance(value, str):
-        value = _json_answers(value, name, where)
+        value = [value] if value.strip() else []
     if isinstance(value, dict) and isinstance(value.get("text"), Sequence) and not isinstance(value["text"], str):
         starts = as_list(value.get("answer_start"), "answer_start, a list", name, where)
         if len(starts) != len(value["text"]):
@@ -197,15 +202,14 @@ def as_answers(value: Any, name: str, where: str) -> tuple[tuple[int, str], ...]
     return tuple(found)
 
 
-def _json_answers(value: str, name: str, where: str) -> Any:
-    """What a cell of a table holds: JSON, or the text of one answer; an empty one holds none."""
-    if value.lstrip()[:1] not in ("[", "{"):
-        return [value] if value.strip() else []
+def _unpacked(value: Any, example: str, name: str, where: str) -> Any:
+    """A value, or what a cell of a table holds of it as JSON. Raises DataError where that begins as a list or an object and is none."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
     try:
         return json.loads(value)
     except ValueError as error:
-        what = f'begins as JSON and is none: {str(error).lower()}; write [{{"text": ..., "answer_start": ...}}]'
-        raise DataError(Problem(what, name, where)) from None
+        raise DataError(Problem(f"begins as JSON and is none: {str(error).lower()}; write {example}", name, where)) from None
 
 
 def as_targets(value: Any, name: str, where: str, replace: bool) -> tuple[str, ...]:
@@ -218,11 +222,9 @@ def as_targets(value: Any, name: str, where: str, replace: bool) -> tuple[str, .
 
 def as_choices(value: Any, name: str, where: str, replace: bool) -> tuple[str, ...]:
     """A list of two texts or more, which a table holds as JSON; Hugging Face's {text: [...], label: [...]} is one too."""
+    value = _unpacked(value, LIST, name, where)
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise DataError(Problem('expected a list such as ["one", "other"], or a field for each choice', name, where)) from None
+        raise DataError(Problem(f"expected a list such as {LIST}, or a field for each choice", name, where))
     if isinstance(value, dict):
         value = value.get("text")
     choices = tuple(as_text(each, name, where, replace) for each in as_list(value, "a list of choices", name, where))
@@ -233,11 +235,28 @@ def as_choices(value: Any, name: str, where: str, replace: bool) -> tuple[str, .
     return choices
 
 
-def as_choice(value: Any, choices: Sequence[str], name: str, where: str) -> str:
-    """The place of the right choice, from 0, as text: given as such, as one of the choices, or as a letter from A on."""
+def _called(value: Any, name: str, where: str) -> tuple[str, ...]:
+    """What Hugging Face's choices are called; nothing where they are but texts. Raises DataError where that is another number of them."""
+    value = _unpacked(value, LIST, name, where)
+    if not isinstance(value, dict) or "label" not in value:
+        return ()
+    called = as_labels(value["label"], f"{name}.label", where)
+    if len(called) != len(value["text"]):
+        raise DataError(Problem(f"{len(value['text'])} choices are called by {len(called)} labels", f"{name}.label", where))
+    return called
+
+
+def as_choice(value: Any, choices: Sequence[str], called: Sequence[str], name: str, where: str) -> str:
+    """The place of the right choice, from 0, as text: given as what it is `called`, where that is said, else as its place, or a letter from
+    A on; or as one of the choices.
+    """
     label = as_label(value, name, where)
+    if label in called:
+        return str(called.index(label))
     if isinstance(value, str) and label in choices:
         return str(choices.index(label))
+    if called:
+        raise DataError(Problem(f'"{label[:40]}" is none of the choices; write {", ".join(called)}, or its text', name, where))
     place = ord(label.upper()) - ord("A") if len(label) == 1 and label.isalpha() else int(label) if label.isdecimal() else -1
     if not 0 <= place < len(choices):
         last = len(choices) - 1

@@ -49,17 +49,16 @@ def span_finder(opened: OpenedModel, name: str, task: QuestionAnswering) -> Call
 def spans_of(scores_2T: np.ndarray, row: Row, longest: int, best: int) -> tuple[list[Candidate], float]:
     """The likeliest spans of a row's second text, and the probability that it has no answer (both ends at the row's first token).
 
-    Probabilities are those of the first token, if it is special, and of the text, of beginnings and of ends by themselves.
+    Probabilities are those of the first token and of the text, of beginnings and of ends by themselves.
     """
     begin, length = row.begins[1], row.lengths[1]
     if not length:
         return [], 1.0
-    places = [0] if row.begins[0] > 0 else []
-    chosen = scores_2T[:, [*places, *range(begin, begin + length)]].astype(np.float64)
+    chosen = scores_2T[:, [0, *range(begin, begin + length)]].astype(np.float64)
     shares = np.exp(chosen - chosen.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
-    none = float(shares[0, 0] * shares[1, 0]) if places else 0.0
-    starts, ends = shares[:, len(places) :]
+    none = float(shares[0, 0] * shares[1, 0])
+    starts, ends = shares[:, 1:]
     both = np.triu(starts[:, None] * ends[None, :])
     both -= np.triu(both, longest)
     order = np.argsort(both, axis=None)[::-1][:best]

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from lmkit.data.spec import Data, Holdout, Imported
 from lmkit.models.names import unknown_part
+from lmkit.models.shrink import shrunk
 from lmkit.models.spec import Decoder, Encoder, EncoderDecoder, FromRun, Model, nearest_multiples, stacks
 from lmkit.positions.spec import Learned
 from lmkit.spec import Name, Spec
@@ -100,6 +101,15 @@ class RunSpec(Spec):
         for name, task in self.tasks.items():
             if isinstance(task, ReplacedToken) and task.generator is None and not self.imported:
                 yield f"tasks.{name}", "replaced_token learns from what a generator replaces; add generator: {hidden_size: 25%}"
+
+    def rule_generators_can_be_made_small(self) -> Iterator[tuple[str, str]]:
+        body = self.model.body if isinstance(self.model, FromRun) else self.model
+        for name, task in self.tasks.items():
+            if isinstance(task, ReplacedToken) and task.generator is not None and isinstance(body, Encoder) and not any(body.problems()):
+                small = shrunk(body, task.generator.hidden_size, num_layers=task.generator.num_layers, max_length=self.data.max_length)
+                for _, what in small.problems():
+                    why = f"{what.partition(';')[0]}; write another share"
+                    yield f"tasks.{name}.generator.hidden_size", f"a generator of {small.hidden_size} channels cannot be built: {why}"
 
     def rule_tasks_fit_the_model(self) -> Iterator[tuple[str, str]]:
         body = self.model.body if isinstance(self.model, FromRun) else self.model

@@ -92,7 +92,8 @@ def features(
         case ReplacedToken():
             return partial(replaced_token.features, vocabulary=masked_lm.vocabulary(tokenizer), mask_rate=task.mask_rate)
         case SentenceEmbedding():
-            return partial(sentence_embedding.features, examples=examples, values=task.values)
+            cosines = sentence_embedding.cosines(examples, task.values, key) if task.loss == "cosine" else None
+            return partial(sentence_embedding.features, cosines=cosines)
         case TokenClassification():
             table, weights = _labelled(task, "tags", examples, labels, key, weigh)
             return partial(token_classification.features, table=table, weights=weights)

@@ -1,6 +1,6 @@
 """What a task sees of its data: rows of tokens before anything is hidden or labelled, and what their records say."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,12 +37,13 @@ class Examples:
     """What the records of some sources say: `values[column]` has an entry for each record, in the order of their numbers.
 
     Labels are places in `names[column]`, which maps each label in use to the place where it stands first; `counts[column]` says how
-    often each occurs in these records.
+    often each occurs in these records. `where(record)` is its place in its file.
     """
 
     values: Mapping[str, np.ndarray]
     names: Mapping[str, Mapping[str, str]]
     counts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    where: Callable[[int], str] = str
 
     def of(self, column: str, rows: TokenRows) -> np.ndarray:
         """The entries of the rows' records; those of rows that only fill the batch mean nothing."""

@@ -96,7 +96,7 @@ def find(name: str) -> Tag:
     """The table's entry for a name without its kind: `"loss"`, `"lm/loss"`. Raises KeyError for what the table lacks."""
     if name in TAGS:
         return TAGS[name]
-    figure, dot, _ = name.rpartition("/")[2].partition(".")
+    figure, dot, _ = name.partition("/")[2].partition(".")
     return TAGS["{task}/" + ({"f1": "f1_by_type", "custom": "custom"}[figure] if dot else figure)]
 
 

@@ -40,6 +40,14 @@ def test_the_right_one_is_told_by_its_place_a_letter_or_itself(tmp_path: Path, a
     assert (document.choices, document.label) == (("w7", "w8 w9", "w6"), "1")
 
 
+@pytest.mark.parametrize(("labels", "answer"), [(["1", "2", "3"], "2"), ([1, 2, 3], 2), (["C", "A", "B"], "A"), (["x", "y", "z"], "w8")])
+@pytest.mark.parametrize("written", [dict, json.dumps])
+def test_choices_with_labels_are_told_by_these(tmp_path: Path, labels: list[Any], answer: Any, written: Any) -> None:
+    options = written({"text": ["w7", "w8", "w6"], "label": labels})
+    (document,) = read(source(tmp_path, {"q": "w5", "options": options, "answer": answer}))
+    assert (document.choices, document.label) == (("w7", "w8", "w6"), "1")
+
+
 @pytest.mark.parametrize(
     ("options", "answer", "what"),
     [
@@ -50,6 +58,9 @@ def test_the_right_one_is_told_by_its_place_a_letter_or_itself(tmp_path: Path, a
         (["w7", 8], 0, "options: expected text, got the number 8"),
         (["w7", "w8"], 2, 'answer: "2" is none of the 2 choices; write 0 to 1, A to B, or its text'),
         (["w7", "w8"], "w9", 'answer: "w9" is none of the 2 choices'),
+        ({"text": ["w7", "w8"], "label": ["1", "2"]}, "0", 'answer: "0" is none of the choices; write 1, 2, or its text'),
+        ({"text": ["w7", "w8"], "label": ["1"]}, "1", "options.label: 2 choices are called by 1 labels"),
+        ("['w7', 'w8']", 0, r'options: begins as JSON and is none: .*; write \["one", "other"\]'),
         (["w7", "w8"], -1, "answer: -1 mostly means no label"),
         (["w7", "w8"], None, "answer: field is null"),
     ],

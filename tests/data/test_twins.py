@@ -1,14 +1,21 @@
 """Rows of two texts that are read apart: two of a record, or one two times."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from lmkit.data.batches import Batches
 from lmkit.data.build import build_batches
-from lmkit.data.cache import Cache
-from lmkit.data.spec import Data
+from lmkit.data.cache import Cache, open_cache
+from lmkit.data.spec import Data, JsonLines
+from lmkit.errors import DataError
 from lmkit.tasks.spec import SentenceEmbedding
+from lmkit.text.build import train_tokenizer
+from lmkit.text.spec import Character
 from lmkit.text.tokenizer import Tokenizer
 
 LENGTHS, PAIRS = [5, 9, 3, 12], [4, 2, 8, 12]
@@ -45,6 +52,24 @@ def test_both_texts_stand_as_if_each_were_alone(tokenizer: Tokenizer, cache: Cal
             places = batch["positions"][i][batch["segments"][i] == segment]
             np.testing.assert_array_equal(places, np.arange(len(text)))
     assert not batch["token_types"].any()
+
+
+def test_a_value_that_no_cosine_stands_for_is_named_with_its_place_and_the_word_to_write(tmp_path: Path) -> None:
+    records = [{"a": "one", "b": "two", "c": value} for value in (0.5, 1, 0, 3.8, 5)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    source = JsonLines(jsonl=("a.jsonl",), columns={"text": "a", "text_pair": "b", "value": "c"})
+    letters = train_tokenizer(Character(), ["one two"])
+    made = open_cache(source, letters, directory=tmp_path / "cache", base=tmp_path)
+    data = Data(train={"train": source}, max_length=32)
+
+    def batches(values: tuple[float, float]) -> Batches:
+        task = SentenceEmbedding(loss="cosine", values=values)
+        return build_batches(data, {"near": task}, letters, {"train": made}, seed=1, batch_size=5)
+
+    what = r"a.jsonl:4: tasks.near.values: 3.8 would stand for a cosine of 3.8, and those are -1 to 1; write values: \[0, 5\]"
+    with pytest.raises(DataError, match=what):
+        batches((0.0, 1.0))
+    assert batches((0.0, 5.0)).train(0)["near/labels"].max() == 1
 
 
 def test_simcse_reads_a_text_two_times(tokenizer: Tokenizer, cache: Callable[..., Cache]) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from lmkit.data.cache import open_cache
 from lmkit.data.document import Document
 from lmkit.data.sources import read
-from lmkit.data.spec import Conll, Conllu, JsonLines
+from lmkit.data.spec import Conll, Conllu, JsonLines, Tsv
 from lmkit.errors import DataError
 from lmkit.text.build import train_tokenizer
 from lmkit.text.joining import join_words
@@ -127,6 +127,25 @@ def test_a_list_of_words_is_a_text_that_knows_its_words(tmp_path: Path) -> None:
         assert (found.text, spelled(found), found.tags) == ("New York", ["New", "York"], ("B", "I") if "tags" in columns else None)
     (problem,) = JsonLines(jsonl=("a",), columns={"text": "a", "words": "b"}).problems()
     assert problem[0] == "columns.words"
+
+
+def test_a_table_holds_lists_as_json_or_as_words(tmp_path: Path) -> None:
+    columns = {"words": "tokens", "tags": "ner", "labels": "topics"}
+    lists = '["New", "York"]\t["B-LOC", "O"]\t["sport", "politics"]\n' + "Oslo\tB-LOC\t[]\nnever mind\tO O\tsport, politics\n"
+    (tmp_path / "a.tsv").write_text("tokens\tner\ttopics\n" + lists + "[3]\t[3]\t[3, 4]\n")
+    found = list(read(Tsv(tsv=("a.tsv",), columns=columns), base=tmp_path))
+    assert [document.labels for document in found] == [("sport", "politics"), (), ("sport", "politics"), ("3", "4")]
+    assert [document.tags for document in found] == [("B-LOC", "O"), ("B-LOC",), ("O", "O"), ("3",)]
+    assert [document.text for document in found] == ["New York", "Oslo", "never mind", "3"]
+
+
+@pytest.mark.parametrize("role", ["labels", "words", "tags"])
+@pytest.mark.parametrize("value", ["['a', 'b']", "[a, b]", "[3 0 7]"])
+def test_what_only_looks_like_a_list_is_refused_with_what_to_write(tmp_path: Path, role: str, value: str) -> None:
+    (tmp_path / "a.tsv").write_text(f"text\tother\na b\t{value}\n")
+    source = Tsv(tsv=("a.tsv",), columns={"words" if role == "tags" else "text": "text", role: "other"})
+    with pytest.raises(DataError, match=r'a.tsv:2: other: begins as JSON and is none: .*; write \["one", "other"\]'):
+        list(read(source, base=tmp_path))
 
 
 @given(st.lists(st.tuples(st.text("ab中", min_size=1), st.booleans()), max_size=8))

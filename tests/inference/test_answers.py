@@ -26,7 +26,7 @@ from lmkit.spec_file.spec import RunSpec
 from lmkit.text.build import train_tokenizer
 from lmkit.text.joining import join_words
 from lmkit.text.spec import WordPiece
-from lmkit.text.template import wrapped
+from lmkit.text.template import Template, bare, wrapped
 
 TEXT = "The quick brown fox jumps over the lazy dog, and again the fox jumps."
 TOKENIZER = train_tokenizer(WordPiece(vocab_size=120, lowercase=True), [TEXT * 9, "Who jumps? Where does the dog sleep?" * 9])
@@ -161,9 +161,9 @@ def test_windows_keep_every_token_once(length: int, budget: int) -> None:
         assert window.row.ids[low:high].tolist() == list(range(*window.kept))
 
 
-@given(st.integers(1, 40), st.integers(0, 9), st.integers(0, 2**32 - 1))
-def test_spans_are_the_best_of_all_pairs(length: int, question: int, seed: int) -> None:
-    row = wrapped(1, 2).row(np.zeros(question, np.int32), np.zeros(length, np.int32))
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**32 - 1), st.sampled_from([wrapped(1, 2), bare()]))
+def test_spans_are_the_best_of_all_pairs(length: int, question: int, seed: int, template: Template) -> None:
+    row = template.row(np.zeros(question, np.int32), np.zeros(length, np.int32))
     scores = np.random.default_rng(seed).normal(0, 2, (2, len(row.ids)))
     found, none = spans_of(scores, row, LONGEST, 3)
     inside = [0, *range(row.begins[1], row.begins[1] + length)]

@@ -202,6 +202,11 @@ def test_tags_outside_the_table_are_refused() -> None:
         tags.find("lm/invented")
 
 
+def test_the_type_of_an_entity_may_hold_any_sign() -> None:
+    for kind in ("LOC", "LOC/GPE", "a.b", "/"):
+        assert tags.find(f"ner/f1.{kind}") == tags.TAGS["{task}/f1_by_type"]
+
+
 def test_every_tag_is_described_and_clock_readings_are_marked() -> None:
     assert all(tag.description.endswith(".") for tag in tags.TAGS.values())
     assert {name for name in tags.TAGS if tags.TAGS[name].timed} == {"tokens_per_second", "peak_share", "seconds"}
