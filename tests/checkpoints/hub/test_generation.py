@@ -120,5 +120,5 @@ def test_what_begins_a_text_is_asked_of_a_decoder_beside_an_encoder_alone(tmp_pa
     found = read(tmp_path, {"bos_token_id": 300})
     assert found is not None
     found.require(300, beside_encoder=False)
-    with pytest.raises(CheckpointError, match="bos_token_id: names token 300, the model has 300$"):
+    with pytest.raises(CheckpointError, match=r"bos_token_id: names token 300, the model has 300$"):
         found.require(300, beside_encoder=True)
