@@ -20,7 +20,7 @@ from lmkit.models.spec import Encoder
 def test_heads_divide_the_width_into_what_can_be_built(
     hidden: int, heads: int, share: float, position: str, made: tuple[int, int, int]
 ) -> None:
-    spec = Encoder(num_layers=1, hidden_size=hidden, num_heads=heads, position=position)
+    spec = Encoder.model_validate({"num_layers": 1, "hidden_size": hidden, "num_heads": heads, "position": position})
     small = shrunk(spec, share, num_layers=None, max_length=8)
     assert (small.hidden_size, small.num_heads, small.head_dim) == made and not any(small.problems())
     build_backbone(small, vocab_size=9, max_length=8)

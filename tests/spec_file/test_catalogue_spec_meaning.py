@@ -331,10 +331,10 @@ def test_a_spoilt_decoder(tmp_path: Path, number: int, old: str, new: str, line:
             "19:3: tasks.mlm: replaced_token learns from what a",
         ),
         (
-            ENCODER.replace("hidden_size: 64", "hidden_size: 60").replace("learned", "rotary"),
+            ENCODER.replace("hidden_size: 64", "hidden_size: 60").replace("num_heads: 4", "num_heads: 6").replace("learned", "rotary"),
             "kind: masked_lm, mask_rate: 0.15",
             "kind: replaced_token, generator: {hidden_size: 25%}",
-            "19:54: tasks.mlm.generator.hidden_size: a generator of 15 channels cannot be built: rotary turns pairs",
+            "19:56: tasks.mlm.generator.hidden_size: a generator of 15 channels cannot be built: rotary turns pairs",
         ),
         (CLASSIFIER, "stars: {", "2 stars: {", "19:3: tasks.2 stars: expected a name of letters, digits, _ or -"),
         (CLASSIFIER, "{csv: a.csv, ", "{csv: a.csv, jsonl: b, ", "exclude each other here; keep one"),
