@@ -71,9 +71,9 @@ def test_a_folder_that_generate_refuses_for_how_it_writes_is_not_imported(capsys
         (home / "folder" / file).write_text(json.dumps(said | {key: value}))
         assert main(["import", "folder", "run"]) == 4
         message = capsys.readouterr().err
-        assert file in message and key in message and str(value) in message
         assert main(["generate", "folder", "--max-tokens", "1"]) == 4
-        assert capsys.readouterr().err == message
+        for said_of_it in (message, capsys.readouterr().err):
+            assert file in said_of_it and key in said_of_it and str(value) in said_of_it
         assert [path.name for path in home.iterdir()] == ["folder"]
 
 
