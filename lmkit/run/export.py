@@ -62,15 +62,15 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
     if options.format not in FORMATS:
         raise SpecError(Problem(f"{options.format} is not written; lmkit writes {' and '.join(FORMATS)}", "--format", "command line"))
     source = source_of(run)
+    if options.task is not None and options.task.endswith(GENERATOR):
+        options = replace(options, task=options.task.removesuffix(GENERATOR))
+        source = generator_alone(source, str(options.task))
     if options.task not in (None, *source.spec.tasks):
         what = f"the run has no task {options.task}; it has {', '.join(source.spec.tasks)}"
         raise SpecError(Problem(what, "--task", "command line"))
     source, heads = without_code(source)
     heads = {name: part for name, part in heads.items() if options.task in (None, name)}
     require_outside(dest, run)
-    if options.task is not None and options.task.endswith(GENERATOR):
-        options = replace(options, task=options.task.removesuffix(GENERATOR))
-        source, heads = generator_alone(source, str(options.task)), {}
     sided = isinstance(body_of(source.spec), EncoderDecoder)
     known = {name: known_abroad(task, sided=sided) for name, task in source.spec.tasks.items()}
     source = replace(source, spec=source.spec.model_copy(update={"tasks": known}))
