@@ -115,13 +115,13 @@ def start_of(path: Path, words: Sequence[str], work: Path) -> Start:
 
 
 def opened(start: Start) -> Any:
-    """The folder's model, whose head has the dropout of the task."""
+    """The folder's model, whose head has the dropout of the task, if it says one."""
     import torch
     import transformers
 
     _, task = start.task
     model = getattr(transformers, CLASSES[task.kind]).from_pretrained(start.folder, dtype=torch.float32)
-    for name, module in model.named_modules():
+    for name, module in model.named_modules() if hasattr(task, "dropout") else ():
         if isinstance(module, torch.nn.Dropout) and not name.startswith(f"{model.base_model_prefix}."):
             module.p = task.dropout
     return model

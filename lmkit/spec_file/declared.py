@@ -10,7 +10,7 @@ from lmkit.spec_file.custom import home_of
 from lmkit.spec_file.tree import UNREADABLE, Node, child, merge
 
 KEY = "model.from"
-OF_WEIGHTS = ("freeze", "reinitialize", "unfreeze_every", "body")  # keys beside `from` that speak of learned weights
+OF_WEIGHTS = ("freeze", "reinitialize", "unfreeze_every")  # keys beside `from` that speak of learned weights
 HAVE_DROPOUT = ("attention", *SIDES)
 
 Read = Callable[[str], Node]  # path of a spec file -> its tree; raises SpecError
@@ -24,8 +24,8 @@ def with_declared(tree: Node, read: Read, problems: list[Problem], chain: tuple[
     """
     model = child(tree, "model")
     named = child(model, "from") if model is not None else None
-    if model is None or named is None or not _is_file(named.value) or "kind" in model.value:
-        return tree
+    if model is None or named is None or not _is_file(named.value) or model.value.keys() & {"kind", "body"}:
+        return tree  # the words of a run are whole: they need no other file
     path = os.path.normpath(os.path.join(home_of(named.at), os.path.expanduser(named.value)))
     here = (*chain, os.path.realpath(path))
     if here[-1] in chain:
