@@ -96,9 +96,7 @@ def build_batches(
         if each.count < batch_size:
             what = f"{', '.join(group.tasks)}: {each.count} rows are fewer than one batch of {batch_size}"
             raise DataError(Problem(f"{what}; lower it to {max(each.count, 1)} or less, or add text", "training.batch_size"))
-    return Batches(
-        streams, epochs, _evaluation(groups, data, tasks, tokenizer, held, labels, buckets, batch_size, start), seed=seed, labels=labels
-    )
+    return Batches(streams, epochs, _evaluation(data, tasks, tokenizer, held, labels, buckets, batch_size, start), seed=seed, labels=labels)
 
 
 def evaluation_batches(
@@ -114,11 +112,10 @@ def evaluation_batches(
 ) -> Evaluation:
     """Fixed batches over other caches, for a trained model: `labels` and `buckets` are those of its Batches."""
     held = {name: all_documents(name, cache) for name, cache in sources.items()}
-    return _evaluation(group_tasks(tasks, sided=start is not None), data, tasks, tokenizer, held, labels, buckets, batch_size, start)
+    return _evaluation(data, tasks, tokenizer, held, labels, buckets, batch_size, start)
 
 
 def _evaluation(
-    groups: Sequence[Group],
     data: Data,
     tasks: Mapping[str, AnyTask],
     tokenizer: Tokenizer,
@@ -128,8 +125,10 @@ def _evaluation(
     batch_size: int,
     start: int | None,
 ) -> Evaluation:
+    """Batches of the tasks that the held records tell of."""
     if not held:
         return Evaluation([])
+    groups = group_tasks({name: task for name, task in tasks.items() if not data.untold(task.roles)}, sided=start is not None)
     streams = [_stream(group, data, tasks, tokenizer, held, labels, batch_size, start) for group in groups]
     return Evaluation([(s, fixed_plan(list(s.sources.values()), s.group.layout, s.template, buckets, batch_size)) for s in streams])
 
