@@ -27,18 +27,23 @@ from lmkit.text.tokenizer import Tokenizer
 def shortest(layout: Layout, template: Template) -> int:
     """Cells that a row needs at least."""
     single, pair = (frame.extra for frame in template.frames)
-    least = {
+    least: dict[Layout, int] = {
         "causal": 1,
         "masked": single + 1,
+        "pairs": pair + 5,
+        "ordered": pair + 5,
         "records": pair + 1,
         "tokens": single + 1,
         "sides": single + 1,
+        "windows": pair + 4,
+        "choices": 2 * (pair + 2),
         "raw": single + 2,
         "prompts": pair + 2,
+        "preferences": 4,
+        "twins": 2 * (single + 1),
+        "twice": 2 * (single + 1),
     }
-    least |= {"pairs": pair + 5, "ordered": pair + 5}
-    least |= {"choices": 2 * (pair + 2), "twins": 2 * (single + 1), "twice": 2 * (single + 1)}
-    return {**least, "prompts": pair + 2, "windows": pair + 4, "preferences": 4}[layout]
+    return least[layout]
 
 
 def build_batches(
