@@ -27,18 +27,23 @@ from lmkit.text.tokenizer import Tokenizer
 def shortest(layout: Layout, template: Template) -> int:
     """Cells that a row needs at least."""
     single, pair = (frame.extra for frame in template.frames)
-    least = {
+    least: dict[Layout, int] = {
         "causal": 1,
         "masked": single + 1,
+        "pairs": pair + 5,
+        "ordered": pair + 5,
         "records": pair + 1,
         "tokens": single + 1,
         "sides": single + 1,
+        "windows": pair + 4,
+        "choices": 2 * (pair + 2),
         "raw": single + 2,
         "prompts": pair + 2,
+        "preferences": 4,
+        "twins": 2 * (single + 1),
+        "twice": 2 * (single + 1),
     }
-    least |= {"pairs": pair + 5, "ordered": pair + 5}
-    least |= {"choices": 2 * (pair + 2), "twins": 2 * (single + 1), "twice": 2 * (single + 1)}
-    return {**least, "prompts": pair + 2, "windows": pair + 4, "preferences": 4}[layout]
+    return least[layout]
 
 
 def build_batches(
@@ -96,9 +101,7 @@ def build_batches(
         if each.count < batch_size:
             what = f"{', '.join(group.tasks)}: {each.count} rows are fewer than one batch of {batch_size}"
             raise DataError(Problem(f"{what}; lower it to {max(each.count, 1)} or less, or add text", "training.batch_size"))
-    return Batches(
-        streams, epochs, _evaluation(groups, data, tasks, tokenizer, held, labels, buckets, batch_size, start), seed=seed, labels=labels
-    )
+    return Batches(streams, epochs, _evaluation(data, tasks, tokenizer, held, labels, buckets, batch_size, start), seed=seed, labels=labels)
 
 
 def evaluation_batches(
@@ -114,11 +117,10 @@ def evaluation_batches(
 ) -> Evaluation:
     """Fixed batches over other caches, for a trained model: `labels` and `buckets` are those of its Batches."""
     held = {name: all_documents(name, cache) for name, cache in sources.items()}
-    return _evaluation(group_tasks(tasks, sided=start is not None), data, tasks, tokenizer, held, labels, buckets, batch_size, start)
+    return _evaluation(data, tasks, tokenizer, held, labels, buckets, batch_size, start)
 
 
 def _evaluation(
-    groups: Sequence[Group],
     data: Data,
     tasks: Mapping[str, AnyTask],
     tokenizer: Tokenizer,
@@ -128,8 +130,10 @@ def _evaluation(
     batch_size: int,
     start: int | None,
 ) -> Evaluation:
+    """Batches of the tasks that the held records tell of."""
     if not held:
         return Evaluation([])
+    groups = group_tasks({name: task for name, task in tasks.items() if not data.untold(task.roles)}, sided=start is not None)
     streams = [_stream(group, data, tasks, tokenizer, held, labels, batch_size, start) for group in groups]
     return Evaluation([(s, fixed_plan(list(s.sources.values()), s.group.layout, s.template, buckets, batch_size)) for s in streams])
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SPEAKERS = {
     "user": ("user", "human", "prompter"),
     "assistant": ("assistant", "gpt", "chatgpt", "bot", "model"),
-    "system": ("system",),
+    "system": ("system", "developer"),
     "tool": ("tool", "function", "observation", "ipython"),
 }
 _KNOWN = {name: speaker for speaker, names in SPEAKERS.items() for name in names}
@@ -133,8 +133,14 @@ class _Reader:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether this is no list of messages, nor one as JSON."""
-    return isinstance(value, str) and not value.lstrip().startswith("[{")
+    """Whether this is no list of messages, nor one as JSON: a prompt may itself be, or begin with, other JSON."""
+    if not isinstance(value, str) or not value.lstrip().startswith("[{"):
+        return isinstance(value, str)
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return True
+    return not all(isinstance(each, dict) and each.keys() & {"role", "from"} for each in found)
 
 
 def _joined(messages: Talk) -> str:

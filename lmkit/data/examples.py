@@ -99,12 +99,16 @@ def _several(documents: Sequence[Documents], edges: str, found: Sequence[np.ndar
 def _one_numbering(documents: Sequence[Documents], column: str, found: Sequence[np.ndarray]) -> tuple[dict[str, str], list[np.ndarray]]:
     """All names, each with the place where it stands first, and the columns as places in them."""
     names: dict[str, str] = {}
+    place: dict[str, int] = {}
     numbered = []
     for source, numbers in zip(documents, found, strict=True):
         table = np.full(len(source.cache.names[column]) + 1, NONE, np.int64)
+        first = np.zeros(len(table), np.int64)
+        labels, entries = np.unique(numbers, return_index=True)
+        first[labels] = entries
         for label, name in enumerate(source.cache.names[column]):
-            names.setdefault(name, source.cache.where(_document(source, column, int(np.argmax(numbers == label)))))
-            table[label] = list(names).index(name)
+            table[label] = place.setdefault(name, len(place))
+            names.setdefault(name, source.cache.where(_document(source, column, int(first[label]))))
         numbered.append(table[numbers])
     return names, numbered
 

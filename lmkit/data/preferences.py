@@ -10,7 +10,8 @@ from lmkit.text.template import longest_first
 def preference_rows(documents: Documents, width: int) -> Rows:
     """One row a record of at most `width` tokens: span i, and span count + i for its worse answer.
 
-    Where both are too long together, both lose as much of the prompt's beginning, and the longer answer then its end.
+    Where both are too long together, both lose as much of the prompt's beginning; where that is not enough, the longer one loses
+    what is left of its own prompt, and then its answer's end.
     """
     second = documents.cache.text("pair")
     assert second is not None
@@ -22,10 +23,11 @@ def preference_rows(documents: Documents, width: int) -> Rows:
     ]
     lengths = documents.lengths, end - begin
     over = np.maximum(lengths[0] + lengths[1] - width, 0)
-    cut = np.minimum((over + 1) // 2, np.minimum(*prompts) - 1)
-    length = np.stack(longest_first(lengths[0] - cut, lengths[1] - cut, width), 1).ravel()
+    both = np.minimum((over + 1) // 2, np.minimum(*prompts) - 1)
+    kept = longest_first(lengths[0] - both, lengths[1] - both, width)
+    cut = [both + np.minimum(each - both - left, prompt - 1 - both) for each, left, prompt in zip(lengths, kept, prompts, strict=True)]
     document = np.stack([np.arange(count), np.arange(count) + count], 1).ravel()
-    return Rows(np.arange(count + 1) * 2, document, np.repeat(cut, 2), length.astype(np.int64), np.arange(count))
+    return Rows(np.arange(count + 1) * 2, document, np.stack(cut, 1).ravel(), np.stack(kept, 1).ravel().astype(np.int64), np.arange(count))
 
 
 def _prompts(counted: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -103,11 +103,11 @@ def read_each(
             assert_never(source)
 
 
-def fields_in(source: JsonLines | Csv | Tsv) -> list[str]:
-    """The fields of the first record of its first file, none where there are no records."""
+def first_record(source: JsonLines | Csv | Tsv) -> dict[str, Any]:
+    """The first record of its first file, an empty one where there are none. Raises DataError where it cannot be read."""
     path = find(patterns(source), Path())[0]
     _, record = next(_rows(source.model_copy(update={"columns": {}}), path, never), (0, {}))
-    return list(sound(record))
+    return sound(record)
 
 
 def patterns(source: AnySource) -> tuple[str, ...]:

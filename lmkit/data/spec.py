@@ -260,7 +260,9 @@ class Data(Spec):
     train: Annotated[dict[Name, AnySource], Also(_name_the_only, lambda first: next(iter(first["patternProperties"].values())))] = Field(
         min_length=1, description="One source, or a mapping of named sources.", examples=[{"text": "corpus/*.txt"}]
     )
-    validation: Validation | None = Field(None, description="A source, or `{holdout: 1%}` of data.train.")
+    validation: Validation | None = Field(
+        None, description="A source, for the tasks whose fields it names, or `{holdout: 1%}` of data.train."
+    )
     max_length: Count = Field(512, ge=4, description="Tokens in a row, special tokens included.")
     max_target_length: Count | None = Field(
         None, ge=4, description="Tokens of a row that is written beside an encoder, special tokens included; default: max_length."
@@ -281,6 +283,12 @@ class Data(Spec):
     def target_length(self) -> int:
         """The most tokens of a row that is written beside an encoder."""
         return self.max_target_length or self.max_length
+
+    def untold(self, roles: Iterable[str]) -> list[str]:
+        """Those of the roles for which data.validation, where it is a source of its own, names no field."""
+        held = self.validation
+        own = held is not None and not isinstance(held, Holdout)
+        return [role for role in roles if own and role not in getattr(held, "columns", {})]
 
     def rule_targets_are_no_longer(self) -> Iterator[tuple[str, str]]:
         if self.target_length > self.max_length:

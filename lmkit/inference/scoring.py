@@ -42,7 +42,8 @@ def parts_of(
     """The validation documents of a run, part by part; with `answers_alone`, for tasks that are scored by nothing else."""
 
     def part(source: AnySource, held: Documents, name: str | None) -> Part:
-        readable = {each: task for each, task in tasks.items() if name is None or task.data in (None, name)}
+        reading = {each: task for each, task in tasks.items() if name is None or task.data in (None, name)}
+        readable = {each: task for each, task in reading.items() if not data.untold(task.roles)}
         roles = getattr(source, "columns", {})
         found = [each for each, task in readable.items() if task.scored(roles) and (task.by_answers or not answers_alone)]
         return Part(held_documents(read(source, stop=stop), held), len(held), tuple(found))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from lmkit.data.document import Document
 from lmkit.data.windows import Windows
@@ -59,11 +60,11 @@ def spans_of(scores_2T: np.ndarray, row: Row, longest: int, best: int) -> tuple[
     shares /= shares.sum(axis=1, keepdims=True)
     none = float(shares[0, 0] * shares[1, 0])
     starts, ends = shares[:, 1:]
-    both = np.triu(starts[:, None] * ends[None, :])
-    both -= np.triu(both, longest)
-    order = np.argsort(both, axis=None)[::-1][:best]
-    found = [(float(both.flat[at]), int(at) // length, int(at) % length) for at in order]
-    return [candidate for candidate in found if candidate[0] > 0], none
+    ahead = np.append(ends, np.zeros(longest - 1))  # no text begins behind the last token
+    spans = starts[:, None] * sliding_window_view(ahead, longest)  # by first token, and tokens from there to the last
+    likeliest = np.argpartition(spans, -min(best, spans.size), axis=None)[-best:]
+    found = [(float(spans.flat[at]), int(at) // longest, int(at) // longest + int(at) % longest) for at in likeliest]
+    return sorted((candidate for candidate in found if candidate[0] > 0), reverse=True), none
 
 
 def _answer(text: str, offsets: np.ndarray, candidates: list[Candidate], none: float, task: QuestionAnswering) -> Answer:

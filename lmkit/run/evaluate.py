@@ -14,7 +14,7 @@ from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run import table
 from lmkit.run.console import Console
 from lmkit.run.given import Columns
-from lmkit.run.material import CACHE, RUNS, material, prefix_of, start_of
+from lmkit.run.material import CACHE, RUNS, fingerprints, material, prefix_of, start_of
 from lmkit.run.on_file import lengths, on_file
 from lmkit.run.output import require_writable, texts_of, whole_file
 from lmkit.run.signals import watch
@@ -64,7 +64,7 @@ def evaluate(
         if predictions is not None and not parts:
             kinds = ", ".join(f"{name} ({task.kind})" for name, task in spec.tasks.items())
             raise SpecError(Problem(f"no task here is scored by answers: {kinds}; leave it out", "--predictions", "command line"))
-        found = _of_rows(opened, spec, batches, data is None, console, stop) | _of_answers(opened, parts, predictions, stop)
+        found = _of_rows(opened, spec, batches, caches, console, stop) | _of_answers(opened, parts, predictions, stop)
     if as_json:
         console.out(table.as_json(found, run=str(run), step=opened.step))
         return 0
@@ -75,7 +75,7 @@ def evaluate(
 
 
 def _of_rows(
-    opened: "OpenedRun", spec: RunSpec, batches: Evaluation, own: bool, console: Console, stop: Stop
+    opened: "OpenedRun", spec: RunSpec, batches: Evaluation, caches: Mapping[str, Cache], console: Console, stop: Stop
 ) -> dict[str, Figure]:  # fmt: skip
     """What the rows of the batches tell; of preferences, against the model as it began."""
     from lmkit.engine import tensorflow as engine
@@ -84,7 +84,8 @@ def _of_rows(
     from lmkit.training.step import EvaluationStep
 
     replicas = engine.replicas("one_device")
-    began = as_it_began(opened, batches, EvaluationStep(opened.model, replicas), own=own, say=console.err, stop=stop)
+    data = fingerprints(caches, opened.tokenizer)
+    began = as_it_began(opened, batches, EvaluationStep(opened.model, replicas), data=data, say=console.err, stop=stop)
     figures = evaluator(spec.tasks, opened.model, Referred(batches, began), opened.tokenizer, opened.labels, replicas, xla=False)(stop)
     engine.finite(figures.get("loss", 0.0))
     return {name: Figure(value) for name, value in figures.items()}

@@ -11,14 +11,21 @@ from lmkit.data.files import tried
 from lmkit.data.jsonl import record_of
 from lmkit.data.records import to_documents
 from lmkit.data.roles import OPTIONAL, ROLES, conversational, fields_of, near
-from lmkit.data.sources import fields_in, read_each
+from lmkit.data.sources import first_record, read_each
 from lmkit.data.spec import AnySource, Conll, Conllu, Csv, JsonLines, Parallel, Parquet, Records, Sentences, Squad, TextFiles, Tsv
 from lmkit.data.squad import is_squad
 from lmkit.errors import DataError, Problem, SpecError
 
 Columns = Mapping[str, str]
 Named = JsonLines | Csv | Tsv | Parquet
-FORMATS: dict[str, type[Named]] = {".jsonl": JsonLines, ".json": JsonLines, ".csv": Csv, ".tsv": Tsv, ".parquet": Parquet}
+FORMATS: dict[str, type[Named]] = {
+    ".jsonl": JsonLines,
+    ".ndjson": JsonLines,
+    ".json": JsonLines,
+    ".csv": Csv,
+    ".tsv": Tsv,
+    ".parquet": Parquet,
+}
 WORDS: dict[str, type[Conll | Conllu]] = {".conll": Conll, ".bio": Conll, ".iob": Conll, ".iob2": Conll, ".conllu": Conllu}
 FIRST = 16  # records that tell what the fields of a file are
 STANDARD_INPUT = "standard input"
@@ -41,8 +48,8 @@ def words_of(path: Path, like: AnySource | None = None) -> Conll | Conllu | None
     if found is None:
         return None
     if isinstance(like, found):
-        return like.model_copy(update={_key(found): (str(path),)})
-    return found.model_validate({_key(found): (str(path),)})
+        return like.model_copy(update={key_of(found): (str(path),)})
+    return found.model_validate({key_of(found): (str(path),)})
 
 
 def source_of(path: Path, candidates: Sequence[Columns], like: AnySource | None = None) -> AnySource:
@@ -54,7 +61,7 @@ def source_of(path: Path, candidates: Sequence[Columns], like: AnySource | None 
     if aligned is not None:
         return aligned
     words, found = words_of(path, like), format_of(path)
-    if _is_squad(path):
+    if is_squad_file(path):
         return Squad(squad=(str(path),))
     if words is not None:
         wanted = {"text"}.union(*candidates)
@@ -76,12 +83,12 @@ def source_like(source: AnySource, path: Path) -> AnySource:
     words, found = words_of(path, source), format_of(path)
     if words is not None:
         return words
-    if _is_squad(path):
+    if is_squad_file(path):
         return source.model_copy(update={"squad": (str(path),)}) if isinstance(source, Squad) else Squad(squad=(str(path),))
     if isinstance(source, Squad) and found is not None:
         return _named(found, path, Squad.columns)
     if isinstance(source, TextFiles | Sentences) and found is None:
-        return source.model_copy(update={_key(type(source)): (str(path),)})
+        return source.model_copy(update={key_of(type(source)): (str(path),)})
     if isinstance(source, Parallel):
         changed = {"text": (str(path),), "target": (_partner(source, path),)}
         return source.model_copy(update=changed) if found is None else _named(found, path, source.columns)
@@ -93,7 +100,7 @@ def source_like(source: AnySource, path: Path) -> AnySource:
         endings = ", ".join(FORMATS) + (", or text=FILE,target=FILE" if source.columns.keys() == {"text", "target"} else "")
         raise DataError(Problem(f"has no named fields, and the run reads {', '.join(source.columns)}; name a {endings}", where=str(path)))
     if isinstance(source, found):
-        return source.model_copy(update={_key(found): (str(path),)})
+        return source.model_copy(update={key_of(found): (str(path),)})
     return _named(found, path, source.columns)
 
 
@@ -124,7 +131,7 @@ def columns_of(text: str) -> Columns:
 
 def require_fields(source: AnySource, path: Path) -> None:
     """Raises DataError, with the roles, where a file's first record lacks fields that the source names."""
-    fields = fields_in(source) if isinstance(source, JsonLines | Csv | Tsv) else []
+    fields = list(first_record(source)) if isinstance(source, JsonLines | Csv | Tsv) else []
     columns = source.columns if isinstance(source, Records) else {}
     lacking = {role: name for role, name in columns.items() if role not in OPTIONAL and not set(fields_of({role: name})) <= set(fields)}
     if fields and lacking:
@@ -164,18 +171,20 @@ def _document(record: Mapping[str, Any], columns: Columns, number: int) -> Docum
     return replace(document, record=record)
 
 
-def _is_squad(path: Path) -> bool:
+def is_squad_file(path: Path) -> bool:
+    """Whether a file is JSON as SQuAD's is."""
     return ending_of(path) == ".json" and path.is_file() and is_squad(path)
 
 
-def _key(of: type[AnySource]) -> str:
+def key_of(of: type[AnySource]) -> str:
+    """The word that names the files of such a source."""
     return next(key for key in ("text", "jsonl", "csv", "tsv", "parquet", "conll", "conllu") if key in of.model_fields)
 
 
 def _named(of: type[Named], path: Path, columns: Columns) -> AnySource:
     if not columns.keys() & {"text", "words"} and not conversational(columns):
         raise SpecError(Problem("no field is named for text; write for example --columns text=body", "--columns", str(path)))
-    return of.model_validate({_key(of): (str(path),), "columns": dict(columns)})
+    return of.model_validate({key_of(of): (str(path),), "columns": dict(columns)})
 
 
 def _partner(source: Parallel, path: Path) -> str:

@@ -1,24 +1,27 @@
 """`lmkit init`: a commented spec to start from, taken from a shipped one or made for a data file."""
 
-import csv
-import gzip
 import itertools
 import json
 import re
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from lmkit.errors import DataError, Problem, SpecError
+from lmkit.data.sources import first_record
+from lmkit.data.spec import Parquet
+from lmkit.errors import Problem, SpecError
 from lmkit.run.console import Console
+from lmkit.run.given import FORMATS, WORDS, Named, ending_of, is_squad_file, key_of
 from lmkit.spec_file.load import plain_words
 from lmkit.spec_file.plain_yaml import text_of
 from lmkit.spec_file.recipes import headline, recipe, recipes
 
-KINDS = {".txt": "text", ".md": "text", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
+KINDS = {".txt": "text", ".md": "text", **{ending: key_of(source) for ending, source in (FORMATS | WORDS).items()}}
 TEXT = ("text", "content", "body", "sentence", "review", "document", "sentence1", "premise", "question")
 PAIR = ("text_pair", "sentence2", "hypothesis", "answer", "passage")
+LABELLED = ("label: {kind: classification, metrics: [accuracy, f1]}", "label/f1")
+TAGGED = ("tags: {kind: token_classification, metrics: [accuracy, f1]}", "tags/f1")
+TASKS = {"conll": TAGGED, "conllu": TAGGED, "squad": ("answer: {kind: question_answering}", "answer/f1")}  # with what tells the best
 LABEL = ("label", "labels", "class", "category", "stars", "rating", "sentiment", "target")
-LONGEST_LINE = 2**20  # bytes looked at to learn the fields
 
 
 def init(start: str | None, *, output: Path | None, listing: bool, as_json: bool, console: Console) -> int:
@@ -51,19 +54,20 @@ def init(start: str | None, *, output: Path | None, listing: bool, as_json: bool
 def spec_text(start: str) -> str:
     """The text for a recipe's name, or for a data file."""
     path = Path(start)
-    if path.suffix.removesuffix(".gz") in KINDS or path.with_suffix("").suffix in KINDS or path.exists():
+    if ending_of(path) in KINDS or path.exists():
         return for_data(path)
     return recipe(start).read_text(encoding="utf-8")
 
 
 def for_data(path: Path) -> str:
-    """A spec for one data file: a classifier's when it has a label, else a language model's."""
-    kind = KINDS.get(path.suffix if path.suffix != ".gz" else path.with_suffix("").suffix)
+    """A spec for one data file: for the labels, tags or answers that it has, else a language model's."""
+    kind = "squad" if is_squad_file(path) else KINDS.get(ending_of(path))
     if kind is None:
         raise SpecError(Problem(f"is no kind of data file known here; known are {', '.join(KINDS)}", where=str(path)))
-    roles = {} if kind == "text" else _roles(_fields(path, kind), path)
+    source = FORMATS.get(ending_of(path))
+    roles = {} if source is None or kind == "squad" else _roles(_fields(path, source), path)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-._") or "model"
-    source = {kind: str(path)} | ({"columns": roles} if roles else {})
+    words = {kind: str(path)} | ({"columns": roles} if roles else {})
     head = [
         f"# Made by `lmkit init` for {path.name}. `lmkit check` validates it, `lmkit show --origin` adds every default,",
         "# `lmkit data` shows examples as the model sees them, `lmkit train` trains.",
@@ -71,10 +75,11 @@ def for_data(path: Path) -> str:
     ]
     data = [
         "data:",
-        f"  train: {text_of(source)}",
+        f"  train: {text_of(words)}",
         "  validation: {holdout: 5%}  # or a source of its own, like train",
     ]
-    body = _classifier(data) if "label" in roles else _language_model(data)
+    task = TASKS.get(kind, LABELLED if "label" in roles else None)
+    body = _language_model(data) if task is None else _encoder(data, *task)
     return "\n".join(head + [_aligned(line) for line in body]) + "\n"
 
 
@@ -109,7 +114,7 @@ def _language_model(data: list[str]) -> list[str]:
     ]
 
 
-def _classifier(data: list[str]) -> list[str]:
+def _encoder(data: list[str], task: str, monitor: str) -> list[str]:
     return [
         "# model: {from: runs/bert-small}  # a pretrained body instead of tokenizer and model below is far better",
         "tokenizer: {kind: wordpiece, vocab_size: 8000, lowercase: true}",
@@ -122,39 +127,19 @@ def _classifier(data: list[str]) -> list[str]:
         "  num_heads: 4",
         "  dropout: 0.1",
         "tasks:",
-        "  label: {kind: classification, metrics: [accuracy, f1]}",
+        f"  {task}",
         "training:",
         "  epochs: 3",
         "  batch_size: 32",
         "  optimizer: {kind: adamw, learning_rate: {kind: linear, peak: 3e-4, warmup: 10%}}",
-        "  early_stopping: {monitor: label/f1, patience: 3}",
+        f"  early_stopping: {{monitor: {monitor}, patience: 3}}",
     ]
 
 
-def _fields(path: Path, kind: str) -> dict[str, Any]:
+def _fields(path: Path, source: type[Named]) -> dict[str, Any]:
     """The fields of the file's first record with its values."""
-    try:
-        if kind == "parquet":
-            return {}
-        with _opened(path) as file:
-            first = file.readline(LONGEST_LINE)
-            if kind == "jsonl":
-                record = json.loads(first)
-                return record if isinstance(record, dict) else {}
-            if kind == "tsv":
-                return dict.fromkeys(first.rstrip("\r\n").split("\t"), "")
-            return dict.fromkeys(next(csv.reader([first]), []), "")
-    except (OSError, EOFError) as error:
-        what = (getattr(error, "strerror", None) or str(error)).lower()
-        raise DataError(Problem(f"cannot be read: {what}", where=str(path))) from None
-    except (ValueError, csv.Error) as error:
-        raise DataError(Problem(f"its first line is not {kind}: {error}", where=f"{path}:1")) from None
-
-
-def _opened(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig")
-    return path.open(encoding="utf-8-sig")
+    found = source.model_validate({key_of(source): str(path)})
+    return {} if isinstance(found, Parquet) else first_record(found)
 
 
 def _roles(fields: dict[str, Any], path: Path) -> dict[str, str]:

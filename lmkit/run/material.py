@@ -1,6 +1,6 @@
 """What a run reads: its tokenizer, the token caches of its sources, and the batches made of them; no Keras, no TensorFlow."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,12 @@ class Material:
     @property
     def fingerprints(self) -> dict[str, str]:
         """What a continued run must find unchanged."""
-        return {name: cache.fingerprint for name, cache in self.caches.items()} | {"tokenizer": self.tokenizer.hash}
+        return fingerprints(self.caches, self.tokenizer)
+
+
+def fingerprints(caches: Mapping[str, Cache], tokenizer: Tokenizer) -> dict[str, str]:
+    """What a change of any text, or of how it is cut, changes."""
+    return {name: cache.fingerprint for name, cache in caches.items()} | {"tokenizer": tokenizer.hash}
 
 
 def tokenizer_of(spec: RunSpec, *, say: Say, stop: Stop) -> Tokenizer:

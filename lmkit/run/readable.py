@@ -28,6 +28,8 @@ def answer_lines(answer: dict[str, Any]) -> Iterator[str]:
         first = ", ".join(f"{value:.4f}" for value in answer["vector"][:4])
         yield f"[{first}, ...]  ({len(answer['vector'])} numbers; --json gives all)"
     elif "spans" in answer:
+        if not answer["answer"]:
+            yield f"no answer  ({answer['no_answer']:.3f})"
         yield from (f"{one['text']}  ({one['start']}-{one['end']}, {one['probability']:.3f})" for one in answer["spans"])
     elif "entities" in answer:
         found = [f"{one['text']} {one['label']} ({one['start']}-{one['end']}, {one['probability']:.3f})" for one in answer["entities"]]

@@ -89,10 +89,12 @@ def mark_of(weights: Mapping[str, np.ndarray], data: Mapping[str, str]) -> str:
     return seen.hexdigest()
 
 
-def stored(run: RunDirectory, mark: str | None, say: Say) -> References | None:
-    """What the run has kept: under this mark, or under any where it is None; nothing where that is not whole."""
+def stored(run: RunDirectory, data: Mapping[str, str], say: Say, *, mark: str | None = None) -> References | None:
+    """What the run has kept of data with these fingerprints: under this mark, or under any where it is None; nothing where that is not
+    whole.
+    """
     note = run.notes.get(NOTE)
-    if note is None or mark not in (None, note["mark"]):
+    if note is None or mark not in (None, note["mark"]) or note.get("data") != data:
         return None
     found: dict[str, dict[str, np.ndarray]] = {"train": {}, "validation": {}}
     try:
@@ -104,8 +106,8 @@ def stored(run: RunDirectory, mark: str | None, say: Say) -> References | None:
     return References(**found)
 
 
-def store(run: RunDirectory, mark: str, references: References) -> None:
-    """Writes every table as a column named after the mark, then notes them."""
+def store(run: RunDirectory, mark: str, data: Mapping[str, str], references: References) -> None:
+    """Writes every table as a column named after the mark, then notes them and the data that they tell of."""
     (run.path / FOLDER).mkdir(exist_ok=True)
     columns: dict[str, dict[str, Any]] = {}
     for part, found in (("train", references.train), ("validation", references.validation)):
@@ -114,7 +116,7 @@ def store(run: RunDirectory, mark: str, references: References) -> None:
             writer = ColumnWriter(run.path / FOLDER / path, np.float32)
             writer.append(table.ravel())
             columns[path] = writer.finish()
-    run.note(**{NOTE: {"mark": mark, "columns": columns}})
+    run.note(**{NOTE: {"mark": mark, "data": dict(data), "columns": columns}})
 
 
 def _paths(columns: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -130,14 +132,15 @@ def referred(step: EvaluationStep, batches: Batches, names: Sequence[str], stop:
 
 
 def as_it_began(
-    opened: OpenedRun, batches: Evaluation, step: EvaluationStep, *, own: bool, say: Say, stop: Callable[[], bool]
+    opened: OpenedRun, batches: Evaluation, step: EvaluationStep, *, data: Mapping[str, str], say: Say, stop: Callable[[], bool]
 ) -> Tables:  # fmt: skip
-    """What the model of a run said of batches before it was trained: of its `own` for validation it has kept that.
+    """What the model of a run said of batches before it was trained: of those for validation it has kept that, while the `data` have the
+    fingerprints that they had.
 
     Of others it is asked again, with the weights that it began with, and is then what it was.
     """
     names, variables = preferring(opened.spec), variables_of(opened.model)
-    found = stored(opened.directory, None, say) if own and names else None
+    found = stored(opened.directory, data, say) if names else None
     if found is not None or not names:
         return found.validation if found else {}
     trained = {name: as_numpy(variable) for name, variable in variables.items()}

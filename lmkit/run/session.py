@@ -135,7 +135,7 @@ class Session:
             {"versions": self.facts["versions"], "device": asdict(devices.facts()), "decisions": self.facts["decisions"]}
         )
         names = preferring(self.spec)
-        self.references = stored(self.run, None, self.console.err) if snapshot is not None and names else None
+        self.references = stored(self.run, self.material.fingerprints, self.console.err) if snapshot is not None and names else None
         if snapshot is None or (names and self.references is None):
             begin(self.spec, self.model, self.variables, vocab_size=self.material.tokenizer.vocab_size, say=self.console.err)
         if names and self.references is None:
@@ -147,13 +147,14 @@ class Session:
 
     def _referred(self, names: list[str]) -> References:
         """What the model, which is as it begins, says of every answer; kept for the next start."""
-        mark = mark_of({name: engine.as_numpy(variable) for name, variable in self.variables.items()}, self.material.fingerprints)
-        found = stored(self.run, mark, self.console.err)
+        data = self.material.fingerprints
+        mark = mark_of({name: engine.as_numpy(variable) for name, variable in self.variables.items()}, data)
+        found = stored(self.run, data, self.console.err, mark=mark)
         if found is None:
             self.console.err(f"asking the model what it thinks of all answers, as the reference of {', '.join(names)}")
             step = EvaluationStep(self.model, self.replicas, xla=self.decision.xla)
             found = referred(step, self.material.batches, names, self._asked)
-            store(self.run, mark, found)
+            store(self.run, mark, data, found)
         return found
 
     def _trainer(self, snapshot: Snapshot | None, hooks: Hooks) -> Trainer:

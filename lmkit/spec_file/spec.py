@@ -211,7 +211,19 @@ class RunSpec(Spec):
         if stopping is not None and stopping.monitor not in names:
             yield "training.early_stopping.monitor", f"{stopping.monitor} is not produced; choose from {', '.join(names)}"
 
+    def rule_validation_tells_of_a_task(self) -> Iterator[tuple[str, str]]:
+        untold = self._untold()
+        if untold and len(untold) == len(self.tasks):
+            columns = ", ".join(f"{role}: ..." for role in ("text", *next(iter(untold.values()))))
+            yield "data.validation", f"names no field that a task is evaluated by; add there columns: {{{columns}}}"
+
+    def _untold(self) -> dict[str, list[str]]:
+        """The tasks that data.validation cannot tell of, and the roles that it lacks for them."""
+        return {name: untold for name, task in self.tasks.items() if (untold := self.data.untold(task.roles))}
+
     def warnings(self) -> Iterator[tuple[str, str]]:
+        for name, roles in self._untold().items():
+            yield "data.validation", f"names no {' and '.join(roles)} field, so {name} is not evaluated; {{holdout: 5%}} tells of all tasks"
         validation = getattr(self.data.validation, "paths", ())
         for source in self.data.train.values():
             same = [path for path in getattr(source, "paths", ()) if path in validation]
@@ -223,5 +235,6 @@ class RunSpec(Spec):
         held = self.data.validation
         sources = self.data.train.values() if held is None or isinstance(held, Holdout) else [held]
         roles = {role for source in sources for role in getattr(source, "columns", {})}
+        told = {name: task for name, task in self.tasks.items() if not self.data.untold(task.roles)}
         answers = self.training.evaluate_documents > 0
-        return ["loss", *(f"{name}/{aim}" for name, task in self.tasks.items() for aim in task.aims(roles, answers=answers))]
+        return ["loss", *(f"{name}/{aim}" for name, task in told.items() for aim in task.aims(roles, answers=answers))]

@@ -119,7 +119,7 @@ def of_sums(task: AnyTask, sums: Sums, byte_length: np.ndarray | None) -> dict[s
             return labelled(sums)
         case Classification():
             return {name: value for name, value in labelled(sums).items() if not (task.multi_label and name == "majority")}
-        case Regression() | SentenceEmbedding(loss="cosine"):
+        case Regression() | SentenceEmbedding(loss="cosine" | "simcse"):
             return {"loss": _mean(sums.loss, sums.weight)}
         case QuestionAnswering() | MultipleChoice() | SentenceEmbedding():
             return {"loss": _mean(sums.loss, sums.weight), "accuracy": _mean(sums.correct, sums.weight)}

@@ -433,7 +433,7 @@ class SentenceEmbedding(Task):
 
     @property
     def figures(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("loss",) if self.loss == "cosine" else ("loss", "accuracy")
+        return ("loss", "accuracy") if self.loss == "contrastive" else ("loss",)  # without dropout a text is always nearest to itself
 
     @property
     def by_answers(self) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -41,20 +41,21 @@ class Rendered:
 
 
 class ChatTemplate:
-    """A template's Jinja text, with the tokenizer's special tokens by key (`eos_token`) and all its control tokens.
+    """A template's Jinja text, with the tokenizer's special tokens by key (`eos_token`), and all its control tokens with whether each is
+    special: no message forges them, but those that are not, such as the ends of a thought, the assistant itself may write.
 
     Raises SpecError where the text is no template.
     """
 
-    def __init__(self, source: str, *, special: Mapping[str, str], controls: Collection[str]) -> None:
+    def __init__(self, source: str, *, special: Mapping[str, str], controls: Mapping[str, bool]) -> None:
         self.source, self.special, self.controls = source, dict(special), tuple(sorted(controls, key=len, reverse=True))
+        self._forged, self._forged_by_itself = _any(self.controls), _any([token for token in self.controls if controls[token]])
         try:
             self._template = _environment().from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise SpecError(
                 Problem(f"the chat template cannot be read, line {error.lineno}: {error.message}", "data.chat_template")
             ) from None
-        self._forged = re.compile(f"(?=(?:{'|'.join(map(re.escape, self.controls))}))(.)", re.DOTALL) if self.controls else None
 
     def prompt(self, messages: Sequence[Message], where: str = "") -> Rendered:
         """What stands before the answer to come. Raises DataError, as all of these do, where the template refuses the messages."""
@@ -100,7 +101,9 @@ class ChatTemplate:
         return len(before), max(end, len(before))
 
     def _render(self, messages: Sequence[Message], where: str, *, prompt: bool = False, day: datetime = DAY) -> Rendered:
-        given = [self._guarded(message, where) for message in messages]
+        given = [
+            _guarded(message, self._forged_by_itself if message.get("role") == "assistant" else self._forged, where) for message in messages
+        ]
         try:
             made = self._template.render(
                 messages=given, add_generation_prompt=prompt, tools=None, documents=None, strftime_now=day.strftime, **self.special
@@ -120,17 +123,23 @@ class ChatTemplate:
                 at += len(piece)
         return Rendered(tuple(part for part in parts if part), tuple(learned))
 
-    def _guarded(self, value: Any, where: str) -> Any:
-        """The same data, where every control token in a text is cut behind its first character."""
-        if isinstance(value, Mapping):
-            return {key: self._guarded(item, where) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._guarded(item, where) for item in value]
-        if not isinstance(value, str):
-            return value
-        if MARKS.search(value):
-            raise DataError(Problem("holds a noncharacter of Unicode (U+FDD0 to U+FDD2); take it out", "messages", where))
-        return value if self._forged is None else self._forged.sub(rf"\1{GUARD}", value)
+
+def _any(tokens: Sequence[str]) -> re.Pattern[str] | None:
+    """The first character of any of these tokens."""
+    return re.compile(f"(?=(?:{'|'.join(map(re.escape, tokens))}))(.)", re.DOTALL) if tokens else None
+
+
+def _guarded(value: Any, forged: re.Pattern[str] | None, where: str) -> Any:
+    """The same data, where every control token in a text is cut behind its first character."""
+    if isinstance(value, Mapping):
+        return {key: _guarded(item, forged, where) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_guarded(item, forged, where) for item in value]
+    if not isinstance(value, str):
+        return value
+    if MARKS.search(value):
+        raise DataError(Problem("holds a noncharacter of Unicode (U+FDD0 to U+FDD2); take it out", "messages", where))
+    return value if forged is None else forged.sub(rf"\1{GUARD}", value)
 
 
 class _Generation(Extension):

@@ -76,7 +76,7 @@ def chat_of(tokenizer: Tokenizer) -> ChatTemplate | None:
     if source is None:
         return None
     special = {key: token for key, token in _special(tokenizer).items() if token}
-    controls = [token for token, is_special in tokenizer.added.items() if is_special or token in source]
+    controls = {token: is_special for token, is_special in tokenizer.added.items() if is_special or token in source}
     return ChatTemplate(source, special=special, controls=controls)
 
 

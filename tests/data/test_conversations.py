@@ -54,6 +54,18 @@ def test_an_instruction_is_a_user_whom_the_response_answers(tmp_path: Path) -> N
     assert full == [[BE, {"role": "user", "content": "Add.\n\n1, 2"}, answer]]
 
 
+def test_a_prompt_may_begin_with_json_that_is_no_conversation(tmp_path: Path) -> None:
+    answer = {"role": "assistant", "content": "3"}
+    for prompt in ('[{"a": 1}] parse this JSON', '[{"a": 1}]', "[{x}] is what?"):
+        said = messages(tmp_path, {"p": prompt, "r": "3"}, prompt="p", response="r")
+        assert said == [[{"role": "user", "content": prompt}, answer]]
+    assert messages(tmp_path, {"p": json.dumps([BE, ASK]), "r": "3"}, prompt="p", response="r") == [[BE, ASK, answer]]
+
+
+def test_a_developer_speaks_as_the_system_does(tmp_path: Path) -> None:
+    assert messages(tmp_path, {"m": [{**BE, "role": "developer"}, ASK, SAY]}, messages="m") == [[BE, ASK, SAY]]
+
+
 def test_a_preference_is_two_conversations(tmp_path: Path) -> None:
     columns = {"prompt": "p", "chosen": "c", "rejected": "r"}
     worse = {"role": "assistant", "content": "No."}

@@ -69,6 +69,19 @@ def test_what_is_too_long_loses_the_beginning_of_the_prompt_then_the_end_of_an_a
     assert whole[2][0][1].startswith(cut[2][0][1]) and cut[2][1][1] == "Say more."
 
 
+def test_an_answer_is_learned_behind_a_prompt_that_is_longer_than_that_of_the_other(tmp_path: Path) -> None:
+    def talk(asked: str, answer: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+
+    long, short = talk("Name a very large number. " * 4, "Ten; eleven."), talk("Hm?", "One " * 25)
+    for chosen, rejected in ((long, short), (short, long)):
+        batches, tokenizer = made(tmp_path, 90, [{"c": chosen, "r": rejected}], chosen="c", rejected="r")
+        both = rows(batches, tokenizer)[0]
+        for (_, learned), (_, answer) in zip(both, (chosen, rejected), strict=True):
+            assert learned and answer["content"].startswith(learned)
+        assert both[(chosen, rejected).index(long)][1] == "Ten; eleven." and sum(len(read) for read, _ in both) <= 90
+
+
 def test_records_without_a_worse_answer_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="source train has no rejected"):
         made(tmp_path, 100, [{"p": "a", "c": "b"}], prompt="p", response="c")

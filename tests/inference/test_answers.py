@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,23 @@ def test_spans_are_the_best_of_all_pairs(length: int, question: int, seed: int, 
     assert found[0][0] == pytest.approx(max(pairs)[0])
     assert none == pytest.approx(starts[0] * ends[0])
     assert all(share == pytest.approx(starts[i + 1] * ends[j + 1]) and 0 <= j - i < LONGEST for share, i, j in found)
+
+
+def test_a_long_text_costs_no_square_of_its_tokens() -> None:
+    row = wrapped(1, 2).row(np.zeros(4, np.int32), np.zeros(4000, np.int32))
+    scores = np.random.default_rng(0).normal(0, 2, (2, len(row.ids)))
+    tracemalloc.start()
+    found, _ = spans_of(scores, row, 30, 20)
+    assert len(found) == 20 and tracemalloc.get_traced_memory()[1] < 4000 * 4000
+    tracemalloc.stop()
+
+
+def test_a_reader_is_told_that_there_is_no_answer() -> None:
+    span = {"text": "fox", "start": 4, "end": 7, "probability": 0.1}
+    none, fox = "no answer  (0.900)", "fox  (4-7, 0.100)"
+    assert list(answer_lines({"answer": "", "spans": [span], "no_answer": 0.9})) == [none, fox]
+    assert list(answer_lines({"answer": "", "spans": [], "no_answer": 0.9})) == [none]
+    assert list(answer_lines({"answer": "fox", "spans": [span], "no_answer": 0.9})) == [fox]
 
 
 def test_an_answer_is_empty_where_none_is_likelier_than_the_threshold() -> None:

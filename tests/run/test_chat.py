@@ -45,8 +45,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def preferring(home: Path, name: str, task: Any, **training: Any) -> list[str]:
-    pairs = {"jsonl": str(home / "pairs.jsonl"), "columns": {"prompt": "p", "chosen": "c", "rejected": "r"}}
+def preferring(home: Path, name: str, task: Any, file: str = "pairs.jsonl", **training: Any) -> list[str]:
+    pairs = {"jsonl": str(home / file), "columns": {"prompt": "p", "chosen": "c", "rejected": "r"}}
     spec = write(
         home,
         name,
@@ -123,6 +123,19 @@ def test_preferences_are_evaluated_on_a_file_as_on_the_runs_own_rows(home: Path,
     assert main(["evaluate", str(run), "--data", str(home / "pairs.jsonl"), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)["figures"]
     assert figures["prefer/margin"] > 0 and figures["prefer/loss"] < np.log(2)
+
+
+def test_a_model_that_learned_nothing_prefers_nothing_however_its_data_change(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (home / "pairs.jsonl").read_text().splitlines(keepends=True)
+    other = home / "other.jsonl"
+    other.write_text("".join(lines))
+    still = {"kind": "adamw", "learning_rate": 1e-20}
+    assert main(preferring(home, "still", {"kind": "dpo"}, "other.jsonl", steps=1, optimizer=still)) == 0
+    for changed in (lines, lines[::-1], [*lines, lines[0] * 30]):
+        other.write_text("".join(changed))
+        capsys.readouterr()
+        assert main(["evaluate", str(home / "still"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["figures"]["prefer/margin"] == pytest.approx(0, abs=1e-5)
 
 
 def test_a_reward_scores_the_better_answer_higher(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -188,6 +188,8 @@ def test_init_writes_a_spec_that_passes_check(capsys: pytest.CaptureFixture[str]
         ("reviews.csv", 'id,body,stars\n1,"good, really",5\n', {"text": "body", "label": "stars"}),
         ("pairs.tsv", "sentence1\tsentence2\tlabel\na\tb\t1\n", {"text": "sentence1", "text_pair": "sentence2", "label": "label"}),
         ("web.jsonl", '{"url": "u", "story": "a long text"}\n', {"text": "story"}),
+        ("web.ndjson", '{"url": "u", "story": "a long text"}\n', {"text": "story"}),
+        ("web.json", '[\n  {\n    "url": "u",\n    "story": "a long text"\n  }\n]\n', {"text": "story"}),
         ("book.txt", "Once upon a time.\n", None),
     ],
 )
@@ -202,6 +204,24 @@ def test_init_reads_the_columns_of_a_data_file(
     shown = json.loads(run(capsys, "show", "--json", str(tmp_path / "spec.yaml"))[1])["spec"]
     assert shown["data"]["train"]["train"].get("columns") == columns
     assert ("classification" in json.dumps(shown["tasks"])) == ("label" in (columns or {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "task"),
+    [
+        ("names.conll", "EU NNP B-ORG\n\n", "token_classification"),
+        ("tree.CONLLU", "1\tEU\teu\tPROPN\t_\t_\t0\troot\t_\t_\n\n", "token_classification"),
+        ("asked.json", '{"version": "2.0", "data": []}', "question_answering"),
+    ],
+)
+def test_init_knows_what_files_of_one_kind_are_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, text: str, task: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    code, out, _ = run(capsys, "init", str(tmp_path / name))
+    (tmp_path / "spec.yaml").write_text(out)
+    assert code == 0 and run(capsys, "check", "--strict", str(tmp_path / "spec.yaml"))[0] == 0
+    assert task in out
 
 
 @pytest.mark.parametrize("name", recipes())

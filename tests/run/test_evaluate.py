@@ -280,6 +280,14 @@ def test_another_file_is_scored_without_the_data_that_the_run_was_trained_on(hom
     assert said("evaluate", str(run), "--data", "reviews.jsonl")["figures"] == own
 
 
+def test_a_file_for_validation_is_for_the_tasks_that_it_tells_of(home: Path, said: Said) -> None:
+    words = UNDERSTANDING.replace("{holdout: 30%}", "{jsonl: reviews.jsonl, columns: {text: body, label: stars}}")
+    run = trained(home, words, "encoder", "labelled")
+    found = said("evaluate", str(run), "--predictions", "labelled.jsonl")["figures"]
+    assert {name.split("/")[0] for name in found} == {"loss", "stars", "long"}
+    assert {name for row in rows_of(home / "labelled.jsonl") for name in row} - {"id", "text"} == {"stars", "long"}
+
+
 def test_another_file_is_scored_as_the_run_reads_its_own(encoder: Path, writer: Path, home: Path, said: Said) -> None:
     (home / "new.csv").write_text("one,others\nred fox,dog\nbrown owl,cat\n")
     found = said("evaluate", str(writer), "--data", "new.csv", "--predictions", "new.jsonl")

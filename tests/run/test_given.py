@@ -14,7 +14,15 @@ COLUMNS = {"text": "review", "label": "stars"}
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("a.jsonl", JsonLines), ("a.json.gz", JsonLines), ("a.CSV", Csv), ("a.tsv", Tsv), ("a.parquet", Parquet), ("a.txt", TextFiles)],
+    [
+        ("a.jsonl", JsonLines),
+        ("a.ndjson", JsonLines),
+        ("a.json.gz", JsonLines),
+        ("a.CSV", Csv),
+        ("a.tsv", Tsv),
+        ("a.parquet", Parquet),
+        ("a.txt", TextFiles),
+    ],
 )
 def test_the_ending_tells_the_format(name: str, kind: type) -> None:
     source = source_of(Path(name), [{"text": "review"}])

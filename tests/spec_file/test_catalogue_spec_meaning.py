@@ -394,6 +394,18 @@ def test_the_same_file_for_training_and_validation_is_a_warning(tmp_path: Path) 
     assert len(told(tmp_path, text, strict=True)) == 1
 
 
+def test_a_validation_file_is_for_the_tasks_whose_fields_it_names_and_check_says_which_are_left(tmp_path: Path) -> None:
+    held = "  validation: {csv: b.csv, columns: {text: body, label: stars}}\n"
+    other = "{csv: c.csv, columns: {text: body, text_pair: other, value: score}}"
+    both = CLASSIFIER.replace("  train: {csv", f"  train: {{b: {other}, a: {{csv").replace("stars}}\n  val", "stars}}}\n  val")
+    both = both.replace("stars: {kind: classification}", "stars: {kind: classification, data: a}\n  score: {kind: regression, data: b}")
+    loaded = accepted(tmp_path, both)
+    assert [warning.what.split(";")[0] for warning in loaded.warnings] == ["names no value field, so score is not evaluated"]
+    assert loaded.spec.monitors() == ["loss", "stars/loss", "stars/accuracy"]
+    (line,) = told(tmp_path, CLASSIFIER.replace(held, "  validation: {text: held_out.txt}\n").replace("stars/accuracy", "loss"))
+    assert line.endswith("data.validation: names no field that a task is evaluated by; add there columns: {text: ..., label: ...}")
+
+
 def test_a_window_beyond_the_context_counts_as_full_and_says_so(tmp_path: Path) -> None:
     loaded = accepted(tmp_path, DECODER.replace("window: full", "window: [8, 64]"))
     assert "the same as full" in loaded.origins["model", "attention", "window", 1]

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from lmkit.tasks.metrics import Sums, entropy, metrics
-from lmkit.tasks.spec import CausalLm, Classification, MaskedLm, NextSentence, Regression, Reward, TokenClassification
+from lmkit.tasks.spec import CausalLm, Classification, MaskedLm, NextSentence, Regression, Reward, SentenceEmbedding, TokenClassification
 from lmkit.training.evaluate import scored_by_rows
 
 
@@ -91,3 +91,9 @@ def test_aims_are_what_evaluations_give() -> None:
         sums.add(true, one, outputs)
         found = metrics(task, sums, labels, byte_length=np.ones(2))
         assert set(task.aims((), answers=False)) == found.keys() - {"unigram_entropy", "majority"}, task.kind
+
+
+def test_no_accuracy_is_told_of_texts_that_are_compared_to_themselves_without_dropout() -> None:
+    task, sums = SentenceEmbedding(loss="simcse"), Sums(0)
+    sums.add(np.zeros(2, int), np.ones(2), {"loss": np.ones(2), "weight": np.ones(2), "correct": np.ones(2)})
+    assert task.figures == ("loss",) and metrics(task, sums) == {"loss": 1.0}

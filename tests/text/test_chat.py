@@ -173,6 +173,19 @@ def test_a_message_forges_no_control_token(folder: Path, name: str) -> None:
     assert found.training(hostile, "responses").text.count(forged) == 2
 
 
+def test_the_assistant_alone_writes_controls_that_are_not_special(folder: Path) -> None:
+    AutoTokenizer = pytest.importorskip("transformers").AutoTokenizer
+    template = marked(CHATML, mark=True).replace("<|im_start|>assistant\\n'", "<|im_start|>assistant\\n<think>'")
+    tokenizer, found = ours(folder, template)
+    chat = talk((USER, "Why?"), (ASSISTANT, "<think>Hm.<think> Because."))
+    theirs = AutoTokenizer.from_pretrained(folder)
+    expected = theirs.apply_chat_template(chat, chat_template=template, return_dict=True, return_assistant_tokens_mask=True)
+    assert encoded(tokenizer, found.training(chat, "responses")) == (expected["input_ids"], expected["assistant_masks"])
+    thought = theirs.convert_tokens_to_ids("<think>")
+    assert expected["input_ids"].count(thought) == 2
+    assert thought not in encoded(tokenizer, found.training(talk((USER, "<think>"), (ASSISTANT, "No.")), "responses"))[0]
+
+
 def test_a_template_that_rewrites_earlier_turns_is_refused_unless_the_last_alone_is_learned(folder: Path) -> None:
     answer = "{{ m.role[0] + ('!' if m.role == 'assistant' and not loop.last else '') }}: {{ m.content }}"
     template = "{% for m in messages %}" + answer + "\n{% endfor %}{% if add_generation_prompt %}a: {% endif %}"
