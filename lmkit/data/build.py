@@ -196,7 +196,8 @@ def _stream(
     }
     empty = [name for name, source in sources.items() if not source.count]
     if empty:
-        raise DataError(Problem(f"{', '.join(group.tasks)}: source {empty[0]} gives no rows", "data"))
+        fix = "give it longer texts, or the tasks another source with data: ..."
+        raise DataError(Problem(f"{', '.join(group.tasks)}: source {empty[0]} gives no rows; {fix}", "data"))
     return Stream(group, corpus, sources, made, tokenizer, template, batch_size, data.target_length)
 
 

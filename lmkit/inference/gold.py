@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from lmkit.data.document import Document
 from lmkit.errors import DataError, Problem
 from lmkit.inference.token_answers import OUTSIDE
@@ -63,7 +65,7 @@ def pairing(task: AnyTask) -> Callable[[Any, Answer], Pair]:
         case Seq2seq():
             return lambda gold, answer: (gold, answer["text"])
         case SentenceEmbedding():
-            return lambda gold, answer: (gold, (answer["vector"], answer["vector_pair"]))
+            return lambda gold, answer: (gold, tuple(np.asarray(answer[each], np.float32) for each in ("vector", "vector_pair")))
         case _:
             raise ValueError(f"no record says what is right for {task.kind}")
 

@@ -34,7 +34,8 @@ def label_names(declared: Literal["auto"] | Sequence[str] | Mapping[str, str], f
         names = tuple(dict.fromkeys(declared.values() if isinstance(declared, Mapping) else declared))
     if len(names) < 2:
         what = f"only the label {names[0]}" if names else "no labels"
-        raise DataError(Problem(f"the training data has {what}; classification needs two or more", key))
+        fix = "see that columns name the field that tells texts apart"
+        raise DataError(Problem(f"the training data has {what}, and two or more are needed; {fix}", key))
     return names
 
 

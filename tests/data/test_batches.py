@@ -294,7 +294,7 @@ def test_an_unknown_label_in_validation_names_the_label_the_choices_and_the_plac
 def test_what_cannot_be_trained_on_is_refused(tokenizer: Any, cache: Make) -> None:
     with pytest.raises(DataError, match="3 rows are fewer than one batch of 4; lower it to 3"):
         build(tokenizer, cache([30, 30, 30]), LM)
-    with pytest.raises(DataError, match="gives no rows"):
+    with pytest.raises(DataError, match="gives no rows; give it longer texts, or the tasks another source"):
         build(tokenizer, cache([0, 0]), LM)
     with pytest.raises(DataError, match="not below the vocabulary of 30000"):
         build(tokenizer, cache(LENGTHS, first=29_990), LM).train(0)

@@ -18,10 +18,10 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from lmkit.cli import main
 from lmkit.data.document import Document
 from lmkit.errors import DataError
-from lmkit.inference.gold import right
+from lmkit.inference.gold import pairing, right
 from lmkit.run.directory import RunDirectory
 from lmkit.spec_file.load import load
-from lmkit.tasks.spec import Classification, TokenClassification
+from lmkit.tasks.spec import Classification, SentenceEmbedding, TokenClassification
 
 ANIMALS, COLOURS, DEEDS = ("fox", "dog", "cat", "owl"), ("red", "brown", "grey"), ("jumps", "sleeps", "runs")
 BODY = "model: {kind: KIND, num_layers: 1, hidden_size: 16, num_heads: 2}\n"
@@ -337,6 +337,11 @@ def test_a_label_that_the_model_does_not_know_is_named_with_its_place_and_those_
     assert right("stars", task, ("good", "bad"), Document("x", label="1")) == "good"
     with pytest.raises(DataError, match=r"new.csv:7: tasks.ner: the record has no tags to score answers by"):
         right("ner", TokenClassification(), ("O", "B-x"), document)
+
+
+def test_vectors_to_be_scored_are_held_as_the_numbers_they_are() -> None:
+    _, vectors = pairing(SentenceEmbedding())(None, {"vector": [0.5] * 384, "vector_pair": [0.25] * 384})
+    assert [vector.nbytes for vector in vectors] == [4 * 384] * 2
 
 
 def test_early_stopping_cannot_watch_entities_of_tags_that_spell_none(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -15,7 +15,7 @@ def test_labels_sort_as_numbers_where_they_are_numbers() -> None:
 def test_auto_takes_the_labels_of_the_training_data_and_a_list_keeps_its_order() -> None:
     assert label_names("auto", ["2", "10", "2", "1"], "tasks.c.labels") == ("1", "2", "10")
     assert label_names(("yes", "no"), ["no", "yes"], "tasks.c.labels") == ("yes", "no")
-    with pytest.raises(DataError, match=r"tasks.c.labels: the training data has only the label 1; classification needs two"):
+    with pytest.raises(DataError, match=r"tasks.c.labels: the training data has only the label 1, and two or more are needed; see"):
         label_names("auto", ["1"], "tasks.c.labels")
 
 
