@@ -250,6 +250,13 @@ def finite(scores: Tensor) -> np.ndarray:
     return found
 
 
+def exchange(one: keras.Variable, other: keras.Variable) -> None:
+    """Swaps the values of two variables of one shape and dtype, on every replica; called outside of compiled functions."""
+    value = tf.identity(one.value)
+    one.assign(other.value)
+    other.assign(value)
+
+
 def as_numpy(variable: keras.Variable) -> np.ndarray:
     """The value of a variable on the host."""
     return variable.value.numpy()

@@ -69,7 +69,12 @@ class Session:
         freeze = spec.model.freeze if isinstance(spec.model, FromRun) else ()
         pace = unfreeze_every(spec, material.batches)
         self.optimizer = build_optimizer(
-            spec.training.optimizer, self.variables, freeze=freeze, unfreeze_every=pace, replicas=self.replicas
+            spec.training.optimizer,
+            self.variables,
+            freeze=freeze,
+            unfreeze_every=pace,
+            ema=spec.training.ema,
+            replicas=self.replicas,
         )
         self.plan = plan_of(spec, material.batches)
         self.opened = OpenedRun(self.run, spec, material.tokenizer, self.model, material.batches.labels, 0)
@@ -111,7 +116,8 @@ class Session:
         if not self.replicas.is_chief:
             return
         why = DONE if state.step >= self.plan.steps else f"{self.plan.monitor} no longer improved after step {state.best_step}"
-        self._report(state, why)
+        with self.optimizer.averaged():
+            self._report(state, why)
         self.run.finish(state.step, why)
 
     def _asked(self) -> bool:
@@ -138,6 +144,7 @@ class Session:
         self.references = stored(self.run, self.material.fingerprints, self.console.err) if snapshot is not None and names else None
         if snapshot is None or (names and self.references is None):
             begin(self.spec, self.model, self.variables, vocab_size=self.material.tokenizer.vocab_size, say=self.console.err)
+        self.optimizer.begin()
         if names and self.references is None:
             self.references = self._referred(names)
         if snapshot is not None and self.replicas.is_chief:
@@ -193,14 +200,20 @@ class Session:
         rows = Referred(stuff.batches.validation, self.references.validation if self.references else {})
         figures = evaluator(self.spec.tasks, self.model, rows, stuff.tokenizer, labels, self.replicas, xla=self.decision.xla)
         scores = answer_scores(self.opened.answering, stuff.caches, self.spec.training.evaluate_documents, self.stop)
-        return lambda stop: self.replicas.told(figures(stop) | scores(stop))
+
+        def evaluate(stop: Stop) -> dict[str, float]:
+            with self.optimizer.averaged():
+                return self.replicas.told(figures(stop) | scores(stop))
+
+        return evaluate
 
     def _show(self, logger: Logger, step: int) -> None:
         """Samples and histograms after an evaluation."""
-        if self.spec.logging.samples:
-            logger.text("samples", step, self.samples.markdown())
-        if self.spec.logging.histograms:
-            logger.histograms(step, {name: engine.as_numpy(variable) for name, variable in self.variables.items()})
+        with self.optimizer.averaged():
+            if self.spec.logging.samples:
+                logger.text("samples", step, self.samples.markdown())
+            if self.spec.logging.histograms:
+                logger.histograms(step, {name: engine.as_numpy(variable) for name, variable in self.variables.items()})
 
     def _report(self, state: RunState, why: str) -> None:
         """report.md, and the same in short for the terminal."""

@@ -8,7 +8,7 @@ import keras
 
 from lmkit.engine import tensorflow as engine
 from lmkit.training import optimizers
-from lmkit.training.spec import Adafactor, AdamW, AnyOptimizer, Lion, Muon, Sgd
+from lmkit.training.spec import Adafactor, AdamW, AnyOptimizer, Ema, Lion, Muon, Sgd
 from lmkit.training.trainable import Optimizer, Rule, awakenings, is_decayed, is_hidden_matrix, multipliers
 
 
@@ -44,14 +44,17 @@ def build_optimizer(
     *,
     freeze: Sequence[str] = (),
     unfreeze_every: int = 0,
+    ema: Ema | None = None,
     replicas: engine.Replicas,
 ) -> Optimizer:
     """The optimizer of a model's variables, given by canonical name; those that `freeze` names or that never learn stay as they are.
 
-    With `unfreeze_every` steps, layers begin to learn one after another, from the top.
+    With `unfreeze_every` steps, layers begin to learn one after another, from the top. With `ema`, averages are kept, which
+    begin at the values that the variables have now, or at `begin()`.
     """
     kinds = {name: (is_decayed(name), is_hidden_matrix(name, variable.shape)) for name, variable in variables.items()}
-    shared = {kind: build_rule(spec, decayed=kind[0], hidden=kind[1]) for kind in set(kinds.values())}
+    rules = {kind: build_rule(spec, decayed=kind[0], hidden=kind[1]) for kind in set(kinds.values())}
+    shared = {kind: rule if ema is None else rule.averaged(ema.decay) for kind, rule in rules.items()}
     still = [name for name, variable in variables.items() if not variable.trainable]
     shares = multipliers(list(variables), layer_decay=spec.layer_decay, freeze=[*freeze, *still])
     asleep = awakenings(list(variables), unfreeze_every)

@@ -5,6 +5,7 @@ float32. Decay is decoupled from the gradient: the weight first shrinks by `lear
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -12,6 +13,7 @@ from keras import ops
 Tensor = Any
 Slots = dict[str, Tensor]
 Shape = tuple[int, ...]
+TWIN = "twin"  # the slot of an average
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of Jordan et al.: the steepest slope at zero
 MUON_BETA1, MUON_BETA2, MUON_EPSILON = 0.9, 0.999, 1e-8  # of the AdamW that Muon leaves the rest to
@@ -171,3 +173,22 @@ def muon(
     scale = 0.2 * math.sqrt(max(weight.shape))
     update = orthogonalize(gradient + momentum * m)
     return weight * (1.0 - learning_rate * weight_decay) - learning_rate * scale * update, {"m": m}
+
+
+def averaged(update: Callable[..., tuple[Tensor, Slots]], decay: float) -> Callable[..., tuple[Tensor, Slots]]:
+    """The rule with an exponential moving average of the weight in the slot `twin`: twin += (1 - d) (w - twin) after each update.
+
+    d = min(decay, (1 + step) / (10 + step)), so that an average of a short run is not one of its beginning (TensorFlow's own warm-up).
+    """
+
+    def rule(weight: Tensor, gradient: Tensor, slots: Slots, *, learning_rate: Tensor, step: Tensor) -> tuple[Tensor, Slots]:
+        weight, after = update(weight, gradient, slots, learning_rate=learning_rate, step=step)
+        share = 1.0 - ops.minimum(decay, (1.0 + step) / (10.0 + step))
+        return weight, after | {TWIN: slots[TWIN] + share * (weight - slots[TWIN])}
+
+    return rule
+
+
+def averaged_slots(slots: Callable[[Shape], dict[str, Shape]]) -> Callable[[Shape], dict[str, Shape]]:
+    """The slots of the rule, and the average."""
+    return lambda shape: slots(shape) | {TWIN: shape}

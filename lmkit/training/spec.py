@@ -131,6 +131,24 @@ class Sgd(Optimizer):
 AnyOptimizer = Annotated[AdamW | Lion | Adafactor | Muon | Sgd, Field(discriminator="kind")]
 
 
+class Ema(Spec):
+    """An exponential moving average of the trained weights. Training goes on from the weights; evaluation, and all that reads a
+    checkpoint, takes the average.
+    """
+
+    decay: float = Field(
+        0.999,
+        gt=0,
+        lt=1,
+        description="What a step keeps of the average; at first less, (1 + step) / (10 + step).",
+        examples=[0.999],
+    )
+
+
+def _number_is_decay(value: object) -> object:
+    return {"decay": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 class EarlyStopping(Spec):
     """Stops when a validation figure no longer gets better."""
 
@@ -152,6 +170,9 @@ class Training(Spec):
         "auto", description="Of the arithmetic; weights are float32. `auto` takes what measures faster, once."
     )
     optimizer: AnyOptimizer = Field(description="How gradients become updates.", examples=[{"kind": "adamw", "learning_rate": 3e-4}])
+    ema: Annotated[Ema | None, Also(_number_is_decay, lambda first: {"type": "number"})] = Field(
+        None, description="Average the weights over the last steps; a number is the `decay`.", examples=[0.999]
+    )
     evaluate_every: Annotated[Amount, units("steps", "epochs")] | None = Field(None, description="Default: ten times over the run.")
     evaluate_documents: Annotated[int, Field(ge=0)] = Field(
         200,

@@ -1,7 +1,8 @@
 """Which variables are trained, how fast each, and the optimizer's slots beside them."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,7 +13,7 @@ from keras import ops
 from lmkit.engine import tensorflow as engine
 from lmkit.errors import CheckpointError, Problem, SpecError
 from lmkit.models.names import depths, matches
-from lmkit.training.optimizers import Shape
+from lmkit.training.optimizers import TWIN, Shape, averaged, averaged_slots
 
 Tensor = Any
 
@@ -25,8 +26,12 @@ class Rule:
     """
 
     def __init__(self, update: Callable[..., Any], slots: Callable[[Shape], dict[str, Shape]], *, rate: float = 1.0, fused: bool = True):
-        self.slots, self.rate, self._update = slots, rate, update
+        self.slots, self.rate, self._update, self._fused = slots, rate, update, fused
         self._kernel = engine.fused(self._flat) if fused else self._flat
+
+    def averaged(self, decay: float) -> "Rule":
+        """The same rule, which also keeps an average of the weights."""
+        return Rule(averaged(self._update, decay), averaged_slots(self.slots), rate=self.rate, fused=self._fused)
 
     def __call__(self, weight: Tensor, gradient: Tensor, slots: dict[str, Tensor], *, scale: Tensor, learning_rate: Tensor, step: Tensor):
         """The next weight and slots, from `scale` times the gradient."""
@@ -114,6 +119,9 @@ class Optimizer:
 
     Slots are named `<variable>/<slot>` and exist for trained variables only. Where `asleep` has a variable's last step without
     learning, it and its slots stay until then, and its steps are counted from there.
+
+    Where weights are averaged, variables hold what is trained and their slots `twin` the averages; wherever weights are
+    looked at, in `averaged()` and in the tensors of a checkpoint, both have changed places.
     """
 
     def __init__(
@@ -134,6 +142,30 @@ class Optimizer:
                 for name, variable in zip(self.names, self.variables, strict=True)
                 for slot, shape in rules[name].slots(tuple(variable.shape)).items()
             }
+        self._twins = [
+            (variable, self.slots[f"{name}/{TWIN}"])
+            for name, variable in zip(self.names, self.variables, strict=True)
+            if f"{name}/{TWIN}" in self.slots
+        ]
+        self.begin()
+
+    def begin(self) -> None:
+        """Averages begin at the weights, which must be those of the first step."""
+        for variable, twin in self._twins:
+            twin.assign(variable.value)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within the block the variables hold the averages, where there are such."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        for variable, twin in self._twins:
+            engine.exchange(variable, twin)
 
     def heard(self, gradients: Sequence[Tensor], step: Tensor) -> list[Tensor]:
         """The gradients by which variables learn in a step: zeros for those that sleep."""
@@ -166,10 +198,12 @@ class Optimizer:
         return pairs
 
     def tensors(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """The weights of the whole model, frozen ones too, and the slots, on the host."""
-        return _values(self._all), _values(self.slots)
+        """The weights of the whole model, frozen ones too, and the slots, on the host; averages stand in the weights' place."""
+        with self.averaged():
+            return _values(self._all), _values(self.slots)
 
     def restore(self, model: Mapping[str, np.ndarray], slots: Mapping[str, np.ndarray]) -> None:
         """Sets weights and slots; raises CheckpointError when they are not those of this model and optimizer."""
         _assign(self._all, model, "weight")
         _assign(self.slots, slots, "optimizer slot")
+        self._exchange()

@@ -115,7 +115,7 @@ def start(spec: str, run: Path, *overrides: str, stderr: int = subprocess.STDOUT
 
 
 def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(home: Path) -> None:
-    more = ("training.steps=160", "training.evaluate_every=40 steps", "runtime.steps_per_call=1")
+    more = ("training.steps=160", "training.evaluate_every=40 steps", "runtime.steps_per_call=1", "training.ema=0.9")
     straight, stopped = home / "unstopped", home / "stopped"
     process = start(ENCODER, stopped, *more)
     while (
@@ -131,6 +131,20 @@ def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(home: Path)
     assert lmkit("train", ENCODER, "--run-dir", str(stopped), *more) == 0
     assert lmkit("train", ENCODER, "--run-dir", str(straight), *more) == 0
     same(stopped, straight)
+
+
+def test_evaluation_and_all_that_reads_a_checkpoint_take_the_average(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exact = ("training.precision=float32", "logging.samples=[]")
+    curves = []
+    for run, *ema in ((home / "plain",), (home / "averaged", "training.ema=0.9")):
+        assert lmkit("train", DECODER, "--run-dir", str(run), *exact, *ema) == 0
+        curves.append({kind: [line["loss"] for line in series(run) if line["kind"] == kind] for kind in ("train", "validation")})
+    plain, averaged = curves
+    assert averaged["train"] == pytest.approx(plain["train"], rel=1e-5)
+    assert averaged["validation"][-1] > 1.02 * plain["validation"][-1], "averages lag behind"
+    capsys.readouterr()
+    assert lmkit("evaluate", str(home / "averaged"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["figures"]["loss"] == pytest.approx(min(averaged["validation"]), rel=1e-4)
 
 
 def test_output_that_nobody_reads_any_more_stops_with_everything_saved(home: Path) -> None:

@@ -16,7 +16,7 @@ from lmkit.training.evaluate import evaluate
 from lmkit.training.hooks import Hooks
 from lmkit.training.loop import Plan, Trainer
 from lmkit.training.progress import RunState
-from lmkit.training.spec import AdamW, Constant
+from lmkit.training.spec import AdamW, Constant, Ema
 from lmkit.training.step import EvaluationStep, Step
 
 spec = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("tiny.py"))
@@ -60,7 +60,8 @@ class Run:
     def __init__(self, plan, after=None, stop_at=None, batch_at=None, validation=True, poison=None, **options):
         if Run.step is None:
             Run.model = tiny.TinyModel()
-            optimizer = build_optimizer(AdamW(learning_rate=Constant(peak=0.02)), Run.model.named, replicas=tiny.alone())
+            words = AdamW(learning_rate=Constant(peak=0.02))
+            optimizer = build_optimizer(words, Run.model.named, ema=Ema(decay=0.9), replicas=tiny.alone())
             Run.step = Step(Run.model, optimizer, tiny.alone(), weights=WEIGHTS, clip_norm=1.0, steps_per_call=4)
             Run.evaluation, Run.start = EvaluationStep(Run.model, tiny.alone()), Run.step.tensors()
         state, tensors = None, Run.start

@@ -97,6 +97,21 @@ def test_adamw_is_the_papers_in_float64_from_the_first_step_on():
         np.testing.assert_allclose(got, weight, atol=5e-7)
 
 
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "muon"])
+def test_an_average_follows_the_weights_and_leaves_them_alone(kind):
+    spec, (start, gradients) = PAIRS[kind][0], problem((4, 3))
+    rule = build_rule(spec, decayed=True, hidden=is_hidden_matrix(KERNEL, start.shape)).averaged(0.7)
+    weight, average = ops.convert_to_tensor(start), start.astype("float64")
+    slots = {slot: ops.zeros(shape) for slot, shape in rule.slots(start.shape).items()} | {"twin": weight}
+    for step, (gradient, alone) in enumerate(zip(gradients, ours(spec, start, gradients), strict=True), 1):
+        now = {"scale": np.float32(1), "learning_rate": np.float32(RATE), "step": np.float32(step)}
+        weight, slots = rule(weight, gradient, slots, **{name: ops.convert_to_tensor(value) for name, value in now.items()})
+        share = min(0.7, (1 + step) / (10 + step))
+        average = share * average + (1 - share) * alone
+        np.testing.assert_array_equal(weight, alone)
+        np.testing.assert_allclose(slots["twin"], average, atol=1e-6)
+
+
 def test_orthogonalizing_moves_all_singular_values_near_one():
     x = np.random.default_rng(0).standard_normal((12, 7)).astype("float32") * 100
     values = np.linalg.svd(np.asarray(optimizers.orthogonalize(ops.convert_to_tensor(x))), compute_uv=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lmkit.training.build import build_optimizer
-from lmkit.training.spec import AdamW, Constant, Sgd
+from lmkit.training.spec import AdamW, Constant, Ema, Sgd
 from lmkit.training.step import EvaluationStep, Step
 
 spec = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("tiny.py"))
@@ -18,12 +18,12 @@ ADAMW = AdamW(learning_rate=Constant(peak=0.02), weight_decay=0.1)
 WEIGHTS = {"mlm": 1.0, "nsp": 0.5}
 
 
-def make(optimizer=ADAMW, replicas=None, **settings):
+def make(optimizer=ADAMW, replicas=None, ema=None, **settings):
     replicas = replicas or tiny.alone()
     with replicas.scope():
         model = tiny.TinyModel()
     settings = {"weights": WEIGHTS, "clip_norm": 0.5, **settings}
-    return model, Step(model, build_optimizer(optimizer, model.named, replicas=replicas), replicas, **settings)
+    return model, Step(model, build_optimizer(optimizer, model.named, ema=ema, replicas=replicas), replicas, **settings)
 
 
 def train(step, steps=12, group=1, rate=0.02, **batches):
@@ -143,9 +143,24 @@ def test_the_global_norm_is_clipped():
     np.testing.assert_allclose(moved, [1e-3, norm], rtol=1e-3)
 
 
+def test_a_checkpoint_holds_averages_beside_what_is_trained_however_steps_are_cut(reference):
+    found = []
+    for settings in ({}, {"micro_batches": 4}, {"xla": True, "steps_per_call": 4}):
+        model, step = make(ema=Ema(decay=0.8), **settings)
+        np.testing.assert_allclose(train(step, group=step.steps_per_call), reference[0], rtol=1e-5)
+        assert_same(weights(model), reference[1], 1e-5)
+        averages, slots = step.tensors()
+        assert_same({name: slots[f"{name}/twin"] for name in averages}, weights(model), 0)
+        found.append(averages)
+        assert_same(averages, found[0], 1e-5)
+    with step._optimizer.averaged():
+        assert_same(weights(model), averages, 0)
+    assert max(np.abs(averages[name] - reference[1][name]).max() for name in averages) > 1e-3
+
+
 @pytest.mark.parametrize("xla", [False, True])
 def test_a_step_that_is_not_finite_changes_nothing_and_neither_do_those_after_it(xla):
-    _, step = make(xla=xla, steps_per_call=4)
+    _, step = make(xla=xla, steps_per_call=4, ema=Ema(decay=0.9))
     start, batches = step.tensors(), [tiny.batch(s) for s in range(1, 5)]
     step(batches[:2], [0.02] * 2, 1)
     expected = step.tensors()

@@ -13,7 +13,7 @@ from lmkit.models.spec import Encoder
 from lmkit.tasks.build import build_head
 from lmkit.tasks.spec import Generator, MaskedLm, NextSentence, ReplacedToken
 from lmkit.training.build import build_optimizer
-from lmkit.training.spec import AdamW, Constant
+from lmkit.training.spec import AdamW, Constant, Ema
 from lmkit.training.step import EvaluationStep, Step
 
 VOCABULARY, LENGTH, ROWS, STEPS = 23, 8, 8, 12
@@ -33,7 +33,8 @@ def make(replicas, *, rematerialize=False, **settings):
         )
         initialize(model, 0)
     variables = {canonical(variable): variable for variable in model.weights}
-    optimizer = build_optimizer(AdamW(learning_rate=Constant(peak=1.0), weight_decay=0.1), variables, replicas=replicas)
+    words = AdamW(learning_rate=Constant(peak=1.0), weight_decay=0.1)
+    optimizer = build_optimizer(words, variables, ema=Ema(decay=0.9), replicas=replicas)
     return model, Step(model, optimizer, replicas, weights=WEIGHTS, clip_norm=0.5, **settings)
 
 
