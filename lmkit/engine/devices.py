@@ -3,7 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import keras
 import numpy as np
@@ -11,20 +11,20 @@ import tensorflow as tf
 
 from lmkit.errors import MachineError, Problem
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
-# Dense matrix products, FLOP/s as the makers state them: (float32 as Keras runs it, with TF32 where the card has it; bfloat16).
+# Dense matrix products, FLOP/s as the makers state them: float32 as Keras runs it, with TF32 where the card has it; bfloat16; float16.
 GPU_PEAKS = {
-    "H200": (494e12, 989e12),
-    "H100": (494e12, 989e12),
-    "A100": (156e12, 312e12),
-    "L40S": (183e12, 362e12),
-    "L4": (60e12, 121e12),
-    "A10": (62e12, 125e12),
-    "V100": (15.7e12, 15.7e12),
-    "T4": (8.1e12, 8.1e12),
-    "RTX 4090": (82.6e12, 165e12),
-    "RTX 3090": (35.6e12, 71e12),
+    "H200": (494e12, 989e12, 989e12),
+    "H100": (494e12, 989e12, 989e12),
+    "A100": (156e12, 312e12, 312e12),
+    "L40S": (183e12, 362e12, 362e12),
+    "L4": (60e12, 121e12, 121e12),
+    "A10": (62e12, 125e12, 125e12),
+    "V100": (15.7e12, 15.7e12, 125e12),
+    "T4": (8.1e12, 8.1e12, 65e12),
+    "RTX 4090": (82.6e12, 165e12, 165e12),
+    "RTX 3090": (35.6e12, 71e12, 71e12),
 }
 
 
@@ -88,7 +88,7 @@ def memory_bytes() -> float:
 
 def set_precision(precision: Precision) -> None:
     """The arithmetic of layers built from now on; weights, norms, softmax and losses stay float32."""
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
 
 
 def hold_in(dtype: str) -> None:
@@ -132,5 +132,5 @@ def peak_flops(precision: Precision) -> float:
     if device.kind == "gpu":
         for name, peaks in GPU_PEAKS.items():
             if name in device.name:
-                return peaks[precision == "bfloat16"]
+                return peaks[get_args(Precision).index(precision)]
     return product_flops(1024, 1024, 1024, precision, seconds=0.2)

@@ -74,6 +74,7 @@ class Session:
             freeze=freeze,
             unfreeze_every=pace,
             ema=spec.training.ema,
+            loss_scaling=self.decision.precision == "float16",
             replicas=self.replicas,
         )
         self.plan = plan_of(spec, material.batches)

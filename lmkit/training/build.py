@@ -8,6 +8,7 @@ import keras
 
 from lmkit.engine import tensorflow as engine
 from lmkit.training import optimizers
+from lmkit.training.loss_scale import LossScale
 from lmkit.training.spec import Adafactor, AdamW, AnyOptimizer, Ema, Lion, Muon, Sgd
 from lmkit.training.trainable import Optimizer, Rule, awakenings, is_decayed, is_hidden_matrix, multipliers
 
@@ -45,12 +46,13 @@ def build_optimizer(
     freeze: Sequence[str] = (),
     unfreeze_every: int = 0,
     ema: Ema | None = None,
+    loss_scaling: bool = False,
     replicas: engine.Replicas,
 ) -> Optimizer:
     """The optimizer of a model's variables, given by canonical name; those that `freeze` names or that never learn stay as they are.
 
     With `unfreeze_every` steps, layers begin to learn one after another, from the top. With `ema`, averages are kept, which
-    begin at the values that the variables have now, or at `begin()`.
+    begin at the values that the variables have now, or at `begin()`. `loss_scaling` is for gradients in float16.
     """
     kinds = {name: (is_decayed(name), is_hidden_matrix(name, variable.shape)) for name, variable in variables.items()}
     rules = {kind: build_rule(spec, decayed=kind[0], hidden=kind[1]) for kind in set(kinds.values())}
@@ -58,4 +60,5 @@ def build_optimizer(
     still = [name for name, variable in variables.items() if not variable.trainable]
     shares = multipliers(list(variables), layer_decay=spec.layer_decay, freeze=[*freeze, *still])
     asleep = awakenings(list(variables), unfreeze_every)
-    return Optimizer(variables, {name: shared[kind] for name, kind in kinds.items()}, shares, replicas, asleep)
+    scaling = LossScale(replicas) if loss_scaling else None
+    return Optimizer(variables, {name: shared[kind] for name, kind in kinds.items()}, shares, replicas, asleep, scaling)

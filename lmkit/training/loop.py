@@ -123,13 +123,18 @@ class Trainer:
         if not sums.finite[i]:
             raise NumericsError(Problem(_not_finite(state.step + 1, sums, i)))
         state.step, self._changed = state.step + 1, True
-        state.tokens += _tokens(batch)
-        state.window.add(sums, i)
+        if sums.overflow[i]:
+            state.skipped += 1
+        else:
+            state.tokens += _tokens(batch)
+            state.window.add(sums, i)
         if state.step % self._plan.log_every == 0 or state.step == self._plan.steps:
             figures = state.window.figures(self._weights, self._unjudged) | {
                 "learning_rate": self._rate_at(state.step),
                 "tokens": state.tokens,
             }
+            if state.skipped:
+                figures["skipped_steps"] = state.skipped
             if self._steps_per_epoch:
                 figures["epoch"] = state.step / self._steps_per_epoch
             self._shown = figures

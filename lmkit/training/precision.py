@@ -67,7 +67,7 @@ def decide(
     per_call = max(1, min(MOST, fitting)) if runtime.steps_per_call == "auto" else runtime.steps_per_call
     micro = training.gradient_accumulation_steps
     if micro == "auto":
-        kept = activation_bytes * (0.5 if chosen == "bfloat16" else 1.0)
+        kept = activation_bytes * (1.0 if chosen == "float32" else 0.5)
         micro = micro_batches(training.batch_size // replicas, kept, devices.memory_bytes())
     measured = ", ".join(f"{precision} {speed / 1e9:.0f}" for precision, speed in speeds.items())
     why = f"matrix products reach {measured} GFLOP/s; a step has {flops / 1e9:.3g} GFLOP in {num_layers} layers"

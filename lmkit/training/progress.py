@@ -28,9 +28,11 @@ class Window:
 
     def figures(self, weights: Mapping[str, float], unjudged: Collection[str] = ()) -> dict[str, float]:
         """Means over the window: `loss`, `gradient_norm`, `{task}/loss`, `{task}/accuracy` but of the tasks `unjudged`, in which nothing is
-        right or wrong; `balance` where there are experts.
+        right or wrong; `balance` where there are experts. Nothing of a window without steps.
         """
-        found = {"loss": 0.0, "gradient_norm": self.gradient_norm / max(self.steps, 1)}
+        if not self.steps:
+            return {}
+        found = {"loss": 0.0, "gradient_norm": self.gradient_norm / self.steps}
         for name, (loss, weight, correct) in self.tasks.items():
             if weight > 0:
                 found["loss"] += weights[name] * loss / weight
@@ -41,7 +43,8 @@ class Window:
 @dataclass
 class RunState:
     """Everything but the tensors. `best` and `best_step` are of the watched validation figure; `waited` counts evaluations
-    without improvement; `evaluated` is the step of the last evaluation and `metrics` what it found.
+    without improvement; `evaluated` is the step of the last evaluation and `metrics` what it found; `skipped` counts
+    the steps from which nothing was learned.
     """
 
     step: int = 0
@@ -50,6 +53,7 @@ class RunState:
     best: float | None = None
     best_step: int | None = None
     waited: int = 0
+    skipped: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     window: Window = field(default_factory=Window)
 

@@ -166,8 +166,10 @@ class Training(Spec):
     batch_size: Count = Field(description="Rows in a step over all devices.", examples=[32])
     gradient_accumulation_steps: Literal["auto"] | Count = Field(1, description="Micro-batches that one step is computed in.")
     rematerialize: Literal["none", "blocks"] = Field("none", description="Recompute blocks in the backward pass instead of storing them.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Of the arithmetic; weights are float32. `auto` takes what measures faster, once."
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="Of the arithmetic; weights are float32. `auto` takes what measures faster, once; never float16, which is for cards "
+        "without bfloat16: its losses are scaled, and steps that overflow are left out.",
     )
     optimizer: AnyOptimizer = Field(description="How gradients become updates.", examples=[{"kind": "adamw", "learning_rate": 3e-4}])
     ema: Annotated[Ema | None, Also(_number_is_decay, lambda first: {"type": "number"})] = Field(

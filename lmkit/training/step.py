@@ -21,12 +21,14 @@ class StepSums:
 
     `tasks` maps a task to its (loss sum, weight sum, correct sum); `loss` is the total that was minimized,
     sum over tasks of task weight * loss sum / weight sum, plus `balance`, what uneven use of experts adds. A step that is
-    not `finite` changed nothing, nor did those after it.
+    not `finite` changed nothing, nor did those after it. An `overflow` at the scale of its loss is no such step: it changed
+    the scale alone, and those after it went on.
     """
 
     loss: np.ndarray
     gradient_norm: np.ndarray
     finite: np.ndarray
+    overflow: np.ndarray
     balance: np.ndarray
     tasks: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -108,14 +110,15 @@ class Step:
         tasks = {}
         for i, name in enumerate(tasks_in(batches[0], list(self._weights))):
             denominators = np.asarray([batch[f"{name}/denominator"] for batch in batches], "float32")
-            tasks[name] = (table[:, 3 + 2 * i], denominators, table[:, 4 + 2 * i])
-        return StepSums(loss=table[:, 0], gradient_norm=table[:, 1], finite=table[:, 2] > 0, balance=table[:, -1], tasks=tasks)
+            tasks[name] = (table[:, 4 + 2 * i], denominators, table[:, 5 + 2 * i])
+        finite, overflow = table[:, 2] > 0, table[:, 3] > 0
+        return StepSums(table[:, 0], table[:, 1], finite=finite, overflow=overflow, balance=table[:, -1], tasks=tasks)
 
     def _compute(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor) -> Tensor:
         return self._replicas.run(self._on_replica, (stacked, rates, first_step, count))
 
     def _on_replica(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor) -> Tensor:
-        """A table with one row for each step: loss, gradient norm, finite, each task's loss sum and correct sum, and the balance."""
+        """A table with one row for each step: loss, gradient norm, finite, overflow, each task's loss and correct sums, and the balance."""
 
         def one(i: Any, alive: Tensor) -> tuple[Tensor, Tensor]:
             batch = {name: ops.take(array, i, axis=0) for name, array in stacked.items()}
@@ -130,30 +133,39 @@ class Step:
             here = ops.expand_dims(ops.arange(self.steps_per_call, dtype="int32") == i, 1)
             return ops.where(here, ops.expand_dims(row, 0), state[0]), alive
 
-        columns = 4 + 2 * len(tasks_in(stacked, list(self._weights)))
+        columns = 5 + 2 * len(tasks_in(stacked, list(self._weights)))
         return engine.loop(count, body, (ops.zeros((self.steps_per_call, columns)), alive))[0]
 
     def _one_step(self, batch: Mapping[str, Tensor], rate: Tensor, step: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
-        *gradients, sums = self._replicas.sum(self._gradients(batch))
+        scaling = self._optimizer.scaling
+        loss_scale = scaling.value() if scaling else ops.ones(())
+        *gradients, sums = self._replicas.sum(self._gradients(batch, loss_scale))
         gradients = self._optimizer.heard(gradients, step)
         names = tasks_in(batch, list(self._weights))
         loss = sums[-1] + sum(self._weights[name] * sums[2 * i] / batch[f"{name}/denominator"] for i, name in enumerate(names))
-        norm = ops.sqrt(sum(engine.sum_of_squares(gradient) for gradient in gradients))
-        finite = ops.logical_and(ops.isfinite(norm), ops.isfinite(loss))
+        norm = ops.sqrt(sum(engine.sum_of_squares(gradient) for gradient in gradients)) / loss_scale
+        learned = ops.logical_and(ops.isfinite(norm), ops.isfinite(loss))
+        overflow = ops.logical_and(ops.logical_not(learned), loss_scale > 1.0)
+        finite = ops.logical_or(learned, overflow)
         alive = ops.logical_and(alive, finite)
-        scale = 1.0 if self._clip_norm is None else self._clip_norm / ops.maximum(norm, self._clip_norm)
-        self._replicas.update(alive, lambda: self._optimizer.updates(gradients, scale=scale, learning_rate=rate, step=step))
-        return ops.concatenate([ops.stack([loss, norm, ops.cast(finite, "float32")]), sums]), alive
+        scale = (1.0 if self._clip_norm is None else self._clip_norm / ops.maximum(norm, self._clip_norm)) / loss_scale
+        self._replicas.update(
+            ops.logical_and(alive, learned), lambda: self._optimizer.updates(gradients, scale=scale, learning_rate=rate, step=step)
+        )
+        if scaling:
+            self._replicas.update(alive, lambda: scaling.updates(learned))
+        figures = [loss, norm, *(ops.cast(truth, "float32") for truth in (finite, overflow))]
+        return ops.concatenate([ops.stack(figures), sums]), alive
 
-    def _accumulate(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
-        """The gradients of a replica's rows, and the vector of its tasks' sums and their balance, micro-batch by micro-batch."""
+    def _accumulate(self, batch: Mapping[str, Tensor], loss_scale: Tensor = 1.0) -> list[Tensor]:
+        """The gradients of a replica's rows, times a scale, and the vector of its tasks' sums and their balance, by micro-batches."""
         if self._micro_batches == 1:
-            return self._micro_batch(batch)
+            return self._micro_batch(batch, loss_scale)
         parts = {name: self._split(array) for name, array in batch.items()}
 
         def body(i: Tensor, state: list[Tensor]) -> list[Tensor]:
             part = {name: array if name.endswith("/denominator") else ops.take(array, i, axis=0) for name, array in parts.items()}
-            return [total + new for total, new in zip(state, self._micro_batch(part), strict=True)]
+            return [total + new for total, new in zip(state, self._micro_batch(part, loss_scale), strict=True)]
 
         zeros = [ops.zeros(variable.shape) for variable in self._optimizer.variables]
         sums = ops.zeros((2 * len(tasks_in(batch, list(self._weights))) + 1,))
@@ -163,7 +175,7 @@ class Step:
         shape = tuple(array.shape)
         return ops.reshape(array, (self._micro_batches, shape[0] // self._micro_batches, *shape[1:])) if shape else array
 
-    def _micro_batch(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
+    def _micro_batch(self, batch: Mapping[str, Tensor], loss_scale: Tensor) -> list[Tensor]:
         names = tasks_in(batch, list(self._weights))
 
         def forward() -> tuple[Tensor, list[Tensor]]:
@@ -171,7 +183,7 @@ class Step:
             sums = [ops.sum(results[name][what]) for name in names for what in ("loss", "correct")]
             loss = sum(self._weights[name] * sums[2 * i] / batch[f"{name}/denominator"] for i, name in enumerate(names))
             balance = balance_of(results, batch)
-            return loss + balance, [ops.cast(value, "float32") for value in (*sums, balance)]
+            return (loss + balance) * loss_scale, [ops.cast(value, "float32") for value in (*sums, balance)]
 
         _, sums, gradients = engine.value_and_grad(forward, self._optimizer.variables)
         return [*gradients, ops.stack(sums)]

@@ -13,6 +13,7 @@ from keras import ops
 from lmkit.engine import tensorflow as engine
 from lmkit.errors import CheckpointError, Problem, SpecError
 from lmkit.models.names import depths, matches
+from lmkit.training.loss_scale import LossScale
 from lmkit.training.optimizers import TWIN, Shape, averaged, averaged_slots
 
 Tensor = Any
@@ -121,7 +122,8 @@ class Optimizer:
     learning, it and its slots stay until then, and its steps are counted from there.
 
     Where weights are averaged, variables hold what is trained and their slots `twin` the averages; wherever weights are
-    looked at, in `averaged()` and in the tensors of a checkpoint, both have changed places.
+    looked at, in `averaged()` and in the tensors of a checkpoint, both have changed places. The slots of `scaling`, which is
+    there where the loss is scaled, are among the others.
     """
 
     def __init__(
@@ -131,7 +133,9 @@ class Optimizer:
         shares: Mapping[str, float],
         replicas: engine.Replicas,
         asleep: Mapping[str, int] | None = None,
+        scaling: LossScale | None = None,
     ) -> None:
+        self.scaling = scaling
         self._asleep = {name: last for name, last in (asleep or {}).items() if last > 0}
         self.names = [name for name in variables if shares[name] > 0]
         self.variables = [variables[name] for name in self.names]
@@ -142,6 +146,7 @@ class Optimizer:
                 for name, variable in zip(self.names, self.variables, strict=True)
                 for slot, shape in rules[name].slots(tuple(variable.shape)).items()
             }
+        self.slots |= scaling.slots if scaling else {}
         self._twins = [
             (variable, self.slots[f"{name}/{TWIN}"])
             for name, variable in zip(self.names, self.variables, strict=True)
