@@ -57,6 +57,10 @@ class MachineError(LmkitError):
     exit_code = 5
 
 
+class OutOfMemory(MachineError):
+    """A device has not the memory that a step takes."""
+
+
 class NumericsError(LmkitError):
     """Loss or gradients stopped being finite."""
 

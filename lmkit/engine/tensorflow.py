@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lmkit.errors import MachineError, NumericsError, Problem
+from lmkit.errors import MachineError, NumericsError, OutOfMemory, Problem
 
 Tensor = Any
 _tracing = threading.local()  # .mode: what the Python code of this thread is being compiled for
@@ -115,6 +115,67 @@ def recompute(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return function(*tensors) if symbolic else inner(*tensors)
 
     return call
+
+
+def in_chunks(
+    function: Callable[..., tuple[Tensor, ...]], rows: Sequence[Tensor], shared: Sequence[Tensor], size: int, dtypes: Sequence[str]
+) -> tuple[Tensor, ...]:
+    """`function(*rows, *shared)`, of `size` rows at a time, so that what it computes in between never exists for all rows at once.
+
+    It gives tensors of these `dtypes` with an entry for each row, which depends on no other row. The backward pass computes
+    each chunk again; gradients reach rows and shared tensors, and the function may use no variables. Fewer rows, and symbolic
+    Keras tensors, are a plain call.
+    """
+    if any(isinstance(tensor, keras.KerasTensor) for tensor in (*rows, *shared)):
+        return function(*rows, *shared)
+    rows, shared = [tf.convert_to_tensor(tensor) for tensor in rows], [tf.convert_to_tensor(tensor) for tensor in shared]
+    count = rows[0].shape[0]
+    if count <= size:
+        return function(*rows, *shared)
+    chunks = -(-count // size)
+
+    def cut(tensors: Sequence[Tensor]) -> list[Tensor]:
+        padded = [tf.pad(tensor, [[0, chunks * size - count]] + [[0, 0]] * (tensor.shape.rank - 1)) for tensor in tensors]
+        return [tf.reshape(tensor, (chunks, size, *tensor.shape[1:])) for tensor in padded]
+
+    def arrays(of: Sequence[tuple[Any, Any]]) -> list[tf.TensorArray]:
+        return [tf.TensorArray(dtype, chunks, element_shape=shape) for dtype, shape in of]
+
+    def joined(array: tf.TensorArray) -> Tensor:
+        stacked = array.stack()
+        return tf.reshape(stacked, (chunks * size, *stacked.shape[2:]))[:count]
+
+    @tf.custom_gradient
+    def whole(*tensors: Tensor) -> Any:
+        parts, others = cut(tensors[: len(rows)]), tensors[len(rows) :]
+        float_rows, float_others = ([i for i, tensor in enumerate(group) if tensor.dtype.is_floating] for group in (parts, others))
+
+        def forward(i: Tensor, made: list[tf.TensorArray]) -> list[tf.TensorArray]:
+            return [array.write(i, value) for array, value in zip(made, function(*(part[i] for part in parts), *others), strict=True)]
+
+        def gradient(*upstream: Tensor) -> list[Tensor | None]:
+            above = cut(upstream)
+
+            def backward(i: Tensor, state: Any) -> Any:
+                inner, (made, totals) = [part[i] for part in parts], state
+                sources = [*(inner[j] for j in float_rows), *(others[j] for j in float_others)]
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(sources)
+                    values = function(*inner, *others)
+                found = tape.gradient(values, sources, [part[i] for part in above], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+                made = [array.write(i, value) for array, value in zip(made, found[: len(made)], strict=True)]
+                return made, [total + value for total, value in zip(totals, found[len(made) :], strict=True)]
+
+            start = arrays([(parts[j].dtype, parts[j].shape[1:]) for j in float_rows]), [tf.zeros_like(others[j]) for j in float_others]
+            made, totals = loop(np.int32(chunks), backward, start)
+            by_row = {j: joined(array) for j, array in zip(float_rows, made, strict=True)}
+            by_other = dict(zip(float_others, totals, strict=True))
+            return [*(by_row.get(j) for j in range(len(rows))), *(by_other.get(j) for j in range(len(others)))]
+
+        made = loop(np.int32(chunks), forward, arrays([(dtype, (size,)) for dtype in dtypes]))
+        return tuple(joined(array) for array in made), gradient
+
+    return whole(*rows, *shared)
 
 
 def loop(count: Tensor, body: Callable[[Tensor, Any], Any], state: Any) -> Any:
@@ -248,6 +309,15 @@ def finite(scores: Tensor) -> np.ndarray:
     if found.dtype.kind in "fV" and not np.isfinite(found).all():
         raise NumericsError(Problem("what the model computes is not finite in this dtype; choose bfloat16 or float32", "--dtype"))
     return found
+
+
+@contextmanager
+def memory_is_short() -> Iterator[None]:
+    """Within the block a device without enough memory raises OutOfMemory."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise OutOfMemory(Problem(str(error.message).splitlines()[0])) from error
 
 
 def exchange(one: keras.Variable, other: keras.Variable) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from lmkit.heads.cross_entropy import row_losses
+from lmkit.heads.cross_entropy import row_sums
 from lmkit.heads.vocabulary import VocabularyHead
 from lmkit.layers.linear import Linear
 
@@ -37,11 +37,15 @@ class LanguageModelHead(VocabularyHead):
 
     def logits(self, hidden: Any, embedding: Any) -> Any:
         """hidden [..., D] -> [..., V] in the dtype of `hidden`."""
-        return self.scores(hidden if self.projection is None else self.projection(hidden), embedding)
+        return self.scores(self.projected(hidden), embedding)
+
+    def projected(self, hidden: Any) -> Any:
+        """hidden [..., D] -> [..., E]."""
+        return hidden if self.projection is None else self.projection(hidden)
 
     def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any, row_key: Any = None) -> dict[str, Any]:
-        labels = batch[f"{self.name}/labels"]
-        logits_NV = self.logits(ops.reshape(hidden_BTD, (-1, self.hidden_size)), embedding)
-        predicted = ops.reshape(ops.argmax(logits_NV, axis=-1), ops.shape(labels))
+        labels, x_NE = batch[f"{self.name}/labels"], self.projected(ops.reshape(hidden_BTD, (-1, self.hidden_size)))
         smoothing = 0.0 if row_key is None else self.label_smoothing
-        return row_losses(logits_NV, labels, batch[f"{self.name}/weights"], smoothing) | {"predicted": predicted}
+        loss, correct, predicted = self.judged(x_NE, ops.reshape(labels, (-1,)), embedding, smoothing)
+        sums = row_sums(batch[f"{self.name}/weights"], loss=loss, correct=correct)
+        return sums | {"predicted": ops.reshape(predicted, ops.shape(labels))}

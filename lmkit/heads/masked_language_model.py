@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from lmkit.heads.cross_entropy import row_losses
+from lmkit.heads.cross_entropy import row_sums
 from lmkit.heads.transform import build_parts, transformed
 from lmkit.heads.vocabulary import VocabularyHead
 from lmkit.layers.layer import Layer
@@ -47,11 +47,16 @@ class MaskedLanguageModelHead(VocabularyHead):
 
     def logits(self, hidden: Any, embedding: Any) -> Any:
         """hidden [..., D] -> [..., V] in the dtype of `hidden`."""
-        return self.scores(transformed(hidden, self.transform, self.activation, self.transform_norm), embedding)
+        return self.scores(self.transformed(hidden), embedding)
+
+    def transformed(self, hidden: Any) -> Any:
+        """hidden [..., D] -> [..., E]."""
+        return transformed(hidden, self.transform, self.activation, self.transform_norm)
 
     def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any, row_key: Any = None) -> dict[str, Any]:
         labels = batch[f"{self.name}/labels"]
         chosen = gather_rows(hidden_BTD, batch[f"{self.name}/where"])
-        logits_NV = self.logits(ops.reshape(chosen, (-1, self.hidden_size)), embedding)
-        predicted = ops.reshape(ops.argmax(logits_NV, axis=-1), ops.shape(labels))
-        return row_losses(logits_NV, labels, batch[f"{self.name}/weights"]) | {"predicted": predicted}
+        x_NE = self.transformed(ops.reshape(chosen, (-1, self.hidden_size)))
+        loss, correct, predicted = self.judged(x_NE, ops.reshape(labels, (-1,)), embedding)
+        sums = row_sums(batch[f"{self.name}/weights"], loss=loss, correct=correct)
+        return sums | {"predicted": ops.reshape(predicted, ops.shape(labels))}

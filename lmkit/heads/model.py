@@ -4,6 +4,7 @@ from typing import Any
 
 from lmkit.attention.multi_head import Collect
 from lmkit.heads.head import Head, build_named
+from lmkit.heads.vocabulary import VocabularyHead
 from lmkit.layers.layer import Layer
 from lmkit.models.backbone import Backbone
 from lmkit.models.encoder_decoder import EncoderDecoderBackbone
@@ -26,6 +27,12 @@ class Model(Layer):
         self.backbone = backbone
         self.heads = {name: build_named(head) for name, head in heads.items()}
         self.built = True
+
+    def score_in_chunks(self, tokens: int | None) -> None:
+        """Heads over the vocabulary compute their losses for so many tokens at a time; None: for all at once."""
+        for head in self.heads.values():
+            if isinstance(head, VocabularyHead):
+                head.chunk = tokens
 
     def causal_in(self, batch: dict[str, Any]) -> bool:
         """Whether queries see only the past: what the batch's tasks need, or the body's own way where they do not mind."""

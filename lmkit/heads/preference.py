@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from keras import ops
 
-from lmkit.heads.cross_entropy import cross_entropy, row_sums
+from lmkit.heads.cross_entropy import row_sums
 from lmkit.heads.language_model import LanguageModelHead
 from lmkit.heads.sequence_class import SequenceClassHead
 
@@ -47,8 +47,8 @@ class DirectPreferenceHead(LanguageModelHead):
     def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any, row_key: Any = None) -> dict[str, Any]:
         """As every head, with `margin`: beta times the log ratio of a row, whose sign says whether it counts as correct."""
         own = {key: batch[f"{self.name}/{key}"] for key in ("labels", "counted", "weights")}
-        logits_NV = self.logits(ops.reshape(hidden_BTD, (-1, self.hidden_size)), embedding)
-        loss_N, _ = cross_entropy(logits_NV, ops.reshape(own["labels"], (-1,)))
+        x_NE = self.projected(ops.reshape(hidden_BTD, (-1, self.hidden_size)))
+        loss_N, _, _ = self.judged(x_NE, ops.reshape(own["labels"], (-1,)), embedding)
         log_BT = -ops.reshape(loss_N, ops.shape(own["labels"])) * own["counted"]
         segments = batch["segments"]
         log_B2 = ops.stack([ops.sum(ops.where(ops.equal(segments, i), log_BT, 0.0), axis=1) for i in (1, 2)], axis=1)

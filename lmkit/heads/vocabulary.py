@@ -4,6 +4,8 @@ from typing import Any
 
 from keras import ops
 
+from lmkit.engine.tensorflow import in_chunks
+from lmkit.heads.cross_entropy import cross_entropy
 from lmkit.heads.head import Head
 from lmkit.layers.linear import Linear, linear
 from lmkit.layers.weights import add_weight
@@ -23,8 +25,10 @@ class VocabularyHead(Head):
     """logits = softcap(scale * x W + bias); W is the table's transpose when tied, else the kernel `output` [E, V].
 
     E is the width of the token table: `embedding_size` where the body projects it, else D. Without `train_bias` the bias
-    stays as it is.
+    stays as it is. Where `chunk` is set, losses are computed for so many tokens at a time, and [tokens, V] never exists.
     """
+
+    chunk: int | None = None
 
     def __init__(
         self,
@@ -56,7 +60,37 @@ class VocabularyHead(Head):
 
     def scores(self, x: Any, embedding: Any) -> Any:
         """x [..., E] -> [..., V] in the dtype of `x`."""
+        return self._scores(x, *self._weights(embedding))
+
+    def judged(self, x_NE: Any, labels_N: Any, embedding: Any, smoothing: float = 0.0) -> tuple[Any, Any, Any]:
+        """Of each token the cross-entropy and whether it is right, float32 [N], and the class of the highest score, int32 [N]."""
+        if self.chunk is None:
+            logits_NV = self.scores(x_NE, embedding)
+            return *cross_entropy(logits_NV, labels_N, smoothing), _highest(logits_NV)
+        weights = self._weights(embedding)
+        loss_N, correct_N = in_chunks(
+            lambda x, labels, *weights: cross_entropy(self._scores(x, *weights), labels, smoothing),
+            (x_NE, labels_N),
+            weights,
+            self.chunk,
+            ("float32", "float32"),
+        )
+        # Apart, since training does not ask for it and then does not compute it.
+        (predicted_N,) = in_chunks(
+            lambda x, *weights: (_highest(self._scores(x, *weights)),), (ops.stop_gradient(x_NE),), weights, self.chunk, ("int32",)
+        )
+        return loss_N, correct_N, predicted_N
+
+    def _weights(self, embedding: Any) -> list[Any]:
+        table = embedding if self.out is None else self.out.kernel_weight
+        return [table] if self.bias_weight is None else [table, self.bias_weight]
+
+    def _scores(self, x: Any, table: Any, bias: Any = None) -> Any:
         x = x if self.scale == 1 else x * ops.cast(self.scale, x.dtype)
-        scores = project(x, embedding) if self.out is None else self.out(x)
-        scores = scores if self.bias_weight is None else scores + ops.cast(self.bias_weight, scores.dtype)
+        scores = project(x, table) if self.out is None else linear(x, table)
+        scores = scores if bias is None else scores + ops.cast(bias, scores.dtype)
         return scores if self.softcap is None else softcapped(scores, self.softcap)
+
+
+def _highest(logits_NV: Any) -> Any:
+    return ops.cast(ops.argmax(logits_NV, axis=-1), "int32")

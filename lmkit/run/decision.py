@@ -11,8 +11,9 @@ from lmkit.run.body import body_of
 from lmkit.run.directory import RunDirectory
 from lmkit.run.grid import plan_of
 from lmkit.run.material import Material
-from lmkit.run.plan import flops_of
+from lmkit.run.plan import flops_of, written_length
 from lmkit.spec_file.spec import RunSpec
+from lmkit.tasks.count import scored_per_row
 from lmkit.training.checkpointing import newest_facts
 from lmkit.training.precision import Decision, activation_bytes, decide
 
@@ -35,10 +36,14 @@ def decision_of(spec: RunSpec, material: Material, run: RunDirectory, replicas: 
         rematerialize=spec.training.rematerialize == "blocks",
         **sizes,
     )
+    read = written_length(spec) or spec.data.max_length  # by heads over the vocabulary
+    scored = max(scored_per_row(task, length=read) for task in spec.tasks.values())
     decision = decide(
         spec.training,
         spec.runtime,
         flops=flops,
+        scored=material.batches.batch_size // replicas.count * scored,
+        vocab_size=material.tokenizer.vocab_size,
         steps=plan_of(spec, material.batches).steps,
         replicas=replicas.count,
         activation_bytes=needed,
@@ -47,6 +52,22 @@ def decision_of(spec: RunSpec, material: Material, run: RunDirectory, replicas: 
     _require_whole_groups(spec, replicas.count * decision.micro_batches)
     run.note(decisions=asdict(decision))
     return decision
+
+
+def in_smaller_parts(decision: Decision, spec: RunSpec, run: RunDirectory, replicas: engine.Replicas) -> Decision | None:
+    """The decision with smaller micro-batches, noted in the run; None where they cannot be smaller."""
+    smaller = decision.in_smaller_parts(spec.training.batch_size // replicas.count)
+    if smaller is None or any(spec.split_groups(replicas.count * smaller.micro_batches)):
+        return None
+    run.note(decisions=asdict(smaller))
+    return smaller
+
+
+def too_large(decision: Decision) -> Problem:
+    """What is said where a step does not fit."""
+    needed = f"a micro-batch takes about {decision.needed_bytes / 1e9:.2g} GB by estimate, beside weights and optimizer slots"
+    ways = "raise it (or lower training.batch_size), lower data.max_length, or write training.rematerialize: blocks"
+    return Problem(f"a step needs more memory than the device has: {needed}; {ways}", "training.gradient_accumulation_steps")
 
 
 def _require_whole_groups(spec: RunSpec, parts: int) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
-from lmkit.errors import Interrupted
+from lmkit.errors import Interrupted, OutOfMemory
 from lmkit.inference.samples import Samples
 from lmkit.inference.scoring import answer_scores
 from lmkit.models.spec import FromRun
 from lmkit.run.begin import begin
 from lmkit.run.code import run_code
 from lmkit.run.console import Console
-from lmkit.run.decision import decision_of
+from lmkit.run.decision import decision_of, in_smaller_parts, too_large
 from lmkit.run.directory import DONE, RunDirectory, require_space
 from lmkit.run.grid import plan_of, unfreeze_every
 from lmkit.run.material import Material
@@ -36,6 +36,8 @@ from lmkit.training.progress import RunState
 from lmkit.training.report import loss_chart, write_report
 from lmkit.training.schedules import learning_rate
 from lmkit.training.step import EvaluationStep, Step
+
+TRIED = 16  # batches, of which the longest is tried for memory
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Session:
         run_code(spec)
         with self.replicas.scope():
             self.model = build_model(spec, vocab_size=material.tokenizer.vocab_size, labels=material.batches.labels)
+        self.model.score_in_chunks(self.decision.logits_chunk)
         self.variables = variables_of(self.model)
         self.parameters = sum(math.prod(variable.shape) for variable in self.variables.values())
         freeze = spec.model.freeze if isinstance(spec.model, FromRun) else ()
@@ -86,6 +89,8 @@ class Session:
         checkpoint and the logs up to it are whole.
         """
         notes = self.run.notes
+        if self.spec.training.gradient_accumulation_steps == "auto" and not self.replicas.told("saved" in notes):
+            self._fit()
         checkpoints = Checkpoints(
             self.run.path,
             keep=self.spec.training.keep,
@@ -110,6 +115,8 @@ class Session:
         except Interrupted:
             self._asked()  # nobody leaves before the chief has saved
             raise
+        except OutOfMemory as error:
+            raise OutOfMemory(too_large(self.decision)) from error
         finally:
             bar.close()
             logger.close()
@@ -120,6 +127,25 @@ class Session:
         with self.optimizer.averaged():
             self._report(state, why)
         self.run.finish(state.step, why)
+
+    def _fit(self) -> None:
+        """Tries the gradients of a long batch, in smaller micro-batches until they have room. Raises OutOfMemory."""
+        batches = self.material.batches
+        batch = max((batches.train(i) for i in range(min(self.plan.steps, TRIED))), key=lambda one: one["tokens"].size)
+        while True:
+            try:
+                self._step().try_memory(batch)
+                short = False
+            except OutOfMemory:
+                short = True
+            if not self.replicas.any(short):
+                return
+            smaller = in_smaller_parts(self.decision, self.spec, self.run, self.replicas)
+            if smaller is None:
+                raise OutOfMemory(too_large(self.decision))
+            self.console.err(f"a step in {self.decision.micro_batches} micro-batches has not enough memory; trying {smaller.micro_batches}")
+            self.decision = smaller
+            self.facts |= {"decisions": asdict(smaller)}
 
     def _asked(self) -> bool:
         """Whether any process was asked to stop."""
@@ -165,27 +191,32 @@ class Session:
             store(self.run, mark, data, found)
         return found
 
-    def _trainer(self, snapshot: Snapshot | None, hooks: Hooks) -> Trainer:
-        spec, decision, batches, tokenizer = self.spec, self.decision, self.material.batches, self.material.tokenizer
-        weights = {name: task.weight for name, task in spec.tasks.items()}
-        schedule = spec.training.optimizer.learning_rate
-        step = Step(
+    @property
+    def _weights(self) -> dict[str, float]:
+        return {name: task.weight for name, task in self.spec.tasks.items()}
+
+    def _step(self) -> Step:
+        return Step(
             self.model,
             self.optimizer,
             self.replicas,
-            weights=weights,
-            clip_norm=spec.training.optimizer.clip_norm,
-            micro_batches=decision.micro_batches,
-            steps_per_call=decision.steps_per_call,
-            xla=decision.xla,
+            weights=self._weights,
+            clip_norm=self.spec.training.optimizer.clip_norm,
+            micro_batches=self.decision.micro_batches,
+            steps_per_call=self.decision.steps_per_call,
+            xla=self.decision.xla,
         )
+
+    def _trainer(self, snapshot: Snapshot | None, hooks: Hooks) -> Trainer:
+        spec, decision, batches, tokenizer = self.spec, self.decision, self.material.batches, self.material.tokenizer
+        schedule = spec.training.optimizer.learning_rate
         train = self.references.train if self.references else {}
         return Trainer(
-            step,
+            self._step(),
             self.plan,
             batch_at=lambda i: with_reference(batches.train(i), train),
             rate_at=lambda s: learning_rate(schedule, s, self.plan.steps),
-            weights=weights,
+            weights=self._weights,
             unjudged=[name for name, task in spec.tasks.items() if "accuracy" not in task.figures],
             evaluate=self._evaluation() if self.plan.evaluate_every else None,
             hooks=hooks,

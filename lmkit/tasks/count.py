@@ -1,5 +1,6 @@
 """Parameters and arithmetic of a task's head from words alone."""
 
+import math
 from typing import assert_never
 
 from lmkit.models.count import count, flops_per_token, norm_size
@@ -91,6 +92,13 @@ def head_flops_per_token(task: AnyTask, body: Body, *, vocab_size: int, length: 
         case _:
             assert_never(task)
     return {"forward": forward, "training": 3 * forward}
+
+
+def scored_per_row(task: AnyTask, *, length: int) -> int:
+    """Tokens of a row whose scores over the vocabulary a task's head computes."""
+    if isinstance(task, CausalLm | Seq2seq | SpanCorruption | PrefixLm | DirectPreference):
+        return length
+    return math.ceil(task.mask_rate * length) if isinstance(task, MaskedLm) else 0
 
 
 def _generator(task: ReplacedToken, model: Encoder | Decoder, vocab_size: int) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """What `auto` means on this machine: precision, compilation, steps in a call and micro-batches, decided once for a run."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from lmkit.engine import devices
 from lmkit.engine.devices import Precision
@@ -13,13 +14,18 @@ WORTH = 1000  # steps after which the whole-step program has earned back its lon
 CALL = 0.1  # seconds that one call of several steps should take, so that a stop is heard soon
 MOST = 16  # steps in a call; more gained nothing
 SHARE = 0.6  # of the memory that activations may take
+SCORES = 0.1  # of the memory that scores over the vocabulary may take before they are computed in chunks, at 4/3 of their arithmetic
+CHUNK = 2**28  # bytes that the scores of a chunk may have
+LEAST = 128  # tokens of a chunk; products of fewer rows are slow
 
 
 @dataclass(frozen=True)
 class Decision:
     """How a run computes. Stored with it and with each checkpoint: a run that goes on decides nothing anew.
 
-    `xla` makes one program of the whole step (with several replicas, of its gradients); `why` says it in words.
+    `xla` makes one program of the whole step (with several replicas, of its gradients); heads over the vocabulary look at
+    `logits_chunk` tokens at a time, None at all at once. `why` says it in words, and `needed_bytes` what a micro-batch takes
+    beside weights and slots, by estimate.
     """
 
     precision: Precision
@@ -27,6 +33,16 @@ class Decision:
     steps_per_call: int
     micro_batches: int
     why: str = ""
+    logits_chunk: int | None = None
+    needed_bytes: float = 0.0
+
+    def in_smaller_parts(self, batch_size: int) -> "Decision | None":
+        """The same with the next number of equal micro-batches of so many rows; None where a micro-batch is one row already."""
+        parts = next(
+            (n for n in range(self.micro_batches + 1, batch_size + 1) if batch_size % n == 0 and n >= 2 * self.micro_batches), None
+        )
+        needed = self.needed_bytes * self.micro_batches / (parts or 1)
+        return None if parts is None else replace(self, micro_batches=parts, needed_bytes=needed)
 
 
 def decide(
@@ -40,11 +56,14 @@ def decide(
     steps: int,
     replicas: int = 1,
     activation_bytes: float = 0.0,
+    scored: int = 0,
+    vocab_size: int = 0,
 ) -> Decision:
     """Measures the device's matrix products for a tenth of a second and decides what the spec leaves open.
 
     For one replica and step: `rows` tokens and `flops` operations (forward and backward), and `activation_bytes` to keep
-    for the backward pass in float32; `width` is the model's, `steps` the length of the run.
+    for the backward pass in float32; `scored` of the tokens get scores over the vocabulary. `width` is the model's, `steps`
+    the length of the run.
 
     The rules come from interleaved measurements of this step on two CPU machines of two cores. Products that reach 855
     GFLOP/s in bfloat16 and 444 in float32: a bfloat16 graph is 1.35 times a float32 XLA program on 6 x 384, and XLA runs
@@ -65,19 +84,35 @@ def decide(
     xla = on_gpu or (small and chosen == "float32")
     fitting = int(CALL / (seconds + OVERHEAD * num_layers)) if xla and replicas == 1 else 1
     per_call = max(1, min(MOST, fitting)) if runtime.steps_per_call == "auto" else runtime.steps_per_call
-    micro = training.gradient_accumulation_steps
+    micro, memory = training.gradient_accumulation_steps, devices.memory_bytes()
+    together = scored // (1 if micro == "auto" else micro)
+    chunk = logits_chunk(together, vocab_size, memory) if training.logits_chunk == "auto" else training.logits_chunk
+    needed = activation_bytes * (1.0 if chosen == "float32" else 0.5) + (0.0 if chunk else scores_bytes(scored, vocab_size))
     if micro == "auto":
-        kept = activation_bytes * (1.0 if chosen == "float32" else 0.5)
-        micro = micro_batches(training.batch_size // replicas, kept, devices.memory_bytes())
+        micro = micro_batches(training.batch_size // replicas, needed, memory)
+    needed = needed / micro + (scores_bytes(chunk, vocab_size) if chunk else 0.0)
     measured = ", ".join(f"{precision} {speed / 1e9:.0f}" for precision, speed in speeds.items())
     why = f"matrix products reach {measured} GFLOP/s; a step has {flops / 1e9:.3g} GFLOP in {num_layers} layers"
-    return Decision(chosen, xla, per_call, micro, why)
+    return Decision(chosen, xla, per_call, micro, why, chunk, needed)
 
 
 def micro_batches(batch_size: int, activation_bytes: float, memory_bytes: float) -> int:
     """The fewest equal parts of a batch whose activations fit in a share of the memory; single rows where none fits."""
     parts = (n for n in range(1, batch_size + 1) if batch_size % n == 0)
     return next((n for n in parts if activation_bytes / n <= SHARE * memory_bytes), batch_size)
+
+
+def scores_bytes(tokens: int, vocab_size: int) -> float:
+    """What cross-entropy over a vocabulary needs at its peak: scores, their exponentials and their gradient, in float32."""
+    return 12.0 * tokens * vocab_size
+
+
+def logits_chunk(tokens: int, vocab_size: int, memory_bytes: float) -> int | None:
+    """Tokens whose scores are computed at a time: a power of two, or None where all of them take a small share of the memory."""
+    if scores_bytes(tokens, vocab_size) <= SCORES * memory_bytes:
+        return None
+    fitting = min(CHUNK, SCORES * memory_bytes) / scores_bytes(1, vocab_size)
+    return max(LEAST, 2 ** int(math.log2(max(fitting, 1))))
 
 
 def activation_bytes(*, rows: int, width: int, inner: int, num_heads: int, num_layers: int, length: int, rematerialize: bool) -> float:

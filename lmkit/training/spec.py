@@ -166,6 +166,11 @@ class Training(Spec):
     batch_size: Count = Field(description="Rows in a step over all devices.", examples=[32])
     gradient_accumulation_steps: Literal["auto"] | Count = Field(1, description="Micro-batches that one step is computed in.")
     rematerialize: Literal["none", "blocks"] = Field("none", description="Recompute blocks in the backward pass instead of storing them.")
+    logits_chunk: Literal["auto"] | Count = Field(
+        "auto",
+        description="Tokens whose scores over the vocabulary are computed at a time, and again in the backward pass; `auto`: all at once, "
+        "unless their scores would take a tenth of the memory.",
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         description="Of the arithmetic; weights are float32. `auto` takes what measures faster, once; never float16, which is for cards "

@@ -96,15 +96,25 @@ class Step:
         self._optimizer.restore(model, slots)
 
     def __call__(self, batches: Sequence[Batch], learning_rates: Sequence[float], first_step: int) -> StepSums:
-        """Steps number first_step, first_step + 1, ... (from 1), one for each batch."""
+        """Steps number first_step, first_step + 1, ... (from 1), one for each batch. Raises OutOfMemory."""
         batches = [pad_rows(batch, self._rows) for batch in batches]
         unused = self.steps_per_call - len(batches)
         if len({signature(batch) for batch in batches}) != 1 or unused < 0:
             raise ValueError(f"a call takes 1 to {self.steps_per_call} batches of equal shapes")
         stacked = {name: np.stack([b[name] for b in batches] + [np.zeros_like(batches[0][name])] * unused) for name in batches[0]}
         rates = np.asarray([*learning_rates] + [0.0] * unused, "float32")
-        table = self._call(self._replicas.split(stacked, axis=1), rates, np.int32(first_step), np.int32(len(batches)))
-        return self._read(self._replicas.first(table)[: len(batches)], batches)
+        with engine.memory_is_short():
+            table = self._call(self._replicas.split(stacked, axis=1), rates, np.int32(first_step), np.int32(len(batches)))
+            return self._read(self._replicas.first(table)[: len(batches)], batches)
+
+    def try_memory(self, batch: Batch) -> None:
+        """Computes the gradients of a batch and forgets them. Raises OutOfMemory."""
+        norm = engine.compiled(lambda part: self._replicas.run(self._norm, (part,)))
+        with engine.memory_is_short():
+            self._replicas.first(norm(self._replicas.split(pad_rows(batch, self._rows))))
+
+    def _norm(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return sum(engine.sum_of_squares(gradient) for gradient in self._gradients(batch))
 
     def _read(self, table: np.ndarray, batches: Sequence[Batch]) -> StepSums:
         tasks = {}

@@ -80,6 +80,30 @@ def test_a_fused_function_can_be_recomputed_and_give_several_values(dense):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_chunks_change_no_value_and_no_gradient(mode, size):
+    labels = np.arange(7, dtype="int32") % 3
+    x, table = (keras.Variable(rng.standard_normal(shape).astype("float32")) for shape in ((7, 4), (3, 4)))
+    score = engine.fused(lambda scores, labels: (ops.sum(ops.tanh(scores) * ops.one_hot(labels, 3), -1), ops.max(scores, -1)))
+
+    def function(x, labels, table):
+        return score(ops.matmul(x, ops.transpose(table)), labels)
+
+    def run(in_chunks):
+        def total():
+            rows, shared = (ops.square(x.value), labels), (table.value,)
+            one, other = engine.in_chunks(function, rows, shared, size, ("float32", "float32")) if in_chunks else function(*rows, *shared)
+            return ops.sum(ops.square(one)) + ops.sum(other), (one, other)
+
+        return engine.value_and_grad(total, [x, table])
+
+    calls = [lambda in_chunks=in_chunks: run(in_chunks) for in_chunks in (True, False)]
+    calls = calls if mode == "eager" else [engine.compiled(call, xla=mode == "xla") for call in calls]
+    for found, wanted in zip(*(keras.tree.flatten(call()) for call in calls), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_rows_that_an_embedding_meets_twice_are_summed_in_one_dense_gradient():
     table = keras.layers.Embedding(6, 2)
     table.build()

@@ -19,7 +19,7 @@ from lmkit.layers.weights import canonical
 from lmkit.models.build import build_backbone
 from lmkit.models.derive import resolved
 from lmkit.models.initialize import initialize
-from lmkit.models.spec import Decoder, Encoder
+from lmkit.models.spec import Decoder, Encoder, Output
 from lmkit.tasks.build import build_head
 from lmkit.tasks.count import count_head
 from lmkit.tasks.spec import (
@@ -236,6 +236,30 @@ def test_a_head_from_its_config_with_the_same_weights_is_the_same_head(name: str
     for key in (None, data["row_key"]):
         for what, value in built(data, row_key=key)[name].items():
             np.testing.assert_array_equal(np.asarray(again(data, row_key=key)[name][what]), np.asarray(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("lm", {}),
+        ("lm", {"tie_embeddings": False, "embedding_size": 8, "output": Output(softcap=3.0, scale=2.0, bias=True)}),
+        ("answer", {}),
+        ("mlm", {}),
+    ],
+)
+def test_losses_of_some_tokens_at_a_time_are_those_of_all_at_once(name: str, changes: dict[str, Any]) -> None:
+    built, data = model(name, **changes), batch(name)
+
+    def run(row_key: Any) -> Any:
+        return value_and_grad(lambda: (ops.sum((out := built(data, row_key=row_key)[name])["loss"]), out), built.trainable_weights)
+
+    for row_key in (data["row_key"], None):
+        wanted = keras.tree.flatten(run(row_key))
+        built.score_in_chunks(5)
+        found = keras.tree.flatten(run(row_key))
+        built.score_in_chunks(None)
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", TASKS)

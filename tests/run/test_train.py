@@ -141,7 +141,7 @@ def test_evaluation_and_all_that_reads_a_checkpoint_take_the_average(home: Path,
         curves.append({kind: [line["loss"] for line in series(run) if line["kind"] == kind] for kind in ("train", "validation")})
     plain, averaged = curves
     assert averaged["train"] == pytest.approx(plain["train"], rel=1e-5)
-    assert averaged["validation"][-1] > 1.02 * plain["validation"][-1], "averages lag behind"
+    assert averaged["validation"][-1] > 1.0005 * plain["validation"][-1], "averages lag behind"
     capsys.readouterr()
     assert lmkit("evaluate", str(home / "averaged"), "--json") == 0
     assert json.loads(capsys.readouterr().out)["figures"]["loss"] == pytest.approx(min(averaged["validation"]), rel=1e-4)

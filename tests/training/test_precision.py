@@ -3,18 +3,18 @@
 import pytest
 
 from lmkit.engine import devices
-from lmkit.training.precision import Decision, activation_bytes, decide, micro_batches
+from lmkit.training.precision import Decision, activation_bytes, decide, logits_chunk, micro_batches, scores_bytes
 from lmkit.training.spec import AdamW, Constant, Runtime, Training
 
 SIZES = {"rows": 256, "width": 64, "num_layers": 4}
 
 
-def decided(*, float32=100e9, bfloat16=25e9, flops=1e9, steps=10_000, monkeypatch, runtime=None, **training):
+def decided(*, float32=100e9, bfloat16=25e9, flops=1e9, steps=10_000, monkeypatch, runtime=None, scored=0, vocab_size=0, **training):
     """The decision on a machine of the given speeds."""
     speeds = {"float32": float32, "bfloat16": bfloat16}
     monkeypatch.setattr(devices, "product_flops", lambda rows, inner, columns, precision: speeds[precision])
     words = Training(steps=steps, batch_size=32, optimizer=AdamW(learning_rate=Constant(peak=1e-3)), **training)
-    return decide(words, runtime or Runtime(), flops=flops, steps=steps, **SIZES)
+    return decide(words, runtime or Runtime(), flops=flops, steps=steps, scored=scored, vocab_size=vocab_size, **SIZES)
 
 
 def test_a_small_model_is_one_float32_program_with_several_steps_a_call(monkeypatch):
@@ -55,3 +55,20 @@ def test_micro_batches_are_the_fewest_equal_parts_that_fit(bytes_needed, parts):
 def test_rematerializing_keeps_less():
     sizes = {"rows": 2048, "width": 384, "inner": 1536, "num_heads": 6, "num_layers": 6, "length": 256}
     assert activation_bytes(rematerialize=True, **sizes) < 0.3 * activation_bytes(rematerialize=False, **sizes)
+
+
+def test_scores_over_the_vocabulary_are_computed_in_chunks_where_they_would_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(devices, "memory_bytes", lambda: 8e9)
+    for scored, chunk in ((256, None), (4096, 256)):
+        decision = decided(monkeypatch=monkeypatch, scored=scored, vocab_size=50_000)
+        assert (decision.logits_chunk, decision.micro_batches) == (chunk, 1)
+    assert decided(monkeypatch=monkeypatch, scored=4096, vocab_size=50_000, gradient_accumulation_steps=8).logits_chunk is None
+    assert decided(monkeypatch=monkeypatch, scored=256, vocab_size=50_000, logits_chunk=64).logits_chunk == 64
+
+
+@pytest.mark.parametrize("memory", [1e8, 1e9, 1e10, 1e11])
+@pytest.mark.parametrize("vocabulary", [1_000, 50_000, 256_000])
+def test_a_chunk_s_scores_take_less_than_all_of_them(memory, vocabulary):
+    chunk = logits_chunk(2**20, vocabulary, memory)
+    assert chunk is None or chunk == 128 or scores_bytes(chunk, vocabulary) <= 0.1 * memory
+    assert scores_bytes(chunk or 2**20, vocabulary) < max(0.11 * memory, scores_bytes(129, vocabulary))

@@ -34,7 +34,7 @@ def make(replicas, *, rematerialize=False, **settings):
         initialize(model, 0)
     variables = {canonical(variable): variable for variable in model.weights}
     words = AdamW(learning_rate=Constant(peak=1.0), weight_decay=0.1)
-    optimizer = build_optimizer(words, variables, ema=Ema(decay=0.9), replicas=replicas)
+    optimizer = build_optimizer(words, variables, ema=Ema(decay=0.9), loss_scaling=True, replicas=replicas)
     return model, Step(model, optimizer, replicas, weights=WEIGHTS, clip_norm=0.5, **settings)
 
 
