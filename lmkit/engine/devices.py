@@ -3,7 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -28,15 +28,32 @@ GPU_PEAKS = {
 }
 
 
+TPU_MEMORY = 8 * 2.0**30  # bytes of a core of the oldest kind that is still offered; later kinds have more
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a run was computed on."""
 
-    kind: Literal["cpu", "gpu"]
+    kind: Literal["cpu", "gpu", "tpu"]
     count: int
     name: str
     tensorflow: str
     keras: str
+
+
+def compute_exactly(replicas: int) -> None:
+    """float32 with all its digits, where GPUs would take TF32; on processors where there are fewer GPUs than replicas.
+
+    Must come before `configure`.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    if len(_gpus()) < replicas:
+        tf.config.set_visible_devices([], "GPU")
+
+
+def _gpus() -> list[Any]:
+    return tf.config.get_visible_devices("GPU")
 
 
 def configure(*, replicas: int | None = None, deterministic: bool = False, collectives: bool = False) -> None:
@@ -49,7 +66,7 @@ def configure(*, replicas: int | None = None, deterministic: bool = False, colle
     if keras.backend.backend() != "tensorflow":
         raise MachineError(Problem(f"Keras runs on {keras.backend.backend()}; unset KERAS_BACKEND or set it to tensorflow"))
     tf.get_logger().setLevel("ERROR")  # each set of shapes compiles once on purpose, which it warns of
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = _gpus()
     if gpus and replicas is not None and replicas > len(gpus):
         raise MachineError(Problem(f"{replicas} devices are asked for and TensorFlow sees {len(gpus)} GPUs", "runtime.replicas"))
     try:
@@ -69,8 +86,10 @@ def configure(*, replicas: int | None = None, deterministic: bool = False, colle
 
 
 def facts() -> Facts:
-    """The devices that a run can use; GPUs if there are any."""
-    gpus = tf.config.list_physical_devices("GPU")
+    """The devices that a run can use: the cores of a TPU that it is connected to, or GPUs if there are any."""
+    if cores := tf.config.list_logical_devices("TPU"):
+        return Facts("tpu", len(cores), "TPU core", tf.__version__, keras.__version__)
+    gpus = _gpus()
     if gpus:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         return Facts("gpu", len(gpus), name, tf.__version__, keras.__version__)
@@ -78,8 +97,10 @@ def facts() -> Facts:
 
 
 def memory_bytes() -> float:
-    """Memory of one device: the GPU's, or the machine's."""
-    gpus = tf.config.list_physical_devices("GPU")
+    """Memory of one device: the GPU's, the TPU core's, or the machine's."""
+    if tf.config.list_logical_devices("TPU"):
+        return TPU_MEMORY
+    gpus = _gpus()
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         return float(details.get("memory_size", 16 * 2**30))
@@ -98,7 +119,7 @@ def hold_in(dtype: str) -> None:
 
 def xla_reads(dtype: str) -> bool:
     """Whether an XLA program reads weights of this dtype where they are: one for CPUs copies 16 bits to float32, all at once."""
-    return dtype == "float32" or bool(tf.config.list_physical_devices("GPU"))
+    return dtype == "float32" or bool(_gpus())
 
 
 def product_flops(rows: int, inner: int, columns: int, precision: Precision, *, seconds: float = 0.05, xla: bool = False) -> float:
@@ -127,8 +148,13 @@ def product_flops(rows: int, inner: int, columns: int, precision: Precision, *, 
 
 
 def peak_flops(precision: Precision) -> float:
-    """FLOP/s that the device can reach: the maker's figure for known GPUs, otherwise measured in a fraction of a second."""
+    """FLOP/s that the device can reach: the maker's figure for known GPUs, otherwise measured in a fraction of a second.
+
+    Of TPUs it is not known: 0.
+    """
     device = facts()
+    if device.kind == "tpu":
+        return 0.0
     if device.kind == "gpu":
         for name, peaks in GPU_PEAKS.items():
             if name in device.name:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -113,6 +114,12 @@ class Session:
         why = DONE if state.step >= self.plan.steps else f"{self.plan.monitor} no longer improved after step {state.best_step}"
         self._report(state, why)
         self.run.finish(state.step, why)
+
+    def rehearse(self, hooks: Hooks) -> None:
+        """Trains from the beginning until the hooks ask to stop, or to the end of the plan; the run directory keeps nothing of it."""
+        self._begin_at(None)
+        with suppress(Interrupted):
+            self._trainer(None, hooks).train()
 
     def _asked(self) -> bool:
         """Whether any process was asked to stop."""
