@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ GPU_PEAKS = {
 }
 
 
+CARD = "/dev/nvidiactl"  # there where a driver for NVIDIA cards is
 TPU_MEMORY = 8 * 2.0**30  # bytes of a core of the oldest kind that is still offered; later kinds have more
 
 
@@ -63,6 +65,10 @@ def configure(*, replicas: int | None = None, deterministic: bool = False, colle
     processes. CPU runs are bitwise reproducible without `deterministic`; it makes GPU kernels so, at a cost. Raises MachineError
     when Keras runs on another backend or there are fewer GPUs than asked for.
     """
+    for name, found, least in (("TensorFlow", tf.__version__, (2, 21)), ("Keras", keras.__version__, (3, 15))):
+        if tuple(int(part) for part in found.split(".")[:2]) < least:
+            needed = ".".join(map(str, least))
+            raise MachineError(Problem(f"{name} {needed} or newer is needed, found {found}; install lmkit with what it requires"))
     if keras.backend.backend() != "tensorflow":
         raise MachineError(Problem(f"Keras runs on {keras.backend.backend()}; unset KERAS_BACKEND or set it to tensorflow"))
     tf.get_logger().setLevel("ERROR")  # each set of shapes compiles once on purpose, which it warns of
@@ -94,6 +100,13 @@ def facts() -> Facts:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         return Facts("gpu", len(gpus), name, tf.__version__, keras.__version__)
     return Facts("cpu", len(tf.config.list_logical_devices("CPU")), "CPU", tf.__version__, keras.__version__)
+
+
+def unseen(environment: Mapping[str, str]) -> str:
+    """A warning where the machine has a card that TensorFlow does not see and nobody has hidden it; else empty."""
+    if not os.path.exists(CARD) or tf.config.list_physical_devices("GPU") or "CUDA_VISIBLE_DEVICES" in environment:
+        return ""
+    return "this machine has an NVIDIA card that TensorFlow does not see: check the driver with nvidia-smi, or install tensorflow[and-cuda]"
 
 
 def memory_bytes() -> float:

@@ -92,7 +92,7 @@ def sides_of(spec: RunSpec, wish: Wish) -> Iterator[Side]:
     """One replica, and what is compared with it."""
     own = spec.training.gradient_accumulation_steps
     micro = 1 if own == "auto" else own
-    alone = ("runtime.strategy=mirrored", "runtime.replicas=1", f"training.gradient_accumulation_steps={micro}")
+    alone = ("runtime.strategy=mirrored", "runtime.tpu=null", "runtime.replicas=1", f"training.gradient_accumulation_steps={micro}")
     yield Side("1 replica", alone)
     if wish.replicas > 1:
         yield Side(f"{wish.replicas} replicas", (*alone, f"runtime.replicas={wish.replicas}"))
@@ -152,7 +152,7 @@ def compared(name: str, one: Path, other: Path) -> Compared:
     """The differences of two folders that `rehearse` filled."""
     worst, first = {"loss": 0.0, "gradient_norm": 0.0}, ""
     for step, (mine, theirs) in enumerate(zip(_figures(one), _figures(other), strict=True), 1):
-        for figure in sorted(name for name in mine if name.endswith("loss") or name in worst):
+        for figure in sorted(figure for figure in mine if figure.endswith("loss") or figure in worst):
             kind = "gradient_norm" if figure == "gradient_norm" else "loss"
             error = _apart(mine[figure], theirs[figure])
             worst[kind] = max(worst[kind], error)
