@@ -63,6 +63,7 @@ def _dispatch(arguments: list[str], console: Console) -> int:
         console.out(_help())
         return 0
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for them reads the metadata of every installed package
     name = arguments[0]
     if name not in VERBS:
@@ -141,8 +142,14 @@ def _to_nowhere(stream: TextIO) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what C++ code writes to standard error, and shows it only when the block fails."""
+    """Keeps what C++ code writes to standard error, and shows it only when the block fails.
+
+    TensorFlow and Keras are imported within: raises MachineError where the environment wants Keras to run on something else.
+    """
     import tempfile
+
+    if (backend := os.environ.get("KERAS_BACKEND", "tensorflow")) != "tensorflow":
+        raise MachineError(Problem(f"lmkit runs on tensorflow, and KERAS_BACKEND is {backend}; unset it", where="environment"))
 
     sys.stderr.flush()
     kept = os.dup(2)
