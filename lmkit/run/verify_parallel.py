@@ -10,19 +10,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from lmkit.engine.peers import free_ports
 from lmkit.errors import Interrupted, LmkitError, MachineError, NumericsError, Problem, SpecError
+from lmkit.run.apart import Compared, compared, figures_of
 from lmkit.run.code import require_permission
 from lmkit.run.console import Console
 from lmkit.run.crew import TOKENIZER_FILES
-from lmkit.run.rehearse import FIGURES, TENSORS, WORDS
+from lmkit.run.rehearse import WORDS
 from lmkit.run.signals import watch
 from lmkit.spec_file.load import load
 from lmkit.spec_file.spec import RunSpec
 
-LIMITS = {"loss": 1e-5, "gradient_norm": 1e-4, "weights": 1e-4}  # relative; a wrong sum is off by far more at its first step
 PAUSE = 0.05  # seconds between two looks at the processes
 
 
@@ -43,17 +41,6 @@ class Side:
     name: str
     overrides: tuple[str, ...] = ()
     processes: int = 1
-
-
-@dataclass(frozen=True)
-class Compared:
-    """The largest relative differences of a side to one replica; `differs` says where the first one is that is no rounding."""
-
-    name: str
-    loss: float
-    gradient_norm: float
-    weights: float
-    differs: str = ""
 
 
 def verify_parallel(spec: Path, *, overrides: Sequence[str], wish: Wish, as_json: bool, console: Console, allow_code: bool = False) -> int:
@@ -80,7 +67,7 @@ def verify_parallel(spec: Path, *, overrides: Sequence[str], wish: Wish, as_json
                     shutil.copy(folders[0] / name, folder / name)
             _run(side, [*command, "--side", str(folder)], folder, console.environment, stop)
         found = [compared(side.name, folders[0], folder) for side, folder in zip(sides[1:], folders[1:], strict=True)]
-        steps = len(_figures(folders[0]))
+        steps = len(figures_of(folders[0]))
     equal = not any(one.differs for one in found)
     facts = {"ok": equal, "steps": steps, "sides": [asdict(one) for one in found]}
     for line in [json.dumps(facts)] if as_json else _lines(loaded.spec.name, steps, found):
@@ -146,47 +133,6 @@ def _error(side: Side, code: int, said: str) -> LmkitError:
         return MachineError(Problem(f"the process that computes it has ended ({code}) and says nothing", where=side.name))
     found = [Problem(one["what"], one["key"], one["where"] or side.name) for one in problems]
     return kinds.get(code, LmkitError)(*found)
-
-
-def compared(name: str, one: Path, other: Path) -> Compared:
-    """The differences of two folders that `rehearse` filled."""
-    worst, first = {"loss": 0.0, "gradient_norm": 0.0}, ""
-    for step, (mine, theirs) in enumerate(zip(_figures(one), _figures(other), strict=True), 1):
-        for figure in sorted(figure for figure in mine if figure.endswith("loss") or figure in worst):
-            kind = "gradient_norm" if figure == "gradient_norm" else "loss"
-            error = _apart(mine[figure], theirs[figure])
-            worst[kind] = max(worst[kind], error)
-            if not error <= LIMITS[kind] and not first:
-                first = f"step {step}: {figure} is {theirs[figure]:.9g}, with 1 replica {mine[figure]:.9g}"
-    weights, tensor = _tensors_apart(one / TENSORS, other / TENSORS)
-    if not weights <= LIMITS["weights"] and not first:
-        first = f"after the last step: {tensor}"
-    return Compared(name, worst["loss"], worst["gradient_norm"], weights, first)
-
-
-def _apart(one: float, other: float) -> float:
-    return abs(one - other) / max(abs(one), abs(other), 1e-30)
-
-
-def _tensors_apart(one: Path, other: Path) -> tuple[float, str]:
-    """The length of the difference of all weights, or of all slots of one kind, in lengths of these; and which tensor has most of it."""
-    squares: dict[str, np.ndarray] = {}
-    most: dict[str, tuple[float, str]] = {}
-    with np.load(one) as mine, np.load(other) as theirs:
-        for name in mine.files:
-            kind = name.partition("/")[2]
-            a, b = (np.asarray(held[name], np.float64) for held in (mine, theirs))
-            part = np.array([np.sum((a - b) ** 2), np.sum(a**2)])
-            squares[kind] = squares.get(kind, np.zeros(2)) + part
-            most[kind] = max(most.get(kind, (-1.0, "")), (float(part[0]), name))
-    found = {kind: float(np.sqrt(apart / max(length, 1e-30))) for kind, (apart, length) in squares.items()}
-    worst = max(found, key=found.__getitem__)
-    return found[worst], most[worst][1]
-
-
-def _figures(folder: Path) -> list[dict[str, float]]:
-    found: list[dict[str, float]] = json.loads((folder / FIGURES).read_text())
-    return found
 
 
 def _lines(name: str, steps: int, found: Sequence[Compared]) -> Iterator[str]:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lmkit.cli import main
+from lmkit.run.apart import compared
 from lmkit.run.rehearse import FIGURES, TENSORS
-from lmkit.run.verify_parallel import Wish, compared, sides_of
+from lmkit.run.verify_parallel import Wish, sides_of
 from lmkit.spec_file.load import load
 
 SPEC = str(Path(__file__).parents[2] / "model_configs" / "debug-encoder.yaml")
