@@ -52,9 +52,16 @@ def replicas_for(runtime: Runtime, console: Console) -> "Replicas":
     devices.configure(replicas=runtime.replicas, deterministic=True)
     if runtime.strategy == "tpu" or (runtime.strategy == "auto" and runtime.replicas is None and tpu.is_here(console.environment)):
         return tpu.tpu(runtime.tpu, console.environment)
+    warn_of_unseen(console)
+    return engine.replicas(runtime.strategy, runtime.replicas)
+
+
+def warn_of_unseen(console: Console) -> None:
+    """Says where a GPU of this machine will not be used."""
+    from lmkit.engine import devices
+
     if warning := devices.unseen(console.environment):
         console.err(f"warning: {warning}")
-    return engine.replicas(runtime.strategy, runtime.replicas)
 
 
 class Crew:
@@ -125,6 +132,7 @@ def crew_of(runtime: Runtime, stop: StopRequest, console: Console) -> Iterator[C
             from lmkit.engine import workers
 
             joined = workers.Workers(cluster)
+        warn_of_unseen(console)
         stop.renew()  # TensorFlow, joining processes, takes SIGTERM for itself
     crew = Crew(cluster, joined, stop, console)
     with crew.together():

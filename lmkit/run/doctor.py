@@ -10,7 +10,7 @@ from lmkit.engine.cluster import Cluster
 from lmkit.engine.peers import meet
 from lmkit.errors import MachineError
 from lmkit.run.console import Console
-from lmkit.run.crew import cluster_for, replicas_for
+from lmkit.run.crew import cluster_for, replicas_for, warn_of_unseen
 from lmkit.run.signals import watch
 from lmkit.spec_file.load import load
 from lmkit.training.spec import Runtime
@@ -41,6 +41,7 @@ def _devices(runtime: Runtime, cluster: Cluster | None, console: Console) -> dic
         from lmkit.engine import devices
     if cluster is not None:
         devices.configure()
+        warn_of_unseen(console)
         facts = devices.facts()
         return _found(facts, "multi_worker", facts.count if facts.kind == "gpu" else 1)
     replicas = replicas_for(runtime, console)

@@ -81,7 +81,7 @@ def _on_tpu(training: Training, activation_bytes: float, replicas: int) -> Decis
     precision: Precision = "bfloat16" if training.precision == "auto" else training.precision
     micro = training.gradient_accumulation_steps
     if micro == "auto":
-        kept = activation_bytes * (0.5 if precision == "bfloat16" else 1.0)
+        kept = activation_bytes * (1.0 if precision == "float32" else 0.5)
         micro = micro_batches(training.batch_size // replicas, kept, devices.memory_bytes())
     return Decision(precision, False, 1, micro, "a TPU")
 
