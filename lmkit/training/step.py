@@ -75,8 +75,8 @@ class Step:
         self._model, self._optimizer, self._replicas = model, optimizer, replicas
         self._weights, self._clip_norm, self._micro_batches = dict(weights), clip_norm, micro_batches
         self._rows = replicas.count * micro_batches
-        # Collectives cannot stand inside an XLA program on these devices: there only the gradients are one.
         xla = xla and not replicas.compiles
+        # Collectives cannot stand inside an XLA program on these devices: there only the gradients are one.
         inside = xla and replicas.count > 1
         self._gradients = engine.compiled(self._accumulate, xla=True) if inside else self._accumulate
         self._call = engine.compiled(self._compute, xla=xla and not inside)
