@@ -63,6 +63,7 @@ def _dispatch(arguments: list[str], console: Console) -> int:
         console.out(_help())
         return 0
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for them reads the metadata of every installed package
     name = arguments[0]
     if name not in VERBS:
@@ -141,8 +142,14 @@ def _to_nowhere(stream: TextIO) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what C++ code writes to standard error, and shows it only when the block fails."""
+    """Keeps what C++ code writes to standard error, and shows it only when the block fails.
+
+    TensorFlow and Keras are imported within: raises MachineError where the environment wants Keras to run on something else.
+    """
     import tempfile
+
+    if (backend := os.environ.get("KERAS_BACKEND", "tensorflow")) != "tensorflow":
+        raise MachineError(Problem(f"lmkit runs on tensorflow, and KERAS_BACKEND is {backend}; unset it", where="environment"))
 
     sys.stderr.flush()
     kept = os.dup(2)
@@ -313,6 +320,32 @@ def _doctor(a: Arguments, console: Console) -> int:
     from lmkit.run.doctor import doctor
 
     return doctor(a.spec, overrides=a.overrides, wait=a.wait, as_json=a.json, console=console)
+
+
+def _declare_verify_parallel(parser: Parser) -> None:
+    _spec(parser)
+    parser.add_argument("--steps", type=_natural, default=20, metavar="N", help="steps from the beginning of the run (default 20)")
+    parser.add_argument("--replicas", type=_natural, default=2, metavar="N", help="GPUs, or parts of the processor (default 2)")
+    parser.add_argument("--workers", type=_natural, default=1, metavar="N", help="compare so many processes too")
+    parser.add_argument("--also", action="append", default=[], metavar="KEY=VALUE", help="compare the spec with this laid over it too")
+    parser.add_argument("--side", type=Path, help=argparse.SUPPRESS)  # what the verb starts itself with
+    _code(parser)
+    _json(parser)
+
+
+def _verify_parallel(a: Arguments, console: Console) -> int:
+    if a.side is not None:
+        from lmkit.run.rehearse import rehearse
+
+        return rehearse(
+            a.spec, overrides=a.overrides, steps=a.steps, replicas=a.replicas, folder=a.side, allow_code=a.allow_code, console=console
+        )  # fmt: skip
+    from lmkit.run.verify_parallel import Wish, verify_parallel
+
+    wish = Wish(a.steps, a.replicas, a.workers, tuple(a.also))
+    return verify_parallel(
+        a.spec, overrides=a.overrides, wish=wish, as_json=a.json, console=console, allow_code=a.allow_code
+    )  # fmt: skip
 
 
 def _declare_evaluate(parser: Parser) -> None:
@@ -486,6 +519,7 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Arguments, Conso
     "data": ("scan the data and show examples as the model sees them", _declare_data, _data),
     "train": ("train, or go on where the run directory holds the same spec", _declare_train, _train),
     "doctor": ("say which devices and processes a run would have here, and whether they answer", _declare_doctor, _doctor),
+    "verify-parallel": ("compare a spec on one device, on several and in micro-batches", _declare_verify_parallel, _verify_parallel),
     "evaluate": ("measure a run on its validation data or on a file", _declare_evaluate, _evaluate),
     "predict": ("classify, measure or embed texts, answer questions, fill masks, with a run or folder", _declare_predict, _predict),
     "generate": ("continue or answer a text with a run or folder", _declare_generate, _generate),

@@ -2,8 +2,9 @@
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -28,15 +29,33 @@ GPU_PEAKS = {
 }
 
 
+CARD = "/dev/nvidiactl"  # there where a driver for NVIDIA cards is
+TPU_MEMORY = 8 * 2.0**30  # bytes of a core of the oldest kind that is still offered; later kinds have more
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a run was computed on."""
 
-    kind: Literal["cpu", "gpu"]
+    kind: Literal["cpu", "gpu", "tpu"]
     count: int
     name: str
     tensorflow: str
     keras: str
+
+
+def compute_exactly(replicas: int) -> None:
+    """float32 with all its digits, where GPUs would take TF32; on processors where there are fewer GPUs than replicas.
+
+    Must come before `configure`.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    if len(_gpus()) < replicas:
+        tf.config.set_visible_devices([], "GPU")
+
+
+def _gpus() -> list[Any]:
+    return tf.config.get_visible_devices("GPU")
 
 
 def configure(*, replicas: int | None = None, deterministic: bool = False, collectives: bool = False) -> None:
@@ -46,10 +65,14 @@ def configure(*, replicas: int | None = None, deterministic: bool = False, colle
     processes. CPU runs are bitwise reproducible without `deterministic`; it makes GPU kernels so, at a cost. Raises MachineError
     when Keras runs on another backend or there are fewer GPUs than asked for.
     """
+    for name, found, least in (("TensorFlow", tf.__version__, (2, 21)), ("Keras", keras.__version__, (3, 15))):
+        if tuple(int(part) for part in found.split(".")[:2]) < least:
+            needed = ".".join(map(str, least))
+            raise MachineError(Problem(f"{name} {needed} or newer is needed, found {found}; install lmkit with what it requires"))
     if keras.backend.backend() != "tensorflow":
         raise MachineError(Problem(f"Keras runs on {keras.backend.backend()}; unset KERAS_BACKEND or set it to tensorflow"))
     tf.get_logger().setLevel("ERROR")  # each set of shapes compiles once on purpose, which it warns of
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = _gpus()
     if gpus and replicas is not None and replicas > len(gpus):
         raise MachineError(Problem(f"{replicas} devices are asked for and TensorFlow sees {len(gpus)} GPUs", "runtime.replicas"))
     try:
@@ -69,17 +92,28 @@ def configure(*, replicas: int | None = None, deterministic: bool = False, colle
 
 
 def facts() -> Facts:
-    """The devices that a run can use; GPUs if there are any."""
-    gpus = tf.config.list_physical_devices("GPU")
+    """The devices that a run can use: the cores of a TPU that it is connected to, or GPUs if there are any."""
+    if cores := tf.config.list_logical_devices("TPU"):
+        return Facts("tpu", len(cores), "TPU core", tf.__version__, keras.__version__)
+    gpus = _gpus()
     if gpus:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         return Facts("gpu", len(gpus), name, tf.__version__, keras.__version__)
     return Facts("cpu", len(tf.config.list_logical_devices("CPU")), "CPU", tf.__version__, keras.__version__)
 
 
+def unseen(environment: Mapping[str, str]) -> str:
+    """A warning where the machine has a card that TensorFlow does not see and nobody has hidden it; else empty."""
+    if not os.path.exists(CARD) or tf.config.list_physical_devices("GPU") or "CUDA_VISIBLE_DEVICES" in environment:
+        return ""
+    return "this machine has an NVIDIA card that TensorFlow does not see: check the driver with nvidia-smi, or install tensorflow[and-cuda]"
+
+
 def memory_bytes() -> float:
-    """Memory of one device: the GPU's, or the machine's."""
-    gpus = tf.config.list_physical_devices("GPU")
+    """Memory of one device: the GPU's, the TPU core's, or the machine's."""
+    if tf.config.list_logical_devices("TPU"):
+        return TPU_MEMORY
+    gpus = _gpus()
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         return float(details.get("memory_size", 16 * 2**30))
@@ -98,7 +132,7 @@ def hold_in(dtype: str) -> None:
 
 def xla_reads(dtype: str) -> bool:
     """Whether an XLA program reads weights of this dtype where they are: one for CPUs copies 16 bits to float32, all at once."""
-    return dtype == "float32" or bool(tf.config.list_physical_devices("GPU"))
+    return dtype == "float32" or bool(_gpus())
 
 
 def product_flops(rows: int, inner: int, columns: int, precision: Precision, *, seconds: float = 0.05, xla: bool = False) -> float:
@@ -127,8 +161,13 @@ def product_flops(rows: int, inner: int, columns: int, precision: Precision, *, 
 
 
 def peak_flops(precision: Precision) -> float:
-    """FLOP/s that the device can reach: the maker's figure for known GPUs, otherwise measured in a fraction of a second."""
+    """FLOP/s that the device can reach: the maker's figure for known GPUs, otherwise measured in a fraction of a second.
+
+    Of TPUs it is not known: 0.
+    """
     device = facts()
+    if device.kind == "tpu":
+        return 0.0
     if device.kind == "gpu":
         for name, peaks in GPU_PEAKS.items():
             if name in device.name:

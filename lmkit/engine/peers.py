@@ -30,6 +30,13 @@ def reach(address: str, timeout: float = PATIENCE) -> str:
     return ""
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nothing uses."""
+    with contextlib.ExitStack() as held:
+        servers = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [server.getsockname()[1] for server in servers]
+
+
 @contextlib.contextmanager
 def listening(cluster: Cluster) -> Iterator[None]:
     """Within the block, the others can connect to this process's port. Raises MachineError when that is not free."""

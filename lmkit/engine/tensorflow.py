@@ -17,7 +17,8 @@ _tracing = threading.local()  # .mode: what the Python code of this thread is be
 
 
 @contextmanager
-def _mode(value: str | None) -> Iterator[None]:
+def compiling(value: str | None) -> Iterator[None]:
+    """Within the block, Python code is traced for `xla`, one program of all, or for a `graph` of single kernels."""
     before = getattr(_tracing, "mode", None)
     _tracing.mode = "xla" if before == "xla" else value
     try:
@@ -37,7 +38,7 @@ class Compiled:
 
         def traced(*args: Any) -> Any:
             self.compilations += 1
-            with _mode("xla" if xla else "graph"):
+            with compiling("xla" if xla else "graph"):
                 return function(*args)
 
         self._call = tf.function(traced, jit_compile=xla, autograph=False)
@@ -193,14 +194,21 @@ def sum_of_squares(tensor: Tensor) -> Tensor:
 class Replicas:
     """One device, or several that hold a copy of each variable and share the rows of a batch.
 
-    They may belong to several processes (engine/workers.py); here there is one, which is the chief.
+    They may belong to several processes (engine/workers.py); here there is one, which is the chief. Where the strategy
+    `compiles`, what is run is one XLA program already (engine/tpu.py).
     """
 
     is_chief = True
+    compiles = False
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self._strategy = strategy
         self.count: int = strategy.num_replicas_in_sync
+
+    @property
+    def kind(self) -> str:
+        """The word of `runtime.strategy` that means these."""
+        return "mirrored" if self.count > 1 else "one_device"
 
     def scope(self) -> Any:
         """Context in which variables must be created."""
@@ -211,7 +219,7 @@ class Replicas:
         mode = getattr(_tracing, "mode", None)
 
         def replica(*inner: Any) -> Any:  # a replica may have its own thread
-            with _mode(mode):
+            with compiling(mode):
                 return function(*inner)
 
         return replica(*args) if self.count == 1 else self._strategy.run(replica, args=args)
@@ -283,6 +291,8 @@ class Replicas:
         if self.count == 1:
             return variable.value
         index = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
+        if index is None:  # one program for all replicas, in which the variable is each one's own
+            return variable.value
         local = self._strategy.experimental_local_results(variable.value)
         return local[index % len(local)]
 
@@ -299,6 +309,9 @@ def replicas(kind: str, count: int | None = None) -> Replicas:
         raise MachineError(Problem(f"{count} devices are asked for and TensorFlow sees {len(found)}", "runtime.replicas"))
     if kind == "one_device":
         return Replicas(tf.distribute.get_strategy())
+    if kind == "mirrored" and count is None and found[0].device_type != "GPU":
+        what = "mirrored takes all GPUs, and TensorFlow sees none; write auto, or runtime.replicas for so many parts of the processor"
+        raise MachineError(Problem(what, "runtime.strategy"))
     names = [device.name for device in found[:count]]
     return Replicas(tf.distribute.MirroredStrategy(names)) if len(names) > 1 else Replicas(tf.distribute.get_strategy())
 

@@ -46,6 +46,10 @@ class Workers(Replicas):
         # The identity has a device, by which the strategy knows where a sum is wanted.
         self._add = tf.function(lambda all_: self._strategy.run(lambda one: self.sum([tf.identity(one)]), args=(all_,)), autograph=False)
 
+    @property
+    def kind(self) -> str:
+        return "multi_worker"
+
     def rows(self, value: Any) -> Any:
         """What `run` gave in all processes, the rows of all replicas joined in order, as numpy."""
         here = super().rows(value)

@@ -41,6 +41,29 @@ def cluster_for(runtime: Runtime, environment: Environment) -> Cluster | None:
     return found
 
 
+def replicas_for(runtime: Runtime, console: Console) -> "Replicas":
+    """What a run that is the only process computes on, with a warning where a GPU is not seen.
+
+    Raises MachineError where there is less than the spec asks for.
+    """
+    from lmkit.engine import devices, tpu
+    from lmkit.engine import tensorflow as engine
+
+    devices.configure(replicas=runtime.replicas, deterministic=True)
+    if runtime.strategy == "tpu" or (runtime.strategy == "auto" and runtime.replicas is None and tpu.is_here(console.environment)):
+        return tpu.tpu(runtime.tpu, console.environment)
+    warn_of_unseen(console)
+    return engine.replicas(runtime.strategy, runtime.replicas)
+
+
+def warn_of_unseen(console: Console) -> None:
+    """Says where a GPU of this machine will not be used."""
+    from lmkit.engine import devices
+
+    if warning := devices.unseen(console.environment):
+        console.err(f"warning: {warning}")
+
+
 class Crew:
     """The processes of a run: this one alone, or those of a cluster, each of which calls the same here, in the same order."""
 
@@ -58,11 +81,7 @@ class Crew:
         """What the run computes on. Raises MachineError where there is less than the spec asks for."""
         if self._workers:
             return self._workers
-        from lmkit.engine import devices
-        from lmkit.engine import tensorflow as engine
-
-        devices.configure(replicas=runtime.replicas, deterministic=True)
-        return engine.replicas(runtime.strategy, runtime.replicas)
+        return replicas_for(runtime, self.console)
 
     @contextmanager
     def run_directory(self, opened: Callable[[], RunDirectory]) -> Iterator[RunDirectory]:
@@ -113,6 +132,7 @@ def crew_of(runtime: Runtime, stop: StopRequest, console: Console) -> Iterator[C
             from lmkit.engine import workers
 
             joined = workers.Workers(cluster)
+        warn_of_unseen(console)
         stop.renew()  # TensorFlow, joining processes, takes SIGTERM for itself
     crew = Crew(cluster, joined, stop, console)
     with crew.together():

@@ -10,7 +10,7 @@ from lmkit.engine.cluster import Cluster
 from lmkit.engine.peers import meet
 from lmkit.errors import MachineError
 from lmkit.run.console import Console
-from lmkit.run.crew import cluster_for
+from lmkit.run.crew import cluster_for, replicas_for, warn_of_unseen
 from lmkit.run.signals import watch
 from lmkit.spec_file.load import load
 from lmkit.training.spec import Runtime
@@ -39,15 +39,17 @@ def doctor(spec: Path | None, *, overrides: Sequence[str], wait: float, as_json:
 def _devices(runtime: Runtime, cluster: Cluster | None, console: Console) -> dict[str, Any]:
     with console.quiet():
         from lmkit.engine import devices
-        from lmkit.engine import tensorflow as engine
-    devices.configure(replicas=runtime.replicas)
-    facts = devices.facts()
     if cluster is not None:
-        strategy, here = "multi_worker", facts.count if facts.kind == "gpu" else 1
-    else:
-        here = engine.replicas(runtime.strategy, runtime.replicas).count
-        strategy = "mirrored" if here > 1 else "one_device"
-    return {"ok": True, "devices": asdict(facts), "strategy": strategy, "replicas": here}
+        devices.configure()
+        warn_of_unseen(console)
+        facts = devices.facts()
+        return _found(facts, "multi_worker", facts.count if facts.kind == "gpu" else 1)
+    replicas = replicas_for(runtime, console)
+    return _found(devices.facts(), replicas.kind, replicas.count)
+
+
+def _found(facts: Any, strategy: str, replicas: int) -> dict[str, Any]:
+    return {"ok": True, "devices": asdict(facts), "strategy": strategy, "replicas": replicas}
 
 
 def _lines(facts: dict[str, Any], cluster: Cluster | None) -> Iterator[str]:

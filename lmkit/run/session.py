@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -127,6 +128,12 @@ class Session:
         with self.optimizer.averaged():
             self._report(state, why)
         self.run.finish(state.step, why)
+
+    def rehearse(self, hooks: Hooks) -> None:
+        """Trains from the beginning until the hooks ask to stop, or to the end of the plan; the run directory keeps nothing of it."""
+        self._begin_at(None)
+        with suppress(Interrupted):
+            self._trainer(None, hooks).train()
 
     def _fit(self) -> None:
         """Tries the gradients of a long batch, in smaller micro-batches until they have room. Raises OutOfMemory."""

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmkit.checkpoints.files import write_file
 from lmkit.run.body import with_body
@@ -20,6 +20,9 @@ from lmkit.spec_file.spec import RunSpec
 from lmkit.text.build import load_tokenizer
 from lmkit.text.export import run_files
 from lmkit.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from lmkit.run.session import Session
 
 VERSIONS = ("lmkit", "tensorflow", "keras", "numpy", "tokenizers")
 
@@ -53,10 +56,15 @@ def _begin(resolved: RunSpec, text: str, path: Path, from_scratch: bool, console
             crew.console.out(run.finished)
             crew.agree(run, {})
             return 0
-        return _train(resolved, words, run, path.parent / CACHE, crew)
+        session_of(resolved, words, run, path.parent / CACHE, crew).train()
+        return 0
 
 
-def _train(spec: RunSpec, words: str, run: RunDirectory, cache: Path, crew: Crew) -> int:
+def session_of(spec: RunSpec, words: str, run: RunDirectory, cache: Path, crew: Crew) -> "Session":
+    """All that a run trains with, once its tokenizer and its batches are made and every process of the crew has the same.
+
+    Raises DataError, SpecError, MachineError.
+    """
     console, stop = crew.console, crew.stop
     keep(spec, run.path)
     tokenizer = _tokenizer(spec, run, stop, console)
@@ -71,8 +79,7 @@ def _train(spec: RunSpec, words: str, run: RunDirectory, cache: Path, crew: Crew
     with console.quiet():  # imports TensorFlow, so only when everything else is in order
         from lmkit.run.session import Session, World
 
-    Session(spec, words, stuff, World(run, stop, console, crew.devices(spec.runtime)), facts).train()
-    return 0
+    return Session(spec, words, stuff, World(run, stop, console, crew.devices(spec.runtime)), facts)
 
 
 def _tokenizer(spec: RunSpec, run: RunDirectory, stop: Callable[[], bool], console: Console) -> Tokenizer:

@@ -70,8 +70,10 @@ def decide(
     bfloat16 at the speed of float32. Products of 25 and 100 GFLOP/s (no bfloat16 units): bfloat16 0.19 times float32.
     Float32, XLA against a graph with fused kernels, in processor time: 2 x 64 (2.5 ms of products a layer) 1.42, 4 x 128
     (9 ms) 1.05, 4 x 192 (33 ms) 0.88, 4 x 256 (130 ms) 0.86, 6 x 256 (140 ms) 0.86. XLA compiles 10 to 16 s of processor
-    time where the graph takes 6. On GPUs nothing was measured: bfloat16 where the card has it, and XLA.
+    time where the graph takes 6. On GPUs nothing was measured: bfloat16 where the card has it, and XLA; nor on TPUs.
     """
+    if devices.facts().kind == "tpu":
+        return _on_tpu(training, activation_bytes, replicas)
     speeds = {precision: _speed(rows, width, precision) for precision in ("float32", "bfloat16")}
     chosen = training.precision
     if chosen == "auto":
@@ -94,6 +96,16 @@ def decide(
     measured = ", ".join(f"{precision} {speed / 1e9:.0f}" for precision, speed in speeds.items())
     why = f"matrix products reach {measured} GFLOP/s; a step has {flops / 1e9:.3g} GFLOP in {num_layers} layers"
     return Decision(chosen, xla, per_call, micro, why, chunk, needed)
+
+
+def _on_tpu(training: Training, activation_bytes: float, replicas: int) -> Decision:
+    """Its units multiply in bfloat16, and its strategy compiles the whole step."""
+    precision: Precision = "bfloat16" if training.precision == "auto" else training.precision
+    micro = training.gradient_accumulation_steps
+    if micro == "auto":
+        kept = activation_bytes * (1.0 if precision == "float32" else 0.5)
+        micro = micro_batches(training.batch_size // replicas, kept, devices.memory_bytes())
+    return Decision(precision, False, 1, micro, "a TPU")
 
 
 def micro_batches(batch_size: int, activation_bytes: float, memory_bytes: float) -> int:

@@ -233,9 +233,13 @@ class Training(Spec):
 class Runtime(Spec):
     """Which devices do the work."""
 
-    strategy: Literal["auto", "one_device", "mirrored", "multi_worker"] = Field(
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = Field(
         "auto",
-        description="`auto`: multi_worker where the environment tells of several processes, else mirrored where there are several GPUs.",
+        description="`auto`: multi_worker where the environment tells of several processes, else tpu where there is one, else mirrored "
+        "where there are several GPUs.",
+    )
+    tpu: str | None = Field(
+        None, description="Name or address of the TPU, `local` for this machine's; default: the one that is here, or that TPU_NAME names."
     )
     replicas: Count | None = Field(None, description="Devices of a mirrored run; on a machine with one CPU these are logical devices.")
     steps_per_call: Literal["auto"] | Count = Field("auto", description="Optimizer steps in one call of the compiled function.")
@@ -246,6 +250,12 @@ class Runtime(Spec):
             yield "replicas", f"strategy: one_device has one replica, not {self.replicas}; write strategy: mirrored or remove this"
         if self.strategy == "multi_worker" and self.replicas is not None:
             yield "replicas", "a multi_worker run takes all GPUs of each machine, or its processors as one device; remove this"
+        if self.strategy == "tpu" and self.replicas is not None:
+            yield "replicas", "a tpu run takes all cores of the TPU; remove this"
+
+    def rule_a_tpu_is_named_where_one_is_used(self) -> Iterator[tuple[str, str]]:
+        if self.tpu is not None and self.strategy != "tpu":
+            yield "tpu", f"strategy: {self.strategy} uses no TPU by name; write strategy: tpu or remove this"
 
 
 class Logging(Spec):

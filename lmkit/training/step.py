@@ -77,6 +77,7 @@ class Step:
         self._model, self._optimizer, self._replicas = model, optimizer, replicas
         self._weights, self._clip_norm, self._micro_batches = dict(weights), clip_norm, micro_batches
         self._rows = replicas.count * micro_batches
+        xla = xla and not replicas.compiles
         # Collectives cannot stand inside an XLA program on these devices: there only the gradients are one.
         inside = xla and replicas.count > 1
         self._gradients = engine.compiled(self._accumulate, xla=True) if inside else self._accumulate
@@ -210,6 +211,7 @@ class EvaluationStep:
 
     def __init__(self, model: keras.layers.Layer, replicas: engine.Replicas, *, xla: bool = False) -> None:
         self._model, self._replicas = model, replicas
+        xla = xla and not replicas.compiles
         inside = xla and replicas.count > 1
         self._forward = engine.compiled(self._results, xla=True) if inside else self._results
         self._call = engine.compiled(lambda batch: replicas.run(self._forward, (batch,)), xla=xla and not inside)

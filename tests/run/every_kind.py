@@ -1,4 +1,5 @@
-"""Made data and a spec for each kind of body, with every task that it may learn; run as a script, it trains the specs on two devices."""
+"""Made data and a spec for each kind of body, with every task that it may learn; run as a script, it trains the specs on two devices,
+one of them as on a TPU."""
 
 import json
 import random
@@ -34,6 +35,7 @@ SOURCES = {
     "texts": "{text: texts.txt, document: line}",
 }
 TWO = ("runtime.strategy=mirrored", "runtime.replicas=2")
+AS_TPU, TPU = "decoder", ("runtime.strategy=tpu", "runtime.tpu=two-processors")
 BODIES = {
     "encoder": {
         "stars": "{kind: classification, data: stars, class_weights: balanced}",
@@ -85,5 +87,21 @@ def write_data(home: Path) -> None:
         (home / f"{body}.yaml").write_text(SPEC.format(body=body, sources=sources, tasks=learned, more=more))
 
 
+def as_tpu() -> None:
+    """Puts two logical devices in the place of a TPU: all but its own strategy and compiler is what a TPU would run."""
+    import tensorflow as tf
+
+    from lmkit.engine import devices, tpu
+
+    def connect(name: str) -> tf.distribute.Strategy:
+        devices.configure(replicas=2)
+        return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+    tpu.connect = connect
+
+
 if __name__ == "__main__":
-    sys.exit(main(["train", f"{sys.argv[1]}.yaml", "--run-dir", sys.argv[2], *TWO]))
+    body, home = sys.argv[1:]
+    if body == AS_TPU:
+        as_tpu()
+    sys.exit(main(["train", f"{body}.yaml", "--run-dir", home, *(TPU if body == AS_TPU else TWO)]))

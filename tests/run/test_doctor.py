@@ -42,3 +42,14 @@ def test_a_spec_for_several_processes_needs_an_environment_that_tells_of_them(ca
     assert "runtime.strategy: the environment tells of no other process" in capsys.readouterr().err
     assert main(["train", SPEC, "runtime.strategy=multi_worker", "runtime.replicas=2"]) == 2
     assert "runtime.replicas: a multi_worker run takes all GPUs" in capsys.readouterr().err
+
+
+def test_a_tpu_that_is_not_there_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("TPU_NAME", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["doctor", SPEC, "runtime.strategy=tpu"]) == 5
+    assert capsys.readouterr().err == (
+        "runtime.strategy: there is no TPU: TensorFlow sees none here and TPU_NAME is not set; name one with runtime.tpu, or write auto\n"
+    )
+    assert main(["doctor", SPEC, "runtime.tpu=local"]) == 2
+    assert "runtime.tpu: strategy: auto uses no TPU by name" in capsys.readouterr().err

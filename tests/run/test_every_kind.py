@@ -70,7 +70,7 @@ def test_a_run_that_ends_and_goes_on_has_the_bits_of_one_that_did_not(run: Path,
 
 
 def test_two_devices_learn_what_one_learns(run: Path, home: Path) -> None:
-    script = Path(str(every_kind.__file__))  # a process of its own, since a process can make one mirrored set
+    script = Path(str(every_kind.__file__))  # a process of its own, since a process can make one mirrored set; one of them as on a TPU
     done = subprocess.run([sys.executable, script, run.name, "two/" + run.name], cwd=home, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     for one, two in zip(figures(run), figures(home / "two" / run.name), strict=True):
