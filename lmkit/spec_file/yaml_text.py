@@ -193,9 +193,8 @@ class _Reader:
         opened, text = self.open[-1] if self.open else None, self.last
         if isinstance(text, yaml.ScalarEvent) and text.style and text.start_mark.line < text.end_mark.line:
             what += f"; a quote that opens on line {text.start_mark.line + 1} ends on line {text.end_mark.line + 1}"
-        elif opened is not None and opened.flow_style and "bracket" not in what:
-            known = "" if what.startswith("not readable") else f"; {what}"
-            what = f"the bracket opened on line {opened.start_mark.line + 1} is not closed{known}"
+        elif opened is not None and opened.flow_style and what.startswith("not readable"):
+            what = f"the bracket opened on line {opened.start_mark.line + 1} is not closed"
             mark = mark if mark.line < len(lines) and lines[mark.line].strip() else opened.start_mark
         if "invalid Unicode" in what:
             what += f" (byte {len(self.text[: error.problem_mark.index].encode())})"
