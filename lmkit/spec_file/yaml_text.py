@@ -190,7 +190,8 @@ class _Reader:
     def _syntax(self, error: Any) -> Unreadable:
         lines = LINE_END.split(self.text)
         what, mark = explain(error, lines)
-        opened, text = self.open[-1] if self.open else None, self.last
+        opened: Any = self.open[-1] if self.open else None
+        text: Any = self.last
         if isinstance(text, yaml.ScalarEvent) and text.style and text.start_mark.line < text.end_mark.line:
             what += f"; a quote that opens on line {text.start_mark.line + 1} ends on line {text.end_mark.line + 1}"
         elif opened is not None and opened.flow_style and what.startswith("not readable"):
