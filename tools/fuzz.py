@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from lmkit.spec_file import words
 from lmkit.spec_file.recipes import recipes
 
 KEY = re.compile(r"(?:^|[\s{,-])([a-z_0-9]+):(?= |$)", re.MULTILINE)
-VALUE = re.compile(
-    r"(?<=: )(?P<flow>\{[^{}\n]*\}|\[[^\[\]\n]*\]|\"[^\"\n]*\"|[^\s{}\[\],#\"][^{}\[\],#\n\"]*[^\s{}\[\],#\"]|[^\s{}\[\],#\"])"
-)
+VALUE = re.compile(r"(?<=: )(?:\{[^{}\n]*\}|\[[^\[\]\n]*\]|\"[^\"\n]*\"|[^\s{}\[\],#\"][^{}\[\],#\n\"]*[^\s{}\[\],#\"]|[^\s{}\[\],#\"])")
 SIGNS = "ab:-?!&*#|>%@`\"'{}[], \t\n01.~<é"
-VALUES = "true null -1 0 1e30 1.5 12.0 '12' [1] [] {} zzz 010 1:30 1_000 .nan .inf 1T 2024-01-01 no ~ 99999999999999999999 $HOME/x".split()
+VALUES = [
+    "true", "null", "-1", "0", "1e30", "1.5", "12.0", "'12'", "[1]", "[]", "{}", "zzz", "010", "1:30", "1_000", ".nan", ".inf",
+    "1T", "2024-01-01", "no", "~", "99999999999999999999", "$HOME/x", "{a: 1}",
+]  # fmt: skip
 BROKEN = ["'", '"', "[", "{", "*x", "!t x", "&a b", "%", "@", "- x", "a: b", "!!python/object/apply:os.system ['x']", "\t", "5 apples"]
 SLOWEST, LARGEST = 1.0, 100 * 2**20  # seconds of the processor, bytes
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -80,6 +82,12 @@ class Tally:
 
 acts: list[str] = []
 _watching = False
+
+
+@cache
+def _listen() -> None:
+    """A hook of the interpreter's can never be removed, so there is one."""
+    sys.addaudithook(_hook)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -246,7 +254,7 @@ def _indent(line: str) -> int:
 
 
 MUTATIONS: list[Callable[[str, random.Random], Mutant]] = [
-    slip, slip, _replaced("value", [*VALUES, "{a: 1}"]), _replaced("value", [*VALUES, "{a: 1}"]), _replaced("broken value", BROKEN),
+    slip, slip, _replaced("value", VALUES), _replaced("value", VALUES), _replaced("broken value", BROKEN),
     without, doubled, moved, exchanged, indented, torn, signs,
 ]  # fmt: skip
 
@@ -262,7 +270,7 @@ def run(count: int, seed: int, folder: Path) -> Tally:
     """Judges so many mutants, each written to a file of the folder."""
     path, tally = folder / "spec.yaml", Tally()
     answer(b"name: x\n", path)  # imports, which are not what is measured
-    sys.addaudithook(_hook)
+    _listen()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for mutant in mutants(count, seed):
         judge(mutant, path, tally)

@@ -201,6 +201,7 @@ def test_a_byte_order_mark_and_line_ends_of_windows_change_nothing(tmp_path, nam
         (Conll(conll=("a",)), "\n\n", "a: holds no sentences"),
         (Conll(conll=("a",)), "-DOCSTART- O\n\n", "a: holds no sentences"),
         (Conllu(conllu=("a",)), "# text = x\n\n", "a: holds no sentences"),
+        (Conll(conll=("a",)), "the\tO\nfox\tB-x\x0e\na\tO\n", "a:2: a control character (U+000E)"),
         (Squad(squad=("a",)), '{"data": []}', "a: holds no questions"),
         (Squad(squad=("a",)), '{"data": [{"paragraphs": [{"context": "x", "qas": []}]}]}', "a: holds no questions"),
         (Tsv(tsv=("a",), columns=COLUMNS), "body\tstars\n", "a: holds no records"),

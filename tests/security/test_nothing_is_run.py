@@ -44,6 +44,9 @@ class Mine(Layer):
         super().__init__(**options)
         self.size = size
 
+    def build(self, input_shape=None):
+        self.built = True
+
     def call(self, x):
         return x
 """
