@@ -13,7 +13,8 @@ from typing import Any, NoReturn, TextIO
 from lmkit.errors import DataError, LmkitError, MachineError, Problem, SpecError
 from lmkit.run.console import Console
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
+OUT_OF_MEMORY = "out of memory; lower training.batch_size or data.max_length, or raise training.gradient_accumulation_steps"
 
 UNPRINTABLE = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
@@ -44,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _to_nowhere(sys.stdout)
         return 141
-    except MemoryError:
-        return _report(MachineError("out of memory"), as_json, console)
     except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, which is not imported here
+            return _report(MachineError(OUT_OF_MEMORY), as_json, console)
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             what = (error.strerror or str(error)).lower()
             return _report(MachineError(Problem(what, where=str(error.filename or ""))), as_json, console)

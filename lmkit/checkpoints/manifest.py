@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from lmkit.checkpoints.files import Written
@@ -73,6 +73,9 @@ def read_manifest(checkpoint: Path) -> Manifest:
         if body["format"] != FORMAT:
             what = f"written in checkpoint format {body['format']}; this lmkit reads {FORMAT}: upgrade it"
             raise NewerFormat(Problem(what, where=str(path)))
+        for name in body["files"]:
+            if PurePath(name).name != name:
+                raise CheckpointError(Problem(f"names {name[:80]!r}, which is no file of this folder", where=str(path)))
         return Manifest(
             step=body["step"],
             files={name: Written(**written) for name, written in body["files"].items()},

@@ -11,6 +11,7 @@ from lmkit.errors import DataError, Problem
 from lmkit.text.joining import join_words
 
 BLANKS = re.compile("[ \t]+")
+CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f]")  # stands in no word: a damaged line end would make one sentence of two
 START = "-DOCSTART-"
 
 Lines = list[tuple[int, str]]  # of one sentence, with their numbers in the file
@@ -62,7 +63,10 @@ def sentences(path: Path, numbered: Iterable[tuple[int, str]], longest: int) -> 
                 yield held
             held, size = [], 0
             continue
-        held.append((number, line.rstrip("\n")))
+        line = line.rstrip("\n")
+        if odd := CONTROL.search(line):
+            raise DataError(Problem(f"a control character (U+{ord(odd.group()):04X}); is the file damaged?", where=f"{path}:{number}"))
+        held.append((number, line))
         size += len(line.encode())
         if size > longest:
             what = f"this sentence is longer than max_record_bytes = {longest:,}; raise it, or end sentences with a blank line"

@@ -16,7 +16,7 @@ def read_parquet(path: Path, *, needed: Sequence[str], whole: bool = False, stop
 
     number = 0
     try:
-        with pyarrow.parquet.ParquetFile(path) as table:
+        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as table:
             check_columns(needed, table.schema_arrow.names, str(path))
             for batch in table.iter_batches(batch_size=1024, columns=None if whole else list(dict.fromkeys(needed))):
                 if stop():

@@ -172,7 +172,7 @@ class Conllu(Sentences):
 def _word_columns(columns: Iterable[str], example: str) -> Iterator[tuple[str, str]]:
     for name in columns:
         if name not in ("text", "tags"):
-            yield f"columns.{name}", f"unknown role {name}; words have text and tags"
+            yield f"columns.{name}", f"unknown role {name}{near(name, ('text', 'tags'))}; words have text and tags"
     if "text" not in columns:
         yield "columns", f"no column is named for text; write for example columns: {example}"
 

@@ -14,7 +14,7 @@ from lmkit.spec_file.declared import with_declared
 from lmkit.spec_file.origins import origins
 from lmkit.spec_file.plain_yaml import to_yaml
 from lmkit.spec_file.resolve import resolve, words_of
-from lmkit.spec_file.secrets import secrets
+from lmkit.spec_file.secrets import hidden, secrets
 from lmkit.spec_file.size import size_problem
 from lmkit.spec_file.spec import RunSpec
 from lmkit.spec_file.tree import Node, Path, child, merge, plain
@@ -60,12 +60,12 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, strict:
         tree = _override(tree, overrides, problems)
         tree = with_declared(tree, lambda other: _file(other, problems, ())[0], problems, (os.path.realpath(path),))
     except yaml_text.Unreadable as error:
-        raise SpecError(*problems[: MOST_PROBLEMS - 1], error.problem) from None
-    problems += secrets(tree)
+        raise SpecError(*map(hidden, (*problems[: MOST_PROBLEMS - 1], error.problem))) from None
+    problems += secrets(tree, text, os.fspath(path))
     spec, found, warnings = validate(tree)
     problems += found + (warnings if strict else [])
     if problems or spec is None:
-        raise SpecError(*_in_order(problems)[:MOST_PROBLEMS])
+        raise SpecError(*map(hidden, _in_order(problems)[:MOST_PROBLEMS]))
     spec, checksums = with_code(spec, tree)
     resolved, rules = resolve(spec)
     too_large = size_problem(resolved)

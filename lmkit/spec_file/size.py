@@ -1,11 +1,14 @@
 """Whether a model can be on this machine at all, judged before anything is built."""
 
+import contextlib
 import os
+from pathlib import Path
 
 from lmkit.models.count import count
 from lmkit.models.spec import FromRun
 from lmkit.spec_file.spec import RunSpec
 
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # of a container, by age of the kernel
 BYTES = 16  # of a parameter in training: float32 weight, gradient, and two slots of the optimizer
 
 
@@ -25,11 +28,14 @@ def size_problem(spec: RunSpec) -> str:
 
 
 def machine_memory() -> int:
-    """Bytes of memory, 0 where the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 0
+    """Bytes of memory that this process may have, 0 where the system does not tell."""
+    found = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in LIMITS:
+        with contextlib.suppress(ValueError, OSError):  # "max" where there is none
+            found.append(int(path.read_text()))
+    return min(found, default=0)
 
 
 def _bytes(number: float) -> str:

@@ -148,10 +148,11 @@ class _Examination:
             return
         here = words.walk(location)[0]
         known = list(dict.fromkeys(name for cls in here for name in words.fields(cls)))
-        near = words.nearest(key, known if location else [*known, "extends"])
         called = words.SYNONYMS.get(key, key)
         elsewhere = [home for home in words.homes(called) if home != dotted(locate(location, self.data))]
         siblings = words.walk(location[:-1])[0] if any(words.tag(cls) == location[-1] for cls in here if location) else []
+        others = [name for cls in siblings for name in words.fields(cls)]
+        near = words.nearest(key, known if location else [*known, "extends"]) or words.nearest(key, others)
         beside = list(dict.fromkeys(words.tag(cls).strip("<>") for cls in siblings if key in words.fields(cls) and cls not in here))
         chooser = next((k for k in parent if k in CHOSEN_BY_KEY and k != key), None)
         if key in CHOSEN_BY_KEY and chooser:
@@ -196,12 +197,13 @@ class _Examination:
         allowed = choices(complaint) or [words.tag(cls) for cls in words.walk(complaint["loc"])[0]]
         by_key = [word for word in allowed if word in CHOSEN_BY_KEY]
         kinds = [word for word in allowed if word not in by_key]
-        slips = [(key, meant) for key in value for meant in words.nearest(key, [*by_key, "kind"])[:1]] if isinstance(value, dict) else []
+        slips = [(key, near) for key in value if (near := words.nearest(key, [*by_key, "kind"]))] if isinstance(value, dict) else []
         if isinstance(value, dict) and "kind" in value:
             self._unknown_kind((*path, "kind"), value["kind"], kinds)
         elif slips:
-            self.note((*path, slips[0][0]), f"unknown key; did you mean {slips[0][1]}?", key=True)
-            self._rename((*path, slips[0][0]), slips[0][1])
+            key, near = slips[0]
+            self.note((*path, key), f"unknown key; did you mean {' or '.join(near)}?", key=True)
+            self._rename((*path, key), near[0])
         elif isinstance(value, dict):
             ways = [f"kind: {word}" for word in kinds] + [f"{word}: ..." for word in by_key]
             self.note(path, f"does not say which kind it is; add {' or '.join(ways)}", key=True)

@@ -79,11 +79,19 @@ class _Reader:
         self.text = text
         self.place = place
         self.problems = problems
+        self.open: list[Any] = []  # the mappings and lists around what is read
+        self.last: Any = None
         self.events = self._parsed()
 
     def _parsed(self) -> Iterator[Any]:
         try:
-            yield from yaml.parse(self.text, Loader=LOADER)
+            for event in yaml.parse(self.text, Loader=LOADER):
+                if isinstance(event, yaml.CollectionStartEvent):
+                    self.open.append(event)
+                elif isinstance(event, yaml.CollectionEndEvent):
+                    self.open.pop()
+                self.last = event
+                yield event
         except yaml.MarkedYAMLError as error:
             raise self._syntax(error) from None
         except yaml.YAMLError as error:
@@ -182,6 +190,13 @@ class _Reader:
     def _syntax(self, error: Any) -> Unreadable:
         lines = LINE_END.split(self.text)
         what, mark = explain(error, lines)
+        opened: Any = self.open[-1] if self.open else None
+        text: Any = self.last
+        if isinstance(text, yaml.ScalarEvent) and text.style and text.start_mark.line < text.end_mark.line:
+            what += f"; a quote that opens on line {text.start_mark.line + 1} ends on line {text.end_mark.line + 1}"
+        elif opened is not None and opened.flow_style and what.startswith("not readable"):
+            what = f"the bracket opened on line {opened.start_mark.line + 1} is not closed"
+            mark = mark if mark.line < len(lines) and lines[mark.line].strip() else opened.start_mark
         if "invalid Unicode" in what:
             what += f" (byte {len(self.text[: error.problem_mark.index].encode())})"
         line = lines[mark.line] if mark.line < len(lines) else ""

@@ -1,25 +1,22 @@
 """Chat templates: from messages to the text that a model reads, by a Jinja template run in a sandbox as transformers runs it."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import jinja2
-from jinja2.ext import Extension, loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lmkit.errors import DataError, Problem, SpecError
+from lmkit.text.sandbox import CLOSE, OPEN, Template
 
 Message = Mapping[str, Any]
 TrainOn = Literal["responses", "all", "last"]
 Span = tuple[int, int]
 
-# Noncharacters of Unicode, which stand in no text: around what `{% generation %}` holds, and inside control tokens that a message forges.
-OPEN, CLOSE, GUARD = "\ufdd0", "\ufdd1", "\ufdd2"
+GUARD = "\ufdd2"  # a noncharacter of Unicode inside control tokens that a message forges
 MARKS = re.compile(f"([{OPEN}{CLOSE}{GUARD}])")
 GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 DAY = datetime(2024, 7, 26)  # what templates call today in training text, so that it is the same on every day
@@ -51,11 +48,10 @@ class ChatTemplate:
         self.source, self.special, self.controls = source, dict(special), tuple(sorted(controls, key=len, reverse=True))
         self._forged, self._forged_by_itself = _any(self.controls), _any([token for token in self.controls if controls[token]])
         try:
-            self._template = _environment().from_string(source)
-        except jinja2.TemplateSyntaxError as error:
-            raise SpecError(
-                Problem(f"the chat template cannot be read, line {error.lineno}: {error.message}", "data.chat_template")
-            ) from None
+            self._template = Template(source)
+        except Exception as error:  # it is foreign code: what it cannot be compiled for is its own
+            line = f", line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
+            raise SpecError(Problem(f"the chat template cannot be read{line}: {_said(error)}", "data.chat_template")) from None
 
     def prompt(self, messages: Sequence[Message], where: str = "") -> Rendered:
         """What stands before the answer to come. Raises DataError, as all of these do, where the template refuses the messages."""
@@ -108,8 +104,8 @@ class ChatTemplate:
             made = self._template.render(
                 messages=given, add_generation_prompt=prompt, tools=None, documents=None, strftime_now=day.strftime, **self.special
             )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
-            raise DataError(Problem(f"the chat template refuses this: {str(error)[:200]}", "messages", where)) from None
+        except Exception as error:  # it is foreign code: whatever goes wrong in it is its own
+            raise DataError(Problem(f"the chat template refuses this: {_said(error)}", "messages", where)) from None
         parts, learned, at, begin = [""], list[Span](), 0, 0
         for piece in MARKS.split(made):
             if piece == OPEN:
@@ -142,34 +138,5 @@ def _guarded(value: Any, forged: re.Pattern[str] | None, where: str) -> Any:
     return value if forged is None else forged.sub(rf"\1{GUARD}", value)
 
 
-class _Generation(Extension):
-    """`{% generation %} ... {% endgeneration %}`: what the model itself is to write."""
-
-    tags = {"generation"}
-
-    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return jinja2.nodes.CallBlock(self.call_method("_marked"), [], [], body).set_lineno(line)
-
-    def _marked(self, caller: Any) -> str:
-        return f"{OPEN}{caller()}{CLOSE}"
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    """What templates in the wild are written for: transformers' environment."""
-    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
-    made.filters["tojson"] = _as_json
-    made.globals["raise_exception"] = _refuse
-    made.globals["dict"] = lambda *args, **words: dict(*args, **words)
-    return made
-
-
-def _as_json(
-    value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: tuple[str, str] | None = None, sort_keys: bool = False
-) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _refuse(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

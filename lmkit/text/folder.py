@@ -110,7 +110,7 @@ def read_folder(path: Path, rows: int | None = None) -> Folder:
 
 def _beside(folder: Path, read: Callable[[str], bytes | None]) -> Beside:
     files = {name: data for name in KEPT if (data := read(name)) is not None}
-    files |= {f"{TEMPLATES}/{p.name}": p.read_bytes() for p in sorted((folder / TEMPLATES).glob("*.jinja"))}
+    files |= {f"{TEMPLATES}/{p.name}": data for p in sorted((folder / TEMPLATES).glob("*.jinja")) if (data := _bytes(p)) is not None}
     config, tokens, facts, model, generation, sentence = (
         _mapping(read(name), folder / name)
         for name in (CONFIG, TOKENS, FACTS, "config.json", "generation_config.json", "sentence_bert_config.json")
@@ -127,11 +127,20 @@ def _beside(folder: Path, read: Callable[[str], bytes | None]) -> Beside:
     )
 
 
+def leads_out(file: Path) -> bool:
+    """Whether a file is a link out of its folder, other than to the blobs of the Hugging Face cache that the folder is in."""
+    home, real = file.parent.resolve(), file.resolve()
+    cached = real.parent.name == "blobs" and real.parent.parent in home.parents
+    return file.is_symlink() and home not in real.parents and not cached
+
+
 def _bytes(file: Path) -> bytes | None:
     try:
         status = file.stat()
     except OSError:
         return None
+    if leads_out(file):  # it would be copied into runs and exports
+        raise CheckpointError(f"{file}: is a link out of its folder; put the file itself there")
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{file}: is no regular file")
     if status.st_size > LARGEST_FILE:

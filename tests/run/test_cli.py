@@ -1,5 +1,6 @@
 """What a user sees at the command line: text, exit codes, JSON, speed of start."""
 
+import errno
 import json
 import os
 import subprocess
@@ -123,12 +124,27 @@ def test_a_bug_leaves_its_traceback_in_a_file_only(
     assert "ZeroDivisionError" in file.read_text()
 
 
-def test_a_full_disk_is_exit_code_5(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
+def test_a_full_disk_and_too_few_open_files_are_exit_code_5(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device", "/x")
+        raise OSError(number, os.strerror(number), "/x")
 
     monkeypatch.setattr("lmkit.run.check.load", full)
-    assert run(capsys, "check", SPEC)[::2] == (5, "/x: no space left on device\n")
+    assert run(capsys, "check", SPEC)[::2] == (5, f"/x: {os.strerror(number).lower()}\n")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), type("ResourceExhaustedError", (Exception,), {})("OOM when allocating tensor")])
+def test_no_memory_is_exit_code_5_with_the_keys_to_lower(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def greedy(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lmkit.run.check.load", greedy)
+    code, _, err = run(capsys, "check", SPEC)
+    assert code == 5 and err.startswith("out of memory; lower training.batch_size")
 
 
 def test_a_reader_that_goes_away_leaves_no_traceback() -> None:

@@ -1,5 +1,6 @@
 """The run's lock, with real processes: exactly one holds it, and the others say who."""
 
+import errno
 import json
 import os
 import signal
@@ -102,6 +103,20 @@ def test_what_a_dead_holder_left_running_is_told_apart(tmp_path: Path) -> None:
     lock = take(path)
     path.write_text(json.dumps({"pid": 2**22 + 1, "host": socket.gethostname(), "boot": json.loads(path.read_text())["boot"]}))
     with pytest.raises(MachineError, match="left running"):
+        take(path)
+    lock.release()
+
+
+def test_a_file_system_without_locks_is_said_and_the_holder_still_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    path = tmp_path / "run.lock"
+    monkeypatch.setattr("fcntl.flock", refuses)
+    said: list[str] = []
+    lock = take(path, say=said.append)
+    assert len(said) == 1 and "this file system has no locks" in said[0]
+    with pytest.raises(MachineError, match=f"process {os.getpid()} on {socket.gethostname()}"):
         take(path)
     lock.release()
 

@@ -10,6 +10,7 @@ from typing import Any
 from lmkit.checkpoints.find import FOREIGN
 from lmkit.checkpoints.header import Stored, read_header
 from lmkit.errors import CheckpointError, MachineError, Problem
+from lmkit.text.folder import leads_out
 
 CONFIG = "config.json"
 SINGLE = "model.safetensors"
@@ -114,6 +115,8 @@ def _sharded(path: Path) -> dict[str, dict[str, Stored]]:
             raise CheckpointError(Problem(what, where=str(path / INDEX)))
         if not (path / name).exists():
             raise CheckpointError(Problem(f"names the file {name}, which is absent", where=str(path / INDEX)))
+        if leads_out(path / name):
+            raise CheckpointError(Problem(f"names the file {name}, which is a link out of the folder", where=str(path / INDEX)))
     found = {name: read_header(path / name) for name in names}
     _agree(path, weight_map, found)
     return found

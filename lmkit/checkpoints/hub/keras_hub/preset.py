@@ -10,6 +10,7 @@ from lmkit.checkpoints.hub.folder import CONFIG, MOST_FILES, Folder, read_json
 from lmkit.checkpoints.hub.keras_hub.h5 import read_indices
 from lmkit.checkpoints.hub.keras_hub.known import CAUSAL, PRESETS
 from lmkit.errors import CheckpointError, Problem
+from lmkit.text.folder import leads_out
 
 TASK, PREPROCESSOR, METADATA = "task.json", "preprocessor.json", "metadata.json"
 MODEL_WEIGHTS, TASK_WEIGHTS = "model.weights.h5", "task.weights.h5"
@@ -106,6 +107,8 @@ def _model_files(path: Path) -> Iterator[str]:
             raise CheckpointError(Problem(f"names {name[:80]!r}, which is no weights file of this folder", where=str(path / SHARDS)))
         if not (path / name).exists():
             raise CheckpointError(Problem(f"names the file {name}, which is absent", where=str(path / SHARDS)))
+        if leads_out(path / name):
+            raise CheckpointError(Problem(f"names the file {name}, which is a link out of the folder", where=str(path / SHARDS)))
         yield name
 
 
