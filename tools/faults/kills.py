@@ -166,7 +166,7 @@ def rows(lab: Lab) -> Iterator[Row]:
     kinds = [("the run directory, written by numpy", numbers, count, 10)]
     if not lab.short:
         words = ("training.steps=60", "training.evaluate_every=20 steps")
-        kinds.append(("lmkit train, forked", forked(train("tiny.yaml", *words)), count, 20))
+        kinds.append(("lmkit train, forked", forked(train("tiny.yaml", *words)), count, 10))
         kinds.append(("lmkit train, started afresh", afresh(shell("tiny.yaml", *words)), count // 20, 10))
     for i, (how, start, kills, each) in enumerate(kinds):
         outcomes = campaign(start, lab.folder(str(i)), runs=-(-kills // each), kills=each, seed=lab.seed, limit=lab.limit, told=lab.say)

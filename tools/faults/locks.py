@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def _round(start: Start, run: Path, limit: float) -> str:
     return _wrong(codes, {p.pid: log.read_text() for p, log in zip(processes, logs, strict=True)})
 
 
-def _wrong(codes: dict[int, int | None], said: dict[int, str]) -> str:
+def _wrong(codes: Mapping[int, int | None], said: dict[int, str]) -> str:
     """What is wrong with a round, empty when one process trained and the others named it and its host."""
     winners = [pid for pid, code in codes.items() if code == 0]
     if len(winners) != 1 or sorted(map(str, codes.values())) != ["0"] + [str(IN_USE)] * (PROCESSES - 1):

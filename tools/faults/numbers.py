@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def train(path: Path, steps: int = 40, pause: float = 0.0, say: Say = silent) ->
             say(run.finished)
             return
         w, m = np.zeros((40, 50), np.float32), np.zeros((40, 50), np.float32)
-        state = {"evaluated": 0, "best": None, "best_step": None}
+        state: dict[str, Any] = {"evaluated": 0, "best": None, "best_step": None}
         saved = run.notes.get("saved")
         resumed = Checkpoints(path, keep=2, facts={}, say=say).resume(model={"w": w}, optimizer={"w/m": m}, saved=saved)
         step = 0
@@ -36,9 +37,7 @@ def train(path: Path, steps: int = 40, pause: float = 0.0, say: Say = silent) ->
         logger = Logger(path, say=say)
         if logger.fresh:
             logger.text("spec", 0, spec)
-        save = Checkpoints(
-            path, keep=2, facts={}, before_save=logger.sync, saved=lambda at: run.notes.get("saved") or run.note(saved=at), say=say
-        )
+        save = Checkpoints(path, keep=2, facts={}, before_save=logger.sync, saved=lambda at: run.note(saved=at), say=say)
         try:
             while step < steps:
                 step += 1

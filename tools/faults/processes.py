@@ -97,6 +97,7 @@ def never_left_behind(process: Process) -> Iterator[None]:
     except BaseException:
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
+            process.wait()
         raise
 
 
