@@ -75,6 +75,14 @@ class Disk:
         self.fault(f"mkdir {path.name}")
         path.mkdir()
 
+    def make_directories(self, path: Path) -> None:
+        """Creates a directory, and those above it, where they do not exist, and puts their names on disk."""
+        if not path.is_dir():
+            self.make_directories(path.parent)
+            self.fault(f"mkdir {path.name}")
+            path.mkdir(exist_ok=True)
+            self.sync(path.parent)
+
     def sync(self, directory: Path) -> None:
         """Puts the names in a directory on disk."""
         self.fault(f"fsync {directory.name}")

@@ -78,7 +78,7 @@ def save(
     temporary = directory / f".tmp-{final.name}-{os.getpid()}"
     with machine_errors(f"checkpoint of step {step} is not saved, the previous one is intact", directory):
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            disk.make_directories(directory)
             if temporary.exists():
                 disk.delete(temporary)
             disk.make_directory(temporary)
@@ -221,7 +221,7 @@ def set_best(checkpoints: Path, best: Path, step: int, *, fault: Fault = no_faul
             return False
         temporary = best / f".tmp-{final.name}-{os.getpid()}"
         with machine_errors(f"best checkpoint of step {step} is not kept, the previous best is intact", best):
-            best.mkdir(parents=True, exist_ok=True)
+            disk.make_directories(best)
             if temporary.exists():
                 disk.delete(temporary)
             disk.make_directory(temporary)

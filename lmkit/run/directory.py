@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmkit.checkpoints.files import machine_errors, sweep, write_file
+from lmkit.checkpoints.files import Disk, machine_errors, sweep, write_file
 from lmkit.errors import CheckpointError, MachineError, Problem, SpecError
 from lmkit.run.changes import GROWING, Parse, allowed_changes
 from lmkit.run.lock import Lock, take
@@ -120,7 +120,7 @@ def open_run(
     if resume and state != "run":
         raise CheckpointError(Problem("is no run directory, so there is nothing to resume" + _runs_beside(path), where=str(path)))
     with machine_errors("the run directory cannot be made", path):
-        path.mkdir(parents=True, exist_ok=True)
+        Disk().make_directories(path)
     lock = take(path / "run.lock", say=say)
     try:
         state = _state(path)
@@ -128,7 +128,7 @@ def open_run(
             say(f"{path}: what was there is kept as {_move_aside(path)}")
             lock.release()
             with machine_errors("the run directory cannot be made", path):
-                path.mkdir(exist_ok=True)
+                Disk().make_directories(path)
             lock = take(path / "run.lock", say=say)
             state = _state(path)
         changes: list[str] = []

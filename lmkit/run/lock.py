@@ -46,13 +46,17 @@ def take(path: Path, *, say: Callable[[str], None] = lambda line: None) -> Lock:
                 os.close(descriptor)
                 raise
             os.close(descriptor)  # moved away by --from-scratch between opening and locking
-        former = _holder(descriptor)
-        if former:
-            say(f"{path}: taken over from process {former['pid']} on {former['host']}, which ended without releasing it")
-        mine = {"pid": os.getpid(), "host": socket.gethostname(), "boot": _boot()}
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        write_all(descriptor, json.dumps(mine).encode() + b"\n")
+        try:
+            former = _holder(descriptor)
+            if former:
+                say(f"{path}: taken over from process {former['pid']} on {former['host']}, which ended without releasing it")
+            mine = {"pid": os.getpid(), "host": socket.gethostname(), "boot": _boot()}
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            write_all(descriptor, json.dumps(mine).encode() + b"\n")
+        except BaseException:
+            os.close(descriptor)
+            raise
     return Lock(path, descriptor)
 
 

@@ -78,6 +78,7 @@ class Checkpoints:
         best = found.state["loop"].get("best_step")
         if best is not None and not own.set_best(self._directory, self._best, best):
             self._say(f"{self._best}: the best checkpoint, of step {best}, is gone; training goes on from step {found.step}")
+        own.retain(self._directory, self._keep, fault=self._fault)  # which a kill may have come before
         return Snapshot(found.step, found.model, found.optimizer, found.state["loop"], found.state["metrics"])
 
 

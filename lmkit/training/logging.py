@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lmkit.checkpoints.files import machine_errors, write_all, write_file
+from lmkit.checkpoints.files import Disk, machine_errors, write_all, write_file
 from lmkit.training import events, tags
 
 METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
@@ -31,7 +31,7 @@ class Logger:
     def __init__(self, directory: Path, *, say: Say = lambda line: None, clock: Callable[[], float] = time.time) -> None:
         self._directory, self._say, self._clock = directory, say, clock
         self._failed = False
-        self.fresh = not _event_files(directory / TENSORBOARD / tags.TRAIN)
+        self.fresh = not any(event.summary.value for event in _events(directory / TENSORBOARD / tags.TRAIN))
         with machine_errors("the log cannot be opened", directory / METRICS):
             self._metrics = _Append(directory / METRICS)
         self._events: dict[str, _Append] = {}
@@ -82,7 +82,7 @@ class Logger:
     def _open(self, kind: str) -> tuple["_Append", set[str]]:
         if kind not in self._events:
             directory = self._directory / TENSORBOARD / kind
-            directory.mkdir(parents=True, exist_ok=True)
+            Disk().make_directories(directory)
             existing = _event_files(directory)
             path = existing[-1] if existing else directory / _event_name(1)
             file = _Append(path)
@@ -108,6 +108,7 @@ class _Append:
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        Disk().sync(path.parent)
         self._size = os.fstat(self._descriptor).st_size
 
     def write(self, data: bytes) -> None:
@@ -181,6 +182,11 @@ def _event_name(number: int) -> str:
 def _event_files(directory: Path) -> list[Path]:
     """Our files, oldest first; the last one is complete in itself."""
     return sorted(p for p in directory.iterdir() if EVENT_FILE.match(p.name)) if directory.is_dir() else []
+
+
+def _events(directory: Path) -> Iterator[Any]:
+    for file in _event_files(directory)[-1:]:
+        yield from events.records(file.read_bytes())
 
 
 def _described(name: str) -> str:
