@@ -1,13 +1,15 @@
 """A training session: model, step, evaluation, logs and loop put together; the first code of a run that imports TensorFlow."""
 
+import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lmkit.checkpoints.files import write_file
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
-from lmkit.errors import Interrupted
+from lmkit.errors import Interrupted, MachineError
 from lmkit.inference.samples import Samples
 from lmkit.inference.scoring import answer_scores
 from lmkit.models.spec import FromRun
@@ -36,6 +38,8 @@ from lmkit.training.progress import RunState
 from lmkit.training.report import loss_chart, write_report
 from lmkit.training.schedules import learning_rate
 from lmkit.training.step import EvaluationStep, Step
+
+NAN_REPORT = "nan-report.json"
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Session:
         checkpoints = Checkpoints(
             self.run.path,
             keep=self.spec.training.keep,
+            reach=self.plan.reach,
             facts=self.facts,
             before_save=lambda: logger.sync(),
             saved=lambda step: self.run.note(saved=step),
@@ -96,9 +101,11 @@ class Session:
             logger.text("spec", 0, f"```yaml\n{self.text}```")
         console, rate = self.console, self.material.batches.tokens_per_step
         bar = Bar(self.stop.guarding(console.write), is_terminal=console.is_terminal, width=console.width, tokens_per_step=rate)
-        hooks = Hooks(stop=self._asked)
+        hooks = Hooks(stop=self._asked, say=console.err, restore=lambda step: self._restored(checkpoints, logger, step))
         if self.replicas.is_chief:
-            hooks = Hooks(logger, checkpoints, self._asked, bar, lambda step: self._show(logger, step))
+            hooks = replace(
+                hooks, log=logger, save=checkpoints, report=self._tell, progress=bar, after_evaluation=lambda step: self._show(logger, step)
+            )
         try:
             state = self._trainer(snapshot, hooks).train()
         except Interrupted:
@@ -125,6 +132,26 @@ class Session:
             found = checkpoints.resume(model=self.variables, optimizer=self.optimizer.slots, saved=saved)
         told = self.replicas.told(found and {"step": found.step, "state": found.state, "metrics": dict(found.metrics)})
         return found or (told and Snapshot(**told, model={}, optimizer={}))
+
+    def _restored(self, checkpoints: Checkpoints, logger: Logger, step: int) -> dict[str, Any] | None:
+        """Goes back to a checkpoint of `step` or before it, in all processes; gives where the run stands then."""
+        found = checkpoints.back_to(step) if self.replicas.is_chief else None
+        if found is not None:
+            self.optimizer.restore(found.model, found.optimizer)
+            logger.cut_back(found.step, found.state["evaluated"])
+        state = self.replicas.told(found and found.state)
+        self.replicas.align([*self.variables.values(), *self.optimizer.slots.values()])
+        return state
+
+    def _tell(self, facts: Mapping[str, Any]) -> None:
+        """Writes what is known of the step that ends the run, and of the texts in it, as far as the disk takes it."""
+        known = {**facts, "documents": self.material.batches.documents(facts["step"] - 1)}
+        path = self.run.path / NAN_REPORT
+        try:
+            write_file(path, json.dumps(known, indent=1, allow_nan=False) + "\n")
+            self.console.err(f"{path} says what is known of step {facts['step']}")
+        except MachineError as error:
+            self.console.err(str(error))
 
     def _begin_at(self, snapshot: Snapshot | None) -> None:
         """Fills weights and slots from the snapshot, or the body from the run that it comes from."""

@@ -23,6 +23,7 @@ class Checkpoints:
 
     `facts` go into every manifest (`spec`, `data` and `tokenizer` hashes, versions, decisions). `before_save` is called first:
     the log of a step must be on disk before its checkpoint is. `saved(step)` is called when a checkpoint is complete.
+    With `reach`, a checkpoint at least so many steps old is kept, for `back_to`.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Checkpoints:
         run: Path,
         *,
         keep: int,
+        reach: int = 0,
         facts: Mapping[str, Any],
         before_save: Callable[[], None] = lambda: None,
         saved: Callable[[int], None] = lambda step: None,
@@ -37,7 +39,7 @@ class Checkpoints:
         fault: Fault = no_fault,
     ) -> None:
         self._directory, self._best = run / "checkpoints", run / "best"
-        self._keep, self._facts = keep, json.loads(json.dumps(facts))  # as they come back: lists for tuples
+        self._keep, self._reach, self._facts = keep, reach, json.loads(json.dumps(facts))  # as they come back: lists for tuples
         self._before_save, self._saved, self._say, self._fault = before_save, saved, say, fault
 
     def __call__(self, snapshot: Snapshot, *, best: bool) -> None:
@@ -55,7 +57,7 @@ class Checkpoints:
         self._saved(snapshot.step)
         if best:
             own.set_best(self._directory, self._best, snapshot.step, fault=self._fault)
-        own.retain(self._directory, self._keep, fault=self._fault)
+        own.retain(self._directory, self._keep, reach=self._reach, fault=self._fault)
 
     def resume(self, *, model: Mapping[str, Any], optimizer: Mapping[str, Any], saved: int | None = None) -> Snapshot | None:
         """The newest snapshot that is whole, or None for a run that has never saved; for who holds the run's lock.
@@ -76,9 +78,25 @@ class Checkpoints:
         require(found.model, model, found.path)
         require(found.optimizer, optimizer, found.path)
         best = found.state["loop"].get("best_step")
-        if best is not None and not own.set_best(self._directory, self._best, best):
+        later = any(step > found.step for step in own.steps(self._best))  # of a run that has gone back: it comes to that step again
+        if best is not None and not later and not own.set_best(self._directory, self._best, best):
             self._say(f"{self._best}: the best checkpoint, of step {best}, is gone; training goes on from step {found.step}")
-        return Snapshot(found.step, found.model, found.optimizer, found.state["loop"], found.state["metrics"])
+        return _snapshot(found)
+
+    def back_to(self, step: int) -> Snapshot | None:
+        """The newest snapshot of `step` or before it, or the oldest where none is so old; those after it are deleted, the newest first.
+
+        The best checkpoint stays, whichever it is. Raises CheckpointError, MachineError.
+        """
+        found = own.load(self._directory, at_most=step, say=self._say, repair=True)
+        if found is None:
+            return None
+        own.delete(self._directory, [later for later in reversed(own.steps(self._directory)) if later > found.step], fault=self._fault)
+        return _snapshot(found)
+
+
+def _snapshot(found: own.Checkpoint) -> Snapshot:
+    return Snapshot(found.step, found.model, found.optimizer, found.state["loop"], found.state["metrics"])
 
 
 def newest_facts(run: Path) -> dict[str, Any]:

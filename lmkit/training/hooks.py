@@ -1,6 +1,6 @@
 """What the training loop asks of the world around it: where scalars and checkpoints go, and whether to stop."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +37,20 @@ class Save(Protocol):
     def __call__(self, snapshot: Snapshot, *, best: bool) -> None: ...
 
 
+class Restore(Protocol):
+    """Goes back to a checkpoint of `step` at most: sets weights and slots, takes what came later out of checkpoints and logs, and
+    gives that snapshot's `state`; None where there is no checkpoint.
+    """
+
+    def __call__(self, step: int) -> dict[str, Any] | None: ...
+
+
+class Report(Protocol):
+    """Hears what is known of the step that ends a run, as JSON."""
+
+    def __call__(self, facts: Mapping[str, Any]) -> None: ...
+
+
 class Stop(Protocol):
     """True once somebody asked to stop; polled at every call of the step function and every evaluation batch."""
 
@@ -61,6 +75,9 @@ class Hooks:
 
     log: Log = lambda step, scalars: None
     save: Save = lambda snapshot, *, best: None
+    restore: Restore = lambda step: None
+    report: Report = lambda facts: None
+    say: Callable[[str], None] = lambda line: None
     stop: Stop = lambda: False
     progress: Progress = lambda step, total, scalars: None
     after_evaluation: AfterEvaluation = lambda step: None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lmkit.spec import LISTED, Also, Amount, Count, Fraction, Spec, units
+from lmkit.spec import LISTED, Also, Amount, Count, Fraction, Spec, short, units
 
 Peak = Annotated[float, Field(gt=0, lt=1000)]
 
@@ -139,6 +139,27 @@ class EarlyStopping(Spec):
     min_delta: float = Field(0.0, ge=0, description="A smaller change is no improvement.")
 
 
+class Abort(Spec):
+    """The run ends with exit code 6; all steps before the bad one are saved, and nan-report.json says what is known of it."""
+
+    kind: Literal["abort"] = "abort"
+
+
+class Skip(Spec):
+    """Nothing is learned from the step; data and learning rate go on."""
+
+    kind: Literal["skip"] = "skip"
+    at_most: Count = Field(10, description="Such steps of 1,000; one more ends the run.")
+
+
+class Rollback(Spec):
+    """The run goes back to a checkpoint from before the last `steps` steps, and learns nothing from these when it comes to them again."""
+
+    kind: Literal["rollback"] = "rollback"
+    at_most: Count = Field(3, description="In a run; one more ends it.")
+    steps: Count = Field(100, description="Steps that are passed over, of which the bad one is the last.")
+
+
 class Training(Spec):
     """How the model is trained."""
 
@@ -163,6 +184,9 @@ class Training(Spec):
     )
     keep: Count = Field(2, description="Checkpoints kept beside the best one.")
     early_stopping: EarlyStopping | None = Field(None, description="Stop when validation no longer improves.")
+    non_finite: Annotated[Abort | Skip | Rollback, Field(discriminator="kind"), short()] = Field(
+        default_factory=Abort, description="What becomes of a step whose loss or gradient is not finite; it never changes a weight."
+    )
 
     def rule_one_length(self) -> Iterator[tuple[str, str]]:
         given = [key for key in ("steps", "tokens", "epochs") if getattr(self, key) is not None]

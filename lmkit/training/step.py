@@ -104,6 +104,16 @@ class Step:
         table = self._call(self._replicas.split(stacked, axis=1), rates, np.int32(first_step), np.int32(len(batches)))
         return self._read(self._replicas.first(table)[: len(batches)], batches)
 
+    def first_not_finite(self, batch: Batch) -> str | None:
+        """The first variable whose gradient by this batch is not finite."""
+        finite = engine.compiled(lambda part: self._replicas.run(self._are_finite, (part,)))
+        found = self._replicas.first(finite(self._replicas.split(pad_rows(batch, self._rows))))
+        return next((name for name, right in zip(self._optimizer.names, found, strict=True) if not right), None)
+
+    def _are_finite(self, batch: Mapping[str, Tensor]) -> Tensor:
+        *gradients, _ = self._replicas.sum(self._gradients(batch))
+        return ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients])
+
     def _read(self, table: np.ndarray, batches: Sequence[Batch]) -> StepSums:
         tasks = {}
         for i, name in enumerate(tasks_in(batches[0], list(self._weights))):

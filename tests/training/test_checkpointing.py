@@ -94,3 +94,15 @@ def test_a_best_that_is_gone_is_said(tmp_path: Path) -> None:
     save(snapshot(5, best_step=3), best=False)
     assert save.resume(model=MODEL, optimizer=SLOTS) is not None
     assert len(said) == 1 and "step 3" in said[0]
+
+
+def test_going_back_deletes_what_is_later_and_keeps_the_best(tmp_path: Path) -> None:
+    said: list[str] = []
+    save = checkpoints(tmp_path, keep=9, say=said.append)
+    for step in (2, 4, 6, 8):
+        save(snapshot(step, best_step=min(step, 6)), best=step == 6)
+    found = save.back_to(5)
+    assert found is not None and found.step == 4 and found.state == snapshot(4, best_step=4).state
+    assert own.steps(tmp_path / "checkpoints") == [2, 4] and own.steps(tmp_path / "best") == [6]
+    assert save.resume(model=MODEL, optimizer=SLOTS) is not None and own.steps(tmp_path / "best") == [6] and not said
+    assert checkpoints(tmp_path / "empty").back_to(5) is None

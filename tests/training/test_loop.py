@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from lmkit.errors import DataError, Interrupted, NumericsError
 from lmkit.tasks.spec import MaskedLm, NextSentence
 from lmkit.training import tags
+from lmkit.training.bad_steps import Policy
 from lmkit.training.build import build_optimizer
 from lmkit.training.evaluate import evaluate
 from lmkit.training.hooks import Hooks
@@ -33,7 +35,16 @@ class Recorder:
 
     def __init__(self, stop_at=None):
         self.points, self.snapshots, self.best, self.stop_at, self.polls = [], [], [], stop_at, 0
-        self.hooks = Hooks(log=self.log, save=self.save, stop=self.stop, progress=self.progress)
+        self.said, self.reports = [], []
+        self.hooks = Hooks(
+            log=self.log,
+            save=self.save,
+            restore=self.restore,
+            report=self.reports.append,
+            say=self.said.append,
+            stop=self.stop,
+            progress=self.progress,
+        )
         self.step = 0
 
     def log(self, step, scalars):
@@ -43,6 +54,15 @@ class Recorder:
     def save(self, snapshot, *, best):
         self.snapshots.append((snapshot.step, json.dumps(snapshot.state), snapshot))
         self.best += [snapshot.step] if best else []
+
+    def restore(self, step):
+        kept = [snapshot for snapshot in self.snapshots if snapshot[0] <= step]
+        if not kept:
+            return None
+        self.snapshots, state = kept, json.loads(kept[-1][1])
+        self.points = [(at, point) for at, point in self.points if at <= (state["step"] if "train/loss" in point else state["evaluated"])]
+        Run.step.restore(kept[-1][2].model, kept[-1][2].optimizer)
+        return state
 
     def stop(self):
         self.polls += 1
@@ -57,7 +77,7 @@ class Run:
 
     step = None  # compiled once for the whole file; restored to the start before each use
 
-    def __init__(self, plan, after=None, stop_at=None, batch_at=None, validation=True, poison=None, **options):
+    def __init__(self, plan, after=None, stop_at=None, batch_at=None, validation=True, **options):
         if Run.step is None:
             Run.model = tiny.TinyModel()
             optimizer = build_optimizer(AdamW(learning_rate=Constant(peak=0.02)), Run.model.named, replicas=tiny.alone())
@@ -175,18 +195,110 @@ def test_minutes_save_without_changing_the_curves(straight):
     assert run.recorder.points == straight.recorder.points
 
 
-def test_a_step_that_is_not_finite_ends_the_run_before_it_is_applied():
-    def poisoned(i):
-        batch = tiny.batch(i)
-        if i == 7:
-            batch["nsp/weights"][:] = np.nan
+def poisoned(*bad, value=np.nan):
+    def batch_at(i):
+        batch = tiny.batch(i, length=6 if i % 5 else 4)
+        if i + 1 in bad:
+            batch["nsp/weights"][:] = value
         return batch
 
-    run = Run(Plan(steps=20, log_every=1, save_every=None), batch_at=poisoned, validation=False)
-    with pytest.raises(NumericsError, match=r"step 8 .*nsp nan"):
+    return batch_at
+
+
+def same_end(one, other):
+    assert one.recorder.snapshots[-1][1] == other.recorder.snapshots[-1][1]
+    for part in ("model", "optimizer"):
+        for name, tensor in getattr(one.recorder.snapshots[-1][2], part).items():
+            np.testing.assert_array_equal(tensor, getattr(other.recorder.snapshots[-1][2], part)[name], err_msg=name)
+
+
+def test_a_step_that_is_not_finite_ends_the_run_before_it_is_applied_and_says_all_that_is_known():
+    run = Run(Plan(steps=20, log_every=1, save_every=None), batch_at=poisoned(8), validation=False)
+    with pytest.raises(NumericsError, match=r"step 8 .*nsp nan.*all steps before it are saved; training.non_finite: skip"):
         run.train()
-    assert run.recorder.points[-1][0] == 7
+    assert run.recorder.points[-1][0] == 7 and run.recorder.snapshots[-1][0] == 7
     assert all(np.isfinite(tensor).all() for tensor in Run.step.tensors()[0].values())
+    (report,) = run.recorder.reports
+    assert (report["step"], report["tasks"]["nsp"], report["gradient_norm"]) == (8, "nan", "nan")
+    assert report["first_not_finite"] == "nsp/weights of the batch"
+    json.dumps(report, allow_nan=False)
+
+
+def test_where_weights_and_batch_are_finite_the_first_gradient_that_is_not_is_named():
+    def overflowing(i):
+        return poisoned(3, value=1e38)(i) | ({"nsp/denominator": np.float32(1e-30)} if i == 2 else {})
+
+    run = Run(Plan(steps=20, save_every=None), batch_at=overflowing, validation=False)
+    with pytest.raises(NumericsError):
+        run.train()
+    assert run.recorder.reports[0]["first_not_finite"] == "gradient of embeddings.token.embedding"
+
+
+SKIP = Policy("non_finite", "skip", at_most=3)
+BACK = Policy("non_finite", "rollback", at_most=2, steps=5)
+BAD = {"skip": (SKIP, (1, 7, 8)), "rollback": (BACK, (11, 19)), "rollback to the beginning": (BACK, (2, 3))}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_run_with_bad_steps_ends_with_the_same_bits_and_curves_wherever_it_was_killed_or_stopped(case):
+    policy, bad = BAD[case]
+    plan = replace(PLAN, non_finite=policy)
+    straight = Run(plan, batch_at=poisoned(*bad)).train()
+    assert straight.trainer.state.skipped == (
+        3 if policy is SKIP else len({step for last in bad for step in range(max(1, last - 4), last + 1)})
+    )
+    assert [s for s, point in straight.recorder.points if "train/tokens" in point] == [4, 8, 12, 16, 20, 23]
+    for stop_at in (1, 6, 10, 11, 13, 18, 20):
+        stopped = Run(plan, batch_at=poisoned(*bad), stop_at=stop_at)
+        with pytest.raises(Interrupted):
+            stopped.train()
+        again = Run(plan, batch_at=poisoned(*bad), after=stopped)
+        again.recorder.snapshots, again.recorder.points = stopped.recorder.snapshots, stopped.recorder.points
+        again.train()
+        same_end(again, straight)
+        assert again.recorder.points == straight.recorder.points
+    for kept in range(1, len(straight.recorder.snapshots)):
+        killed = Run(plan)
+        killed.recorder.snapshots = straight.recorder.snapshots[:kept]
+        again = Run(plan, batch_at=poisoned(*bad), after=killed)
+        again.recorder.snapshots = list(killed.recorder.snapshots)
+        same_end(again.train(), straight)
+
+
+@pytest.mark.parametrize("policy", [SKIP, BACK])
+def test_bad_steps_give_the_same_bits_however_steps_are_grouped_into_calls_and_saves(policy):
+    plan = replace(PLAN, non_finite=policy, patience=None)
+    one, other = (Run(replace(plan, save_every=every), batch_at=poisoned(7, 15)).train() for every in (1, 8))
+    for part in ("model", "optimizer"):
+        for name, tensor in getattr(one.recorder.snapshots[-1][2], part).items():
+            np.testing.assert_array_equal(tensor, getattr(other.recorder.snapshots[-1][2], part)[name], err_msg=name)
+    assert one.recorder.points == other.recorder.points
+
+
+def test_a_skipped_step_changes_nothing_and_is_counted():
+    run = Run(Plan(steps=9, log_every=3, save_every=1, non_finite=SKIP), batch_at=poisoned(5, 7, 8, 9), validation=False)
+    with pytest.raises(NumericsError, match=r"step 9 .*training.non_finite.at_most = 3 of 1,000 steps are used up"):
+        run.train()
+    before, after = (dict((s, snapshot) for s, _, snapshot in run.recorder.snapshots)[step] for step in (4, 5))
+    assert all(np.array_equal(after.model[name], before.model[name]) for name in before.model)
+    assert [(s, point.get("train/skipped_steps")) for s, point in run.recorder.points] == [(3, None), (6, 1.0)]
+    assert [line.rpartition(": ")[2] for line in run.recorder.said] == ["passed over"] * 3 and "step 5 gave" in run.recorder.said[0]
+
+
+def test_a_rollback_learns_nothing_from_the_last_steps_and_keeps_the_best_so_far():
+    plan = replace(PLAN, evaluate_every=2, non_finite=BACK)
+    run = Run(plan, batch_at=poisoned(14)).train()
+    assert [(one.first, one.last) for one in run.trainer.state.passed] == [(10, 14)]
+    assert len(run.recorder.said) == 1 and "going on from step 8, without steps 10 to 14" in run.recorder.said[0]
+    losses = [point["validation/loss"] for s, point in run.recorder.points if s in (10, 12, 14) and "validation/loss" in point]
+    assert len(losses) == 3 and len(set(losses)) == 1, "no weight changes in steps that are passed over"
+    assert run.recorder.best == sorted(set(run.recorder.best)), "no step is made the best twice"
+
+
+def test_more_rollbacks_than_allowed_end_the_run():
+    run = Run(replace(PLAN, non_finite=replace(BACK, at_most=1)), batch_at=poisoned(8, 16))
+    with pytest.raises(NumericsError, match=r"step 16 .*at_most = 1 rollbacks are used up"):
+        run.train()
 
 
 def test_an_error_while_a_batch_is_made_reaches_the_caller_and_ends_the_thread():
