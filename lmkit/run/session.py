@@ -103,9 +103,8 @@ class Session:
         bar = Bar(self.stop.guarding(console.write), is_terminal=console.is_terminal, width=console.width, tokens_per_step=rate)
         hooks = Hooks(stop=self._asked, say=console.err, restore=lambda step: self._restored(checkpoints, logger, step))
         if self.replicas.is_chief:
-            hooks = replace(
-                hooks, log=logger, save=checkpoints, report=self._tell, progress=bar, after_evaluation=lambda step: self._show(logger, step)
-            )
+            hooks = replace(hooks, log=logger, save=checkpoints, settle=checkpoints.settle, report=self._tell, progress=bar)
+            hooks = replace(hooks, after_evaluation=lambda step: self._show(logger, step))
         try:
             state = self._trainer(snapshot, hooks).train()
         except Interrupted:
@@ -114,6 +113,7 @@ class Session:
         finally:
             bar.close()
             logger.close()
+            checkpoints.settle(wait=True)
         self._asked()
         if not self.replicas.is_chief:
             return

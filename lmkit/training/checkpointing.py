@@ -1,4 +1,4 @@
-"""Joins the loop's snapshots with checkpoints on disk: save, keep the best, and go on from the newest that is whole."""
+"""Joins the loop's snapshots with checkpoints on disk: save beside the training, keep the best, go on from the newest that is whole."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ from lmkit.checkpoints import own
 from lmkit.checkpoints.files import Fault, no_fault
 from lmkit.checkpoints.manifest import read_manifest, require
 from lmkit.errors import CheckpointError, Problem
+from lmkit.training.background import Background
 from lmkit.training.hooks import Snapshot
 
 # Facts that must be as they were when a run goes on, and what to say when they are not.
@@ -19,7 +20,9 @@ FIXED = {
 
 
 class Checkpoints:
-    """The checkpoints of one run directory; an instance is the loop's `save` hook.
+    """The checkpoints of one run directory; an instance is the loop's `save` hook, its method `settle` that of this name.
+
+    They are written in a thread, one at a time; a failure is raised by the next call of anything here.
 
     `facts` go into every manifest (`spec`, `data` and `tokenizer` hashes, versions, decisions). `before_save` is called first:
     the log of a step must be on disk before its checkpoint is. `saved(step)` is called when a checkpoint is complete.
@@ -41,10 +44,22 @@ class Checkpoints:
         self._directory, self._best = run / "checkpoints", run / "best"
         self._keep, self._reach, self._facts = keep, reach, json.loads(json.dumps(facts))  # as they come back: lists for tuples
         self._before_save, self._saved, self._say, self._fault = before_save, saved, say, fault
+        self._writing = Background("checkpoint")
 
     def __call__(self, snapshot: Snapshot, *, best: bool) -> None:
-        """Saves, then makes it the best if it is, then deletes what is too old. Raises MachineError, NumericsError."""
+        """Begins to save, once the one before is saved; then it becomes the best if it is, then what is too old is deleted."""
+        self._writing.wait()
         self._before_save()
+        self._writing.start(lambda: self._write(snapshot, best))
+
+    def settle(self, *, wait: bool) -> None:
+        """Raises MachineError or NumericsError where saving failed; with `wait`, all that was to be saved is then on disk."""
+        if wait:
+            self._writing.wait()
+        else:
+            self._writing.check()
+
+    def _write(self, snapshot: Snapshot, best: bool) -> None:
         own.save(
             self._directory,
             snapshot.step,
@@ -88,6 +103,7 @@ class Checkpoints:
 
         The best checkpoint stays, whichever it is. Raises CheckpointError, MachineError.
         """
+        self._writing.wait()
         found = own.load(self._directory, at_most=step, say=self._say, repair=True)
         if found is None:
             return None

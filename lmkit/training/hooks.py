@@ -32,9 +32,15 @@ class Log(Protocol):
 
 
 class Save(Protocol):
-    """Writes a checkpoint before it returns; with `best` it also becomes the best one so far."""
+    """Takes a snapshot to be written, maybe while training goes on; with `best` it also becomes the best one so far."""
 
     def __call__(self, snapshot: Snapshot, *, best: bool) -> None: ...
+
+
+class Settle(Protocol):
+    """Raises what went wrong with the snapshot that `save` was given last; with `wait`, not before all of it is on disk."""
+
+    def __call__(self, *, wait: bool) -> None: ...
 
 
 class Restore(Protocol):
@@ -75,6 +81,7 @@ class Hooks:
 
     log: Log = lambda step, scalars: None
     save: Save = lambda snapshot, *, best: None
+    settle: Settle = lambda *, wait: None
     restore: Restore = lambda step: None
     report: Report = lambda facts: None
     say: Callable[[str], None] = lambda line: None

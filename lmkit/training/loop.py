@@ -99,6 +99,7 @@ class Trainer:
         self._evaluate_if_due()
         with Prefetch(self._batch_at, self.state.step, self._plan.steps, depth=self._step.steps_per_call + 3) as batches:
             while not self.is_done:
+                self._hooks.settle(wait=False)
                 self._stop_if_asked()
                 if not self._advance(batches):
                     return False
@@ -260,10 +261,13 @@ class Trainer:
         return self._changed and (planned or late)
 
     def _save_unless_saved(self) -> None:
+        """Everything is on disk afterwards."""
         if self._changed:
             self._save()
+        self._hooks.settle(wait=True)
 
     def _save(self, *, best: bool = False) -> None:
+        self._hooks.settle(wait=True)  # before there is another copy of all tensors
         model, slots = self._step.tensors()
         snapshot = Snapshot(self.state.step, model, slots, self.state.to_json(), self.state.metrics)
         self._hooks.save(snapshot, best=best)

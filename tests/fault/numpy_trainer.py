@@ -52,6 +52,7 @@ def main(path: Path) -> None:
                 state |= {"best": figure, "best_step": step} if best else {}
             if best or step % 2 == 0 or step == STEPS:
                 save(Snapshot(step, {"w": w}, {"w/m": m}, dict(state), {}), best=best)
+        save.settle(wait=True)
         logger.close()
         run.finish(STEPS, DONE)
 

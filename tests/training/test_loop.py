@@ -1,5 +1,6 @@
 """The loop: everything on its grid of steps, and a run that stops and goes on is the run that never stopped."""
 
+import errno
 import importlib.util
 import json
 import threading
@@ -9,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmkit.errors import DataError, Interrupted, NumericsError
+from lmkit.checkpoints import own
+from lmkit.errors import DataError, Interrupted, MachineError, NumericsError
 from lmkit.tasks.spec import MaskedLm, NextSentence
 from lmkit.training import tags
 from lmkit.training.bad_steps import Policy
 from lmkit.training.build import build_optimizer
+from lmkit.training.checkpointing import Checkpoints
 from lmkit.training.evaluate import evaluate
 from lmkit.training.hooks import Hooks
 from lmkit.training.loop import Plan, Trainer
@@ -299,6 +302,21 @@ def test_more_rollbacks_than_allowed_end_the_run():
     run = Run(replace(PLAN, non_finite=replace(BACK, at_most=1)), batch_at=poisoned(8, 16))
     with pytest.raises(NumericsError, match=r"step 16 .*at_most = 1 rollbacks are used up"):
         run.train()
+
+
+def test_a_save_that_fails_beside_the_training_ends_it_and_the_checkpoint_before_is_gone_on_from(tmp_path, straight):
+    def full(point):
+        if "step-00000010" in point:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    run, saved = Run(PLAN), Checkpoints(tmp_path, keep=9, facts={}, fault=full)
+    run.trainer._hooks = replace(run.recorder.hooks, save=saved, settle=saved.settle)
+    with pytest.raises(MachineError, match="step 10 is not saved, the previous one is intact"):
+        run.train()
+    assert 10 <= run.trainer.state.step < 23 and max(own.steps(tmp_path / "checkpoints")) == 6
+    found = Checkpoints(tmp_path, keep=9, facts={}).resume(model=Run.start[0], optimizer=Run.start[1])
+    run.recorder.snapshots = [(found.step, json.dumps(found.state), found)]
+    same_end(Run(PLAN, after=run).train(), straight)
 
 
 def test_an_error_while_a_batch_is_made_reaches_the_caller_and_ends_the_thread():
