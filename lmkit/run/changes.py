@@ -12,7 +12,7 @@ GROWING = ("training.steps", "training.tokens", "training.epochs")
 # They say what is answered and how it is scored, not what is learned.
 ANSWERED = r"threshold|no_answer_threshold|n_best|max_answer_length|decode(\..*)?|windows\.pool|metrics|bleu_tokenizer"
 FREE = re.compile(
-    rf"(logging|runtime)\..*|training\.(save_every|keep|evaluate_every|evaluate_documents|non_finite)(\..*)?|tasks\.[^.]+\.({ANSWERED})"
+    rf"(logging|runtime)\..*|training\.(save_every|keep|evaluate_every|evaluate_documents|non_finite|loss_spikes)(\..*)?|tasks\.[^.]+\.({ANSWERED})"
 )
 Parse = Callable[[str], Any]
 

@@ -46,6 +46,7 @@ def plan_of(spec: RunSpec, batches: Batches) -> Plan:
         patience=None if stopping is None else stopping.patience,
         min_delta=0.0 if stopping is None else stopping.min_delta,
         non_finite=build_policy(training.non_finite, "non_finite"),
+        loss_spikes=build_policy(training.loss_spikes, "loss_spikes"),
     )
 
 

@@ -1,10 +1,11 @@
 """What becomes of a step that went wrong: the policies, and what a run remembers of the steps that it passed over."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lmkit.training.spikes import SIGMAS, STEPS
 from lmkit.training.step import StepSums
 
 RECENT = 1000  # steps in which skips are counted
@@ -22,14 +23,14 @@ class Passed:
 
 @dataclass(frozen=True)
 class Policy:
-    """What a run does about a bad step, as `key` says: it ends (`abort`), passes over the step (`skip`), or goes back to a checkpoint
-    and then passes over the last `steps` steps, of which the bad one is the last (`rollback`).
+    """What a run does about a bad step, as `key` says: it ends (`abort`), passes over the step (`skip`), goes back to a checkpoint
+    and then passes over the last `steps` steps, of which the bad one is the last (`rollback`), or finds nothing bad (`off`).
 
     More than `at_most` skips in 1,000 steps, or rollbacks in a run, end it too.
     """
 
     key: str
-    kind: Literal["abort", "skip", "rollback"] = "abort"
+    kind: Literal["abort", "skip", "rollback", "off"] = "abort"
     at_most: int = 0
     steps: int = 1
 
@@ -44,6 +45,7 @@ class Policy:
 
 
 END = Policy("non_finite")
+OFF = Policy("loss_spikes", "off")
 
 
 def is_passed(step: int, passed: Iterable[Passed]) -> bool:
@@ -51,16 +53,19 @@ def is_passed(step: int, passed: Iterable[Passed]) -> bool:
     return any(one.first <= step <= one.last for one in passed)
 
 
-def facts_of(step: int, sums: StepSums, i: int) -> dict[str, Any]:
-    """What is known of step i of a call, as JSON; numbers that are not finite are words."""
+def facts_of(step: int, sums: StepSums, i: int, limits: Sequence[float] | None) -> dict[str, Any]:
+    """What is known of step i of a call, as JSON; numbers that are not finite are words. `limits` are those that a spike is above."""
     losses = {name: _number(loss[i] / max(weight[i], 1e-9)) for name, (loss, weight, _) in sums.tasks.items()}
-    return {"step": step, "loss": _number(sums.loss[i]), "gradient_norm": _number(sums.gradient_norm[i]), "tasks": losses}
+    facts = {"step": step, "loss": _number(sums.loss[i]), "gradient_norm": _number(sums.gradient_norm[i]), "tasks": losses}
+    return facts | ({"limits": dict(zip(("loss", "gradient_norm"), limits or (), strict=True))} if sums.spike[i] else {})
 
 
 def words_of(facts: dict[str, Any]) -> str:
     """The same in one line."""
     losses = ", ".join(f"{name} {_short(loss)}" for name, loss in facts["tasks"].items())
-    return f"step {facts['step']} gave a loss of {losses} and a gradient norm of {_short(facts['gradient_norm'])}"
+    limits = " and ".join(f"{limit:g}" for limit in facts.get("limits", {}).values())
+    above = f", above {limits} (mean + {SIGMAS:g} sigma of the last {STEPS} steps)" if limits else ""
+    return f"step {facts['step']} gave a loss of {losses} and a gradient norm of {_short(facts['gradient_norm'])}{above}"
 
 
 def _number(value: float) -> float | str:

@@ -9,7 +9,7 @@ import keras
 from lmkit.engine import tensorflow as engine
 from lmkit.training import optimizers
 from lmkit.training.bad_steps import Policy
-from lmkit.training.spec import Abort, Adafactor, AdamW, AnyOptimizer, Lion, Muon, Rollback, Sgd, Skip
+from lmkit.training.spec import Abort, Adafactor, AdamW, AnyOptimizer, Lion, Muon, Off, Rollback, Sgd, Skip
 from lmkit.training.trainable import Optimizer, Rule, awakenings, is_decayed, is_hidden_matrix, multipliers
 
 
@@ -59,9 +59,11 @@ def build_optimizer(
     return Optimizer(variables, {name: shared[kind] for name, kind in kinds.items()}, shares, replicas, asleep)
 
 
-def build_policy(spec: Abort | Skip | Rollback, key: str) -> Policy:
+def build_policy(spec: Abort | Off | Skip | Rollback, key: str) -> Policy:
     """What a run does about the bad steps that this key of `training` is about."""
     match spec:
+        case Off():
+            return Policy(key, "off")
         case Abort():
             return Policy(key)
         case Skip():

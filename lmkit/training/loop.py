@@ -8,8 +8,8 @@ import numpy as np
 
 from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.errors import Interrupted, NumericsError, Problem
-from lmkit.training import tags
-from lmkit.training.bad_steps import END, Passed, Policy, facts_of, is_passed, words_of
+from lmkit.training import spikes, tags
+from lmkit.training.bad_steps import END, OFF, Passed, Policy, facts_of, is_passed, words_of
 from lmkit.training.evaluate import Stopped
 from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
 from lmkit.training.prefetch import Prefetch
@@ -24,7 +24,7 @@ class Plan:
     `monitor` is the validation figure that chooses the best checkpoint and, with `patience` (evaluations without an
     improvement of more than `min_delta`), stops early. Checkpoints are saved every `save_every` steps or
     `save_minutes`, whichever is first; minutes change when a run is saved, never what it computes or logs. `non_finite` is what is
-    done about a step whose loss or gradient is not finite.
+    done about a step whose loss or gradient is not finite, `loss_spikes` about one where they are far above those before.
     """
 
     steps: int
@@ -36,15 +36,20 @@ class Plan:
     patience: int | None = None
     min_delta: float = 0.0
     non_finite: Policy = END
+    loss_spikes: Policy = OFF
 
     @property
     def reach(self) -> int:
         """Steps that the run may go back behind; 0 where it never goes back."""
-        return self.non_finite.steps if self.non_finite.kind == "rollback" else 0
+        return max((policy.steps for policy in (self.non_finite, self.loss_spikes) if policy.kind == "rollback"), default=0)
+
+    @property
+    def finds_spikes(self) -> bool:
+        return self.loss_spikes.kind != "off"
 
     def left_to_boundary(self, step: int) -> int:
-        """Steps until the next evaluation, planned save or the end."""
-        grids = [grid for grid in (self.evaluate_every, self.save_every) if grid]
+        """Steps until the next evaluation, planned save, renewal of the limits of a spike, or the end."""
+        grids = [grid for grid in (self.evaluate_every, self.save_every, spikes.EVERY if self.finds_spikes else None) if grid]
         return min([self.steps - step, *(grid - step % grid for grid in grids)])
 
 
@@ -128,7 +133,8 @@ class Trainer:
         else:
             group = self._group(batches)
             sums = self._call(group)
-            good = len(group) if sums.finite.all() else int(np.argmin(sums.finite))
+            bad = np.flatnonzero(~sums.finite | sums.spike)
+            good = int(bad[0]) if len(bad) else len(group)
             for i in range(good):
                 self._account(sums, i, group[i])
             if good < len(group):
@@ -151,7 +157,8 @@ class Trainer:
 
     def _call(self, group: list[Batch]) -> StepSums:
         start, compilations, first = self._clock(), self._step.compilations, self.state.step + 1
-        sums = self._step(group, [self._rate_at(first + i) for i in range(len(group))], first)
+        limits = self.state.recent.limits if self._plan.finds_spikes else None
+        sums = self._step(group, [self._rate_at(first + i) for i in range(len(group))], first, limits)
         if self._step.compilations == compilations:
             self._seconds += self._clock() - start
             self._timed_tokens += sum(map(_tokens, group))
@@ -161,6 +168,8 @@ class Trainer:
         """A step from which something was learned."""
         self.state.tokens += _tokens(batch)
         self.state.window.add(sums, i)
+        if self._plan.finds_spikes:
+            self.state.recent.add(float(sums.loss[i]), float(sums.gradient_norm[i]))
         self._count()
 
     def _pass_over(self) -> None:
@@ -171,6 +180,8 @@ class Trainer:
     def _count(self) -> None:
         state = self.state
         state.step, self._changed = state.step + 1, True
+        if self._plan.finds_spikes and state.step % spikes.EVERY == 0:
+            state.recent.renew()
         if state.step % self._plan.log_every == 0 or state.step == self._plan.steps:
             figures = state.window.figures(self._weights, self._unjudged) | {
                 "learning_rate": self._rate_at(state.step),
@@ -186,8 +197,9 @@ class Trainer:
 
     def _meet(self, sums: StepSums, i: int, batch: Batch) -> bool:
         """A bad step, which has changed nothing: passes over it, goes back (False), or raises NumericsError with all before it saved."""
-        state, policy, step = self.state, self._plan.non_finite, self.state.step + 1
-        facts = facts_of(step, sums, i)
+        state, step = self.state, self.state.step + 1
+        policy = self._plan.loss_spikes if sums.spike[i] else self._plan.non_finite
+        facts = facts_of(step, sums, i, state.recent.limits)
         if why := policy.spent(state.passed, step):
             self._save_unless_saved()
             self._hooks.report(facts | {"first_not_finite": self._first_not_finite(batch)})

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lmkit.training.bad_steps import Passed
+from lmkit.training.spikes import Recent
 from lmkit.training.step import StepSums
 
 
@@ -48,6 +49,7 @@ class RunState:
     `best` knows of: one that is made again after going back is not judged again.
 
     `passed` are all the steps that nothing is learned from, some of which may be still to come; `skipped` counts those behind.
+    `recent` is empty where nobody looks for spikes.
     """
 
     step: int = 0
@@ -59,6 +61,7 @@ class RunState:
     judged: int = 0
     skipped: int = 0
     passed: list[Passed] = field(default_factory=list)
+    recent: Recent = field(default_factory=Recent)
     metrics: dict[str, float] = field(default_factory=dict)
     window: Window = field(default_factory=Window)
 
@@ -69,8 +72,8 @@ class RunState:
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> "RunState":
         """What `to_json` gave."""
-        passed = [Passed(**one) for one in state.get("passed", ())]
-        return cls(**{**state, "window": Window(**state["window"]), "passed": passed})
+        passed, recent = [Passed(**one) for one in state.get("passed", ())], Recent(**state.get("recent", {}))
+        return cls(**{**state, "window": Window(**state["window"]), "passed": passed, "recent": recent})
 
     def improved(self, value: float, *, higher_is_better: bool, min_delta: float) -> bool:
         """Takes in a new value of the watched figure; True when it is the best so far, by more than `min_delta`.

@@ -145,6 +145,12 @@ class Abort(Spec):
     kind: Literal["abort"] = "abort"
 
 
+class Off(Spec):
+    """Nobody looks."""
+
+    kind: Literal["off"] = "off"
+
+
 class Skip(Spec):
     """Nothing is learned from the step; data and learning rate go on."""
 
@@ -186,6 +192,10 @@ class Training(Spec):
     early_stopping: EarlyStopping | None = Field(None, description="Stop when validation no longer improves.")
     non_finite: Annotated[Abort | Skip | Rollback, Field(discriminator="kind"), short()] = Field(
         default_factory=Abort, description="What becomes of a step whose loss or gradient is not finite; it never changes a weight."
+    )
+    loss_spikes: Annotated[Off | Skip | Rollback, Field(discriminator="kind"), short()] = Field(
+        default_factory=Off,
+        description="What becomes of a step whose loss or gradient norm is above mean + 6 sigma of the last 128; no weight changes by it.",
     )
 
     def rule_one_length(self) -> Iterator[tuple[str, str]]:

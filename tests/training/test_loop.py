@@ -14,14 +14,14 @@ from lmkit.checkpoints import own
 from lmkit.errors import DataError, Interrupted, MachineError, NumericsError
 from lmkit.tasks.spec import MaskedLm, NextSentence
 from lmkit.training import tags
-from lmkit.training.bad_steps import Policy
+from lmkit.training.bad_steps import OFF, Policy
 from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints
 from lmkit.training.evaluate import evaluate
 from lmkit.training.hooks import Hooks
 from lmkit.training.loop import Plan, Trainer
 from lmkit.training.progress import RunState
-from lmkit.training.spec import AdamW, Constant
+from lmkit.training.spec import AdamW, Constant, Sgd
 from lmkit.training.step import EvaluationStep, Step
 
 spec = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("tiny.py"))
@@ -64,7 +64,7 @@ class Recorder:
             return None
         self.snapshots, state = kept, json.loads(kept[-1][1])
         self.points = [(at, point) for at, point in self.points if at <= (state["step"] if "train/loss" in point else state["evaluated"])]
-        Run.step.restore(kept[-1][2].model, kept[-1][2].optimizer)
+        self.tensors(kept[-1][2].model, kept[-1][2].optimizer)
         return state
 
     def stop(self):
@@ -79,29 +79,32 @@ class Run:
     """One process of a run: fresh, or continued from a recorder's last snapshot."""
 
     step = None  # compiled once for the whole file; restored to the start before each use
+    rule, clip_norm = AdamW(learning_rate=Constant(peak=0.02)), 1.0
 
     def __init__(self, plan, after=None, stop_at=None, batch_at=None, validation=True, **options):
-        if Run.step is None:
-            Run.model = tiny.TinyModel()
-            optimizer = build_optimizer(AdamW(learning_rate=Constant(peak=0.02)), Run.model.named, replicas=tiny.alone())
-            Run.step = Step(Run.model, optimizer, tiny.alone(), weights=WEIGHTS, clip_norm=1.0, steps_per_call=4)
-            Run.evaluation, Run.start = EvaluationStep(Run.model, tiny.alone()), Run.step.tensors()
-        state, tensors = None, Run.start
+        kind = type(self)
+        if kind.step is None:
+            model = tiny.TinyModel()
+            optimizer = build_optimizer(kind.rule, model.named, replicas=tiny.alone())
+            kind.step = Step(model, optimizer, tiny.alone(), weights=WEIGHTS, clip_norm=kind.clip_norm, steps_per_call=4)
+            kind.evaluation, kind.start = EvaluationStep(model, tiny.alone()), kind.step.tensors()
+        state, tensors = None, kind.start
         if after is not None:
             _, text, snapshot = after.recorder.snapshots[-1]
             state, tensors = RunState.from_json(json.loads(text)), (snapshot.model, snapshot.optimizer)
-        Run.step.restore(*tensors)
+        kind.step.restore(*tensors)
         self.recorder = Recorder(stop_at)
+        self.recorder.tensors = kind.step.restore
         validation_batches = [tiny.batch(1000 + i) for i in range(3)]
 
         def figures(stop):
-            return evaluate(Run.evaluation, validation_batches, TASKS, label_counts=SIZES, stop=stop)
+            return evaluate(kind.evaluation, validation_batches, TASKS, label_counts=SIZES, stop=stop)
 
         self.trainer = Trainer(
-            Run.step,
+            kind.step,
             plan,
             batch_at=batch_at or (lambda i: tiny.batch(i, length=6 if i % 5 else 4)),
-            rate_at=lambda s: 0.02 / s,
+            rate_at=kind.rate_at,
             weights=WEIGHTS,
             evaluate=figures if validation else None,
             hooks=self.recorder.hooks,
@@ -110,9 +113,24 @@ class Run:
             **options,
         )
 
+    @staticmethod
+    def rate_at(step):
+        return 0.02 / step
+
     def train(self):
         self.trainer.train()
         return self
+
+
+class Plain(Run):
+    """Nothing softens what a batch does."""
+
+    step = None
+    rule, clip_norm = Sgd(learning_rate=Constant(peak=0.2)), None
+
+    @staticmethod
+    def rate_at(step):
+        return 0.2
 
 
 PLAN = Plan(steps=23, log_every=4, evaluate_every=6, save_every=5, save_minutes=None)
@@ -302,6 +320,54 @@ def test_more_rollbacks_than_allowed_end_the_run():
     run = Run(replace(PLAN, non_finite=replace(BACK, at_most=1)), batch_at=poisoned(8, 16))
     with pytest.raises(NumericsError, match=r"step 16 .*at_most = 1 rollbacks are used up"):
         run.train()
+
+
+def enlarged(step, factor=1000):
+    def batch_at(i):
+        batch = tiny.batch(i)
+        if i + 1 == step:
+            batch |= {name: value / np.float32(factor) for name, value in batch.items() if name.endswith("/denominator")}
+        return batch
+
+    return batch_at
+
+
+LONG = Plan(steps=150, log_every=10, evaluate_every=50, save_every=20)
+PASSING, RETURNING = Policy("loss_spikes", "skip", at_most=3), Policy("loss_spikes", "rollback", at_most=3, steps=10)
+
+
+@pytest.mark.parametrize("policy", [OFF, PASSING, RETURNING], ids=lambda policy: policy.kind)
+def test_one_batch_with_gradients_a_thousand_times_larger_leaves_no_trace_after_fifty_steps(policy):
+    clean = Plain(LONG, batch_at=tiny.batch).train().trainer.state.metrics["loss"]
+    run = Plain(replace(LONG, loss_spikes=policy), batch_at=enlarged(100)).train()
+    near = abs(run.trainer.state.metrics["loss"] / clean - 1) < 0.05
+    assert near == (policy is not OFF)
+    if policy is not OFF:
+        (passed,) = run.trainer.state.passed
+        assert (passed.last, passed.key, len(run.recorder.said)) == (100, "loss_spikes", 1)
+        assert "mean + 6 sigma of the last 128 steps" in run.recorder.said[0]
+
+
+@pytest.mark.parametrize("policy", [PASSING, RETURNING], ids=lambda policy: policy.kind)
+def test_spikes_are_found_alike_wherever_a_run_is_stopped_and_however_its_steps_are_grouped(policy):
+    plan = replace(LONG, loss_spikes=policy, evaluate_every=None)
+    straight = Plain(plan, batch_at=enlarged(100), validation=False).train()
+    for stop_at in (61, 90, 99, 100, 111):
+        stopped = Plain(plan, batch_at=enlarged(100), validation=False, stop_at=stop_at)
+        with pytest.raises(Interrupted):
+            stopped.train()
+        again = Plain(plan, batch_at=enlarged(100), validation=False, after=stopped)
+        again.recorder.snapshots = stopped.recorder.snapshots
+        same_end(again.train(), straight)
+    same_end(Plain(replace(plan, save_every=1), batch_at=enlarged(100), validation=False).train(), straight)
+
+
+def test_a_spike_too_many_ends_the_run_and_tells_its_limits():
+    run = Plain(replace(LONG, loss_spikes=replace(PASSING, at_most=0)), batch_at=enlarged(100), validation=False)
+    with pytest.raises(NumericsError, match=r"step 100 .*training.loss_spikes.at_most = 0 of 1,000 steps are used up"):
+        run.train()
+    (report,) = run.recorder.reports
+    assert report["gradient_norm"] > report["limits"]["gradient_norm"] > 0 and report["first_not_finite"] is None
 
 
 def test_a_save_that_fails_beside_the_training_ends_it_and_the_checkpoint_before_is_gone_on_from(tmp_path, straight):
