@@ -247,6 +247,13 @@ class Runtime(Spec):
     steps_per_call: Literal["auto"] | Count = Field("auto", description="Optimizer steps in one call of the compiled function.")
     wait_minutes: float = Field(10.0, gt=0, description="How long the processes of a multi_worker run wait for one another at the start.")
 
+    hang_minutes: Annotated[float | None, Also(lambda v: None if v == "never" else v, lambda first: {"const": "never"})] = Field(
+        5.0,
+        gt=0,
+        description="A run in which nothing happens for so long (six times as long before the first step) and for ten times its usual "
+        "pause writes hang.txt and ends with exit code 75; or `never`.",
+    )
+
     def rule_replicas_need_mirroring(self) -> Iterator[tuple[str, str]]:
         if self.strategy == "one_device" and (self.replicas or 1) > 1:
             yield "replicas", f"strategy: one_device has one replica, not {self.replicas}; write strategy: mirrored or remove this"

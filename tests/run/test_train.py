@@ -133,6 +133,15 @@ def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(home: Path)
     same(stopped, straight)
 
 
+def test_a_run_in_which_nothing_happens_for_too_long_says_where_it_stands_and_goes_on_when_started_again(home: Path) -> None:
+    run = home / "hanging"
+    process = start(DECODER, run, "runtime.hang_minutes=1e-6")  # which is over before the first step is compiled
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 75 and "hang.txt says where every thread stands" in said, said
+    assert "in _advance" in (run / "hang.txt").read_text()
+    assert lmkit("train", DECODER, "--run-dir", str(run), "runtime.hang_minutes=never") == 0
+
+
 def test_output_that_nobody_reads_any_more_stops_with_everything_saved(home: Path) -> None:
     run = home / "unread"
     process = start(DECODER, run, "training.steps=100k", "training.save_every=100k steps", stderr=subprocess.PIPE)
