@@ -192,7 +192,7 @@ class _Reader:
         what, mark = explain(error, lines)
         opened: Any = self.open[-1] if self.open else None
         text: Any = self.last
-        if isinstance(text, yaml.ScalarEvent) and text.style and text.start_mark.line < text.end_mark.line:
+        if getattr(text, "style", None) and text.start_mark.line < text.end_mark.line:
             what += f"; a quote that opens on line {text.start_mark.line + 1} ends on line {text.end_mark.line + 1}"
         elif opened is not None and opened.flow_style and what.startswith("not readable"):
             what = f"the bracket opened on line {opened.start_mark.line + 1} is not closed"

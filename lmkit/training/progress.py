@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lmkit.training.bad_steps import Passed
+from lmkit.training.spikes import Recent
 from lmkit.training.step import StepSums
 
 
@@ -43,8 +45,11 @@ class Window:
 @dataclass
 class RunState:
     """Everything but the tensors. `best` and `best_step` are of the watched validation figure; `waited` counts evaluations
-    without improvement; `evaluated` is the step of the last evaluation and `metrics` what it found; `skipped` counts
-    the steps from which nothing was learned.
+    without improvement; `evaluated` is the step of the last evaluation and `metrics` what it found. `judged` is the last evaluation that
+    `best` knows of: one that is made again after going back is not judged again.
+
+    `passed` are all the steps that nothing is learned from, some of which may be still to come; `skipped` counts those behind.
+    `recent` is empty where nobody looks for spikes.
     """
 
     step: int = 0
@@ -53,7 +58,10 @@ class RunState:
     best: float | None = None
     best_step: int | None = None
     waited: int = 0
+    judged: int = 0
     skipped: int = 0
+    passed: list[Passed] = field(default_factory=list)
+    recent: Recent = field(default_factory=Recent)
     metrics: dict[str, float] = field(default_factory=dict)
     window: Window = field(default_factory=Window)
 
@@ -64,13 +72,15 @@ class RunState:
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> "RunState":
         """What `to_json` gave."""
-        return cls(**{**state, "window": Window(**state["window"])})
+        passed, recent = [Passed(**one) for one in state.get("passed", ())], Recent(**state.get("recent", {}))
+        return cls(**{**state, "window": Window(**state["window"]), "passed": passed, "recent": recent})
 
     def improved(self, value: float, *, higher_is_better: bool, min_delta: float) -> bool:
         """Takes in a new value of the watched figure; True when it is the best so far, by more than `min_delta`.
 
         A value that is not a number is never better.
         """
+        self.judged = self.step
         gain = math.inf if self.best is None else (value - self.best if higher_is_better else self.best - value)
         better = not math.isnan(value) and gain > min_delta
         if better:

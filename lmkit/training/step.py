@@ -12,6 +12,8 @@ from lmkit.engine import tensorflow as engine
 from lmkit.training.trainable import Optimizer
 
 Tensor = Any
+# What a step came to, as the compiled step says it.
+LEARNED, NOT_FINITE, SPIKE, OVERFLOW = 1.0, 0.0, -1.0, 2.0
 Batch = Mapping[str, np.ndarray]
 
 
@@ -21,14 +23,15 @@ class StepSums:
 
     `tasks` maps a task to its (loss sum, weight sum, correct sum); `loss` is the total that was minimized,
     sum over tasks of task weight * loss sum / weight sum, plus `balance`, what uneven use of experts adds. A step that is
-    not `finite` changed nothing, nor did those after it. An `overflow` at the scale of its loss is no such step: it changed
-    the scale alone, and those after it went on.
+    not `finite` changed nothing, nor did those after it; the same holds for a `spike`, whose loss or norm is above its limit. An
+    `overflow` at the scale of its loss is neither: it changed the scale alone, and those after it went on.
     """
 
     loss: np.ndarray
     gradient_norm: np.ndarray
     finite: np.ndarray
     overflow: np.ndarray
+    spike: np.ndarray
     balance: np.ndarray
     tasks: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -96,16 +99,22 @@ class Step:
         """Continues from what `tensors` gave; raises CheckpointError for anything else."""
         self._optimizer.restore(model, slots)
 
-    def __call__(self, batches: Sequence[Batch], learning_rates: Sequence[float], first_step: int) -> StepSums:
-        """Steps number first_step, first_step + 1, ... (from 1), one for each batch. Raises OutOfMemory."""
+    def __call__(
+        self, batches: Sequence[Batch], learning_rates: Sequence[float], first_step: int, limits: Sequence[float] | None = None
+    ) -> StepSums:
+        """Steps number first_step, first_step + 1, ... (from 1), one for each batch; `limits` are those of loss and gradient norm.
+
+        Raises OutOfMemory.
+        """
         batches = [pad_rows(batch, self._rows) for batch in batches]
         unused = self.steps_per_call - len(batches)
         if len({signature(batch) for batch in batches}) != 1 or unused < 0:
             raise ValueError(f"a call takes 1 to {self.steps_per_call} batches of equal shapes")
         stacked = {name: np.stack([b[name] for b in batches] + [np.zeros_like(batches[0][name])] * unused) for name in batches[0]}
         rates = np.asarray([*learning_rates] + [0.0] * unused, "float32")
+        highest = np.asarray(limits or (np.inf, np.inf), "float32")
         with engine.memory_is_short():
-            table = self._call(self._replicas.split(stacked, axis=1), rates, np.int32(first_step), np.int32(len(batches)))
+            table = self._call(self._replicas.split(stacked, axis=1), rates, np.int32(first_step), np.int32(len(batches)), highest)
             return self._read(self._replicas.first(table)[: len(batches)], batches)
 
     def try_memory(self, batch: Batch) -> None:
@@ -117,23 +126,33 @@ class Step:
     def _norm(self, batch: Mapping[str, Tensor]) -> Tensor:
         return sum(engine.sum_of_squares(gradient) for gradient in self._gradients(batch))
 
+    def first_not_finite(self, batch: Batch) -> str | None:
+        """The first variable whose gradient by this batch is not finite."""
+        finite = engine.compiled(lambda part: self._replicas.run(self._are_finite, (part,)))
+        found = self._replicas.first(finite(self._replicas.split(pad_rows(batch, self._rows))))
+        return next((name for name, right in zip(self._optimizer.names, found, strict=True) if not right), None)
+
+    def _are_finite(self, batch: Mapping[str, Tensor]) -> Tensor:
+        *gradients, _ = self._replicas.sum(self._gradients(batch))
+        return ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients])
+
     def _read(self, table: np.ndarray, batches: Sequence[Batch]) -> StepSums:
         tasks = {}
         for i, name in enumerate(tasks_in(batches[0], list(self._weights))):
             denominators = np.asarray([batch[f"{name}/denominator"] for batch in batches], "float32")
-            tasks[name] = (table[:, 4 + 2 * i], denominators, table[:, 5 + 2 * i])
-        finite, overflow = table[:, 2] > 0, table[:, 3] > 0
-        return StepSums(table[:, 0], table[:, 1], finite=finite, overflow=overflow, balance=table[:, -1], tasks=tasks)
+            tasks[name] = (table[:, 3 + 2 * i], denominators, table[:, 4 + 2 * i])
+        loss, norm, outcome, balance = table[:, 0], table[:, 1], table[:, 2], table[:, -1]
+        return StepSums(loss, norm, outcome != NOT_FINITE, outcome == OVERFLOW, outcome == SPIKE, balance, tasks)
 
-    def _compute(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor) -> Tensor:
-        return self._replicas.run(self._on_replica, (stacked, rates, first_step, count))
+    def _compute(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor, highest: Tensor) -> Tensor:
+        return self._replicas.run(self._on_replica, (stacked, rates, first_step, count, highest))
 
-    def _on_replica(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor) -> Tensor:
-        """A table with one row for each step: loss, gradient norm, finite, overflow, each task's loss and correct sums, and the balance."""
+    def _on_replica(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor, highest: Tensor) -> Tensor:
+        """A table with one row for each step: loss, gradient norm, outcome, each task's loss sum and correct sum, and the balance."""
 
         def one(i: Any, alive: Tensor) -> tuple[Tensor, Tensor]:
             batch = {name: ops.take(array, i, axis=0) for name, array in stacked.items()}
-            return self._one_step(batch, ops.take(rates, i), ops.cast(first_step + i, "float32"), alive)
+            return self._one_step(batch, ops.take(rates, i), ops.cast(first_step + i, "float32"), highest, alive)
 
         alive = ops.convert_to_tensor(True)
         if self.steps_per_call == 1:
@@ -144,10 +163,12 @@ class Step:
             here = ops.expand_dims(ops.arange(self.steps_per_call, dtype="int32") == i, 1)
             return ops.where(here, ops.expand_dims(row, 0), state[0]), alive
 
-        columns = 5 + 2 * len(tasks_in(stacked, list(self._weights)))
+        columns = 4 + 2 * len(tasks_in(stacked, list(self._weights)))
         return engine.loop(count, body, (ops.zeros((self.steps_per_call, columns)), alive))[0]
 
-    def _one_step(self, batch: Mapping[str, Tensor], rate: Tensor, step: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
+    def _one_step(
+        self, batch: Mapping[str, Tensor], rate: Tensor, step: Tensor, highest: Tensor, alive: Tensor
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         scaling = self._optimizer.scaling
         loss_scale = scaling.value() if scaling else ops.ones(())
         *gradients, sums = self._replicas.sum(self._gradients(batch, loss_scale))
@@ -155,18 +176,16 @@ class Step:
         names = tasks_in(batch, list(self._weights))
         loss = sums[-1] + sum(self._weights[name] * sums[2 * i] / batch[f"{name}/denominator"] for i, name in enumerate(names))
         norm = ops.sqrt(sum(engine.sum_of_squares(gradient) for gradient in gradients)) / loss_scale
-        learned = ops.logical_and(ops.isfinite(norm), ops.isfinite(loss))
-        overflow = ops.logical_and(ops.logical_not(learned), loss_scale > 1.0)
-        finite = ops.logical_or(learned, overflow)
-        alive = ops.logical_and(alive, finite)
+        finite = ops.logical_and(ops.isfinite(norm), ops.isfinite(loss))
+        spike = ops.any(ops.stack([loss, norm]) > highest)
+        outcome = ops.where(finite, ops.where(spike, SPIKE, LEARNED), ops.where(loss_scale > 1.0, OVERFLOW, NOT_FINITE))
+        learned = ops.logical_and(alive, ops.equal(outcome, LEARNED))
         scale = (1.0 if self._clip_norm is None else self._clip_norm / ops.maximum(norm, self._clip_norm)) / loss_scale
-        self._replicas.update(
-            ops.logical_and(alive, learned), lambda: self._optimizer.updates(gradients, scale=scale, learning_rate=rate, step=step)
-        )
+        self._replicas.update(learned, lambda: self._optimizer.updates(gradients, scale=scale, learning_rate=rate, step=step))
+        alive = ops.logical_and(alive, ops.logical_or(learned, ops.equal(outcome, OVERFLOW)))
         if scaling:
             self._replicas.update(alive, lambda: scaling.updates(learned))
-        figures = [loss, norm, *(ops.cast(truth, "float32") for truth in (finite, overflow))]
-        return ops.concatenate([ops.stack(figures), sums]), alive
+        return ops.concatenate([ops.stack([loss, norm, outcome]), sums]), alive
 
     def _accumulate(self, batch: Mapping[str, Tensor], loss_scale: Tensor = 1.0) -> list[Tensor]:
         """The gradients of a replica's rows, times a scale, and the vector of its tasks' sums and their balance, by micro-batches."""
