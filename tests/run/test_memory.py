@@ -13,7 +13,7 @@ from lmkit.errors import OutOfMemory
 from lmkit.training.step import Step
 
 DECODER = str(Path(__file__).parents[2] / "model_configs" / "debug-decoder.yaml")
-FEW = ("training.steps=2", "training.precision=float32", "logging.samples=[]", "data.validation=null", "training.evaluate_every=null")
+FEW = ("training.steps=6", "training.precision=float32", "logging.samples=[]", "data.validation=null", "training.evaluate_every=null")
 
 
 def exhausted(*anything: Any) -> None:
