@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from processes import ROOT, Group, apart, ledger, same_bits
+from processes import ROOT, Group, apart, last_step, ledger, same_bits
 
 SPEC = str(ROOT / "model_configs" / "debug-decoder.yaml")
 WORDS = ("training.steps=200", "training.evaluate_every=50 steps", "training.precision=float32", "logging.samples=[]")
@@ -70,8 +70,9 @@ def test_when_a_process_hangs_the_other_may_go_on_alone_and_then_with_another(on
     group.until(60)
     code, line, seconds = group.without(1, signal.SIGSTOP)
     assert code == 75 and "worker 1 of 2 at 127.0.0.1:" in line and "no longer answers" in line and seconds < 20
+    beyond = last_step(run) + 5
     group = start(run, 1)
-    group.until(70)
+    group.until(beyond)
     group.all[0].send_signal(signal.SIGTERM)
     assert group.ended()[0] == [75]
     train(run, 2)
