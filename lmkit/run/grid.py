@@ -10,7 +10,7 @@ from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.scores import tag_metrics
 from lmkit.tasks.spec import TokenClassification
 from lmkit.training.build import build_policy
-from lmkit.training.loop import Plan
+from lmkit.training.plan import Plan
 
 
 def total_steps(spec: RunSpec, batches: Batches) -> int:

@@ -2,55 +2,19 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.errors import Interrupted, NumericsError, Problem
 from lmkit.training import spikes, tags
-from lmkit.training.bad_steps import END, OFF, Passed, Policy, facts_of, is_passed, words_of
+from lmkit.training.bad_steps import Passed, Policy, facts_of, is_passed, words_of
 from lmkit.training.evaluate import Stopped
 from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
+from lmkit.training.plan import Plan
 from lmkit.training.prefetch import Prefetch
 from lmkit.training.progress import RunState, Window
 from lmkit.training.step import Batch, Step, StepSums, signature
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how often, in optimizer steps; None is never.
-
-    `monitor` is the validation figure that chooses the best checkpoint and, with `patience` (evaluations without an
-    improvement of more than `min_delta`), stops early. Checkpoints are saved every `save_every` steps or
-    `save_minutes`, whichever is first; minutes change when a run is saved, never what it computes or logs. `non_finite` is what is
-    done about a step whose loss or gradient is not finite, `loss_spikes` about one where they are far above those before.
-    """
-
-    steps: int
-    log_every: int = 10
-    evaluate_every: int | None = None
-    save_every: int | None = 1000
-    save_minutes: float | None = 10.0
-    monitor: str = "loss"
-    patience: int | None = None
-    min_delta: float = 0.0
-    non_finite: Policy = END
-    loss_spikes: Policy = OFF
-
-    @property
-    def reach(self) -> int:
-        """Steps that the run may go back behind; 0 where it never goes back."""
-        return max((policy.steps for policy in (self.non_finite, self.loss_spikes) if policy.kind == "rollback"), default=0)
-
-    @property
-    def finds_spikes(self) -> bool:
-        return self.loss_spikes.kind != "off"
-
-    def left_to_boundary(self, step: int) -> int:
-        """Steps until the next evaluation, planned save, renewal of the limits of a spike, or the end."""
-        grids = [grid for grid in (self.evaluate_every, self.save_every, spikes.EVERY if self.finds_spikes else None) if grid]
-        return min([self.steps - step, *(grid - step % grid for grid in grids)])
 
 
 class Trainer:

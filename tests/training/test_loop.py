@@ -19,7 +19,8 @@ from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints
 from lmkit.training.evaluate import evaluate
 from lmkit.training.hooks import Hooks
-from lmkit.training.loop import Plan, Trainer
+from lmkit.training.loop import Trainer
+from lmkit.training.plan import Plan
 from lmkit.training.progress import RunState
 from lmkit.training.spec import AdamW, Constant, Ema, Sgd
 from lmkit.training.step import EvaluationStep, Step
