@@ -191,9 +191,10 @@ class _Reader:
         lines = LINE_END.split(self.text)
         what, mark = explain(error, lines)
         opened: Any = self.open[-1] if self.open else None
-        text: Any = self.last
-        if getattr(text, "style", None) and text.start_mark.line < text.end_mark.line:
-            what += f"; a quote that opens on line {text.start_mark.line + 1} ends on line {text.end_mark.line + 1}"
+        text: Any = self.last if isinstance(self.last, yaml.ScalarEvent) and self.last.style else None  # in quotes
+        begin, end = (text.start_mark.line + 1, text.end_mark.line + 1) if text is not None else (0, 0)
+        if begin < end:
+            what += f"; a quote that opens on line {begin} ends on line {end}"
         elif opened is not None and opened.flow_style and what.startswith("not readable"):
             what = f"the bracket opened on line {opened.start_mark.line + 1} is not closed"
             mark = mark if mark.line < len(lines) and lines[mark.line].strip() else opened.start_mark

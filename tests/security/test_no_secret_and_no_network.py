@@ -55,7 +55,7 @@ def test_a_run_speaks_to_nobody_and_keeps_nothing_of_its_surroundings(
     monkeypatch.setattr(socket, "getaddrinfo", nobody)
     for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "SOME_PASSWORD"):
         monkeypatch.setenv(name, CANARY)
-    assert main(["train", str(SPEC), "training.steps=2"]) == 0
+    assert main(["train", str(SPEC)]) == 0
     assert main(["evaluate", "runs/debug-decoder"]) == 0
     assert main(["export", "runs/debug-decoder", "exported"]) == 0
     assert main(["import", "exported", "imported"]) == 0
