@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,8 +161,12 @@ def read(checkpoint: Path, *, model_only: bool = False) -> Checkpoint:
     return Checkpoint(checkpoint, manifest.step, model, optimizer, state, manifest.facts)
 
 
-def load(directory: Path, step: int | None = None, *, say: Say = silent, repair: bool = False) -> Checkpoint | None:
+def load(
+    directory: Path, step: int | None = None, *, at_most: int | None = None, say: Say = silent, repair: bool = False
+) -> Checkpoint | None:
     """Reads the newest checkpoint that verifies, or exactly `step`; None when there has never been one.
+
+    With `at_most`, the newest of that step or an earlier one, or the oldest of all where there is none so old.
 
     A damaged one is named through `say` and the next older is taken. With `repair` (only for who holds the run's lock) it is
     also set aside as `.bad-...`; nothing is ever deleted.
@@ -174,6 +178,8 @@ def load(directory: Path, step: int | None = None, *, say: Say = silent, repair:
             have = ", ".join(map(str, found[-10:])) or "none"
             raise CheckpointError(Problem(f"has no checkpoint of step {step}; it has {have}", where=str(directory)))
         return read(directory / name_of(step))
+    if at_most is not None and found:
+        found = [number for number in found if number <= max(at_most, found[0])]
     problems: list[Problem] = []
     for number in reversed(found):
         path = directory / name_of(number)
@@ -202,10 +208,23 @@ def quarantine(checkpoint: Path, disk: Disk | None = None) -> Path:
     return new
 
 
-def retain(directory: Path, keep: int, *, fault: Fault = no_fault) -> None:
-    """Deletes all but the newest `keep` (at least one) checkpoints; what is set aside, or not ours, is left alone."""
-    for step in steps(directory)[: -max(keep, 1)]:
-        with machine_errors("an old checkpoint cannot be deleted", directory):
+def retain(directory: Path, keep: int, *, reach: int = 0, fault: Fault = no_fault) -> None:
+    """Deletes all but the newest `keep` (at least one) checkpoints; what is set aside, or not ours, is left alone.
+
+    With `reach`, one is kept that is at least so many steps older than the newest, and the one after it, which will be that in its turn.
+    """
+    found = steps(directory)
+    kept = set(found[-max(keep, 1) :])
+    if reach and found:
+        old = sum(step <= found[-1] - reach for step in found)
+        kept |= set(found[max(old - 1, 0) : old + 1])
+    delete(directory, [step for step in found if step not in kept], fault=fault)
+
+
+def delete(directory: Path, unwanted: Iterable[int], *, fault: Fault = no_fault) -> None:
+    """Deletes the checkpoints of some steps, one after another. Raises MachineError."""
+    for step in unwanted:
+        with machine_errors("a checkpoint that is no longer wanted cannot be deleted", directory):
             Disk(fault).delete(directory / name_of(step))
 
 

@@ -109,13 +109,23 @@ class Batches:
 
     def train(self, step: int) -> Batch:
         """The batch of a step (0 is the first), all rows of it, whatever was asked for before."""
-        which, number = self._turns.locate(step) if self._turns else (0, step)
-        epoch, index = divmod(number, self._epochs[which].steps)
+        which, epoch, index = self._place(step)
         return self._streams[which].batch(self._plans[which](epoch), index, row_keys(self._seed, step, self.batch_size))
+
+    def documents(self, step: int) -> list[list[int]]:
+        """What each row of a step is made of: the numbers of its texts among those of all sources, second texts behind first ones."""
+        which, epoch, index = self._place(step)
+        rows, _ = self._plans[which](epoch).batch(index)
+        return [part.tolist() for part in np.split(rows.document, rows.offsets[1:-1])]
 
     def tasks_of(self, step: int) -> tuple[str, ...]:
         """The tasks that have a part in a step."""
-        return self._streams[self._turns.locate(step)[0] if self._turns else 0].group.tasks
+        return self._streams[self._place(step)[0]].group.tasks
+
+    def _place(self, step: int) -> tuple[int, int, int]:
+        """Where a step's batch is: stream, epoch, and its number in that."""
+        which, number = self._turns.locate(step) if self._turns else (0, step)
+        return which, *divmod(number, self._epochs[which].steps)
 
     @property
     def once(self) -> Evaluation:

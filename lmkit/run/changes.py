@@ -11,7 +11,9 @@ from lmkit.errors import CheckpointError, Problem, SpecError
 GROWING = ("training.steps", "training.tokens", "training.epochs")
 # They say what is answered and how it is scored, not what is learned.
 ANSWERED = r"threshold|no_answer_threshold|n_best|max_answer_length|decode(\..*)?|windows\.pool|metrics|bleu_tokenizer"
-FREE = re.compile(rf"(logging|runtime)\..*|training\.(save_every|keep|evaluate_every|evaluate_documents)(\..*)?|tasks\.[^.]+\.({ANSWERED})")
+FREE = re.compile(
+    rf"(logging|runtime)\..*|training\.(save_every|keep|evaluate_every|evaluate_documents|non_finite|loss_spikes)(\..*)?|tasks\.[^.]+\.({ANSWERED})"
+)
 Parse = Callable[[str], Any]
 
 

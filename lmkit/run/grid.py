@@ -9,6 +9,7 @@ from lmkit.spec import Amount
 from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.scores import tag_metrics
 from lmkit.tasks.spec import TokenClassification
+from lmkit.training.build import build_policy
 from lmkit.training.loop import Plan
 
 
@@ -44,6 +45,8 @@ def plan_of(spec: RunSpec, batches: Batches) -> Plan:
         monitor="loss" if stopping is None else stopping.monitor,
         patience=None if stopping is None else stopping.patience,
         min_delta=0.0 if stopping is None else stopping.min_delta,
+        non_finite=build_policy(training.non_finite, "non_finite"),
+        loss_spikes=build_policy(training.loss_spikes, "loss_spikes"),
     )
 
 

@@ -1,13 +1,16 @@
 """A training session: model, step, evaluation, logs and loop put together; the first code of a run that imports TensorFlow."""
 
+import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lmkit.checkpoints import own
+from lmkit.checkpoints.files import write_file
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
-from lmkit.errors import Interrupted
+from lmkit.errors import Interrupted, MachineError
 from lmkit.inference.samples import Samples
 from lmkit.inference.scoring import answer_scores
 from lmkit.models.spec import FromRun
@@ -23,12 +26,13 @@ from lmkit.run.open import OpenedRun
 from lmkit.run.plan import flops_of
 from lmkit.run.reference import References, Referred, mark_of, preferring, referred, store, stored, with_reference
 from lmkit.run.signals import StopRequest
+from lmkit.run.watchdog import watched
 from lmkit.spec_file.spec import RunSpec
 from lmkit.training.bar import Bar
 from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints
 from lmkit.training.evaluator import evaluator
-from lmkit.training.hooks import Hooks, Snapshot, Stop
+from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
 from lmkit.training.logging import Logger, cut_back
 from lmkit.training.loop import Trainer
 from lmkit.training.precision import Decision
@@ -36,6 +40,8 @@ from lmkit.training.progress import RunState
 from lmkit.training.report import loss_chart, write_report
 from lmkit.training.schedules import learning_rate
 from lmkit.training.step import EvaluationStep, Step
+
+NAN_REPORT = "nan-report.json"
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,12 @@ class Session:
         checkpoints = Checkpoints(
             self.run.path,
             keep=self.spec.training.keep,
+            reach=self.plan.reach,
             facts=self.facts,
             before_save=lambda: logger.sync(),
             saved=lambda step: self.run.note(saved=step),
             say=self.console.err,
+            fault=lambda point: self.stop.heard(),  # a disk that is slow is no hang
         )
         snapshot = self._resumed(checkpoints, notes.get("saved"))
         self._begin_at(snapshot)
@@ -96,17 +104,27 @@ class Session:
             logger.text("spec", 0, f"```yaml\n{self.text}```")
         console, rate = self.console, self.material.batches.tokens_per_step
         bar = Bar(self.stop.guarding(console.write), is_terminal=console.is_terminal, width=console.width, tokens_per_step=rate)
-        hooks = Hooks(stop=self._asked)
+        hang = self.spec.runtime.hang_minutes
+
+        def progress(step: int, total: int, scalars: Scalars) -> None:
+            patience.step()
+            bar(step, total, scalars)
+
+        hooks = Hooks(stop=self._asked, say=console.err, progress=progress)
+        hooks = replace(hooks, restore=lambda step: self._restored(checkpoints, logger, step))
         if self.replicas.is_chief:
-            hooks = Hooks(logger, checkpoints, self._asked, bar, lambda step: self._show(logger, step))
+            hooks = replace(hooks, log=logger, save=checkpoints, settle=checkpoints.settle, report=self._tell)
+            hooks = replace(hooks, after_evaluation=lambda step: self._show(logger, step))
         try:
-            state = self._trainer(snapshot, hooks).train()
+            with watched(self.stop, None if hang is None else 60 * hang, self.run.path, console.err) as patience:
+                state = self._trainer(snapshot, hooks).train()
         except Interrupted:
             self._asked()  # nobody leaves before the chief has saved
             raise
         finally:
             bar.close()
             logger.close()
+            checkpoints.settle(wait=True)
         self._asked()
         if not self.replicas.is_chief:
             return
@@ -126,11 +144,32 @@ class Session:
         told = self.replicas.told(found and {"step": found.step, "state": found.state, "metrics": dict(found.metrics)})
         return found or (told and Snapshot(**told, model={}, optimizer={}))
 
+    def _restored(self, checkpoints: Checkpoints, logger: Logger, step: int) -> dict[str, Any] | None:
+        """Goes back to a checkpoint of `step` or before it, in all processes; gives where the run stands then."""
+        found = checkpoints.back_to(step) if self.replicas.is_chief else None
+        if found is not None:
+            self.optimizer.restore(found.model, found.optimizer)
+            logger.cut_back(found.step, found.state["evaluated"])
+        state = self.replicas.told(found and found.state)
+        self.replicas.align([*self.variables.values(), *self.optimizer.slots.values()])
+        return state
+
+    def _tell(self, facts: Mapping[str, Any]) -> None:
+        """Writes what is known of the step that ends the run, and of the texts in it, as far as the disk takes it."""
+        known = {**facts, "documents": self.material.batches.documents(facts["step"] - 1)}
+        path = self.run.path / NAN_REPORT
+        try:
+            write_file(path, json.dumps(known, indent=1, allow_nan=False) + "\n")
+            self.console.err(f"{path} says what is known of step {facts['step']}")
+        except MachineError as error:
+            self.console.err(str(error))
+
     def _begin_at(self, snapshot: Snapshot | None) -> None:
         """Fills weights and slots from the snapshot, or the body from the run that it comes from."""
-        kept = self.spec.training.keep + 2
+        kept = self.spec.training.keep + (4 if self.plan.reach else 2)  # the best, the one being written, and those to go back to
+        wanted = max(kept - len(own.steps(self.run.checkpoints)), 1)
         size = 4 * (self.parameters + sum(math.prod(slot.shape) for slot in self.optimizer.slots.values()))
-        require_space(self.run.path, kept * size, f"{kept} checkpoints")
+        require_space(self.run.path, wanted * size, f"{wanted} checkpoints of {size / 1e9:.2g} GB")
         self.run.write_environment(
             {"versions": self.facts["versions"], "device": asdict(devices.facts()), "decisions": self.facts["decisions"]}
         )

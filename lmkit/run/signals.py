@@ -17,9 +17,11 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.heard: Callable[[], None] = lambda: None  # called whenever somebody asks, which is a sign of life
         self.renew: Callable[[], object] = lambda: None  # watches again, after a library has put its own handlers in place
 
     def __call__(self) -> bool:
+        self.heard()
         return self.number is not None
 
     @property

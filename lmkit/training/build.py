@@ -1,4 +1,4 @@
-"""The door of training: from words to an optimizer."""
+"""The door of training: from words to an optimizer, and to what is done about bad steps."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -8,7 +8,8 @@ import keras
 
 from lmkit.engine import tensorflow as engine
 from lmkit.training import optimizers
-from lmkit.training.spec import Adafactor, AdamW, AnyOptimizer, Lion, Muon, Sgd
+from lmkit.training.bad_steps import Policy
+from lmkit.training.spec import Abort, Adafactor, AdamW, AnyOptimizer, Lion, Muon, Off, Rollback, Sgd, Skip
 from lmkit.training.trainable import Optimizer, Rule, awakenings, is_decayed, is_hidden_matrix, multipliers
 
 
@@ -56,3 +57,18 @@ def build_optimizer(
     shares = multipliers(list(variables), layer_decay=spec.layer_decay, freeze=[*freeze, *still])
     asleep = awakenings(list(variables), unfreeze_every)
     return Optimizer(variables, {name: shared[kind] for name, kind in kinds.items()}, shares, replicas, asleep)
+
+
+def build_policy(spec: Abort | Off | Skip | Rollback, key: str) -> Policy:
+    """What a run does about the bad steps that this key of `training` is about."""
+    match spec:
+        case Off():
+            return Policy(key, "off")
+        case Abort():
+            return Policy(key)
+        case Skip():
+            return Policy(key, "skip", spec.at_most)
+        case Rollback():
+            return Policy(key, "rollback", spec.at_most, spec.steps)
+        case _ as never:
+            assert_never(never)

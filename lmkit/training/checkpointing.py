@@ -1,4 +1,4 @@
-"""Joins the loop's snapshots with checkpoints on disk: save, keep the best, and go on from the newest that is whole."""
+"""Joins the loop's snapshots with checkpoints on disk: save beside the training, keep the best, go on from the newest that is whole."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ from lmkit.checkpoints import own
 from lmkit.checkpoints.files import Fault, no_fault
 from lmkit.checkpoints.manifest import read_manifest, require
 from lmkit.errors import CheckpointError, Problem
+from lmkit.training.background import Background
 from lmkit.training.hooks import Snapshot
 
 # Facts that must be as they were when a run goes on, and what to say when they are not.
@@ -19,10 +20,13 @@ FIXED = {
 
 
 class Checkpoints:
-    """The checkpoints of one run directory; an instance is the loop's `save` hook.
+    """The checkpoints of one run directory; an instance is the loop's `save` hook, its method `settle` that of this name.
+
+    They are written in a thread, one at a time; a failure is raised by the next call of anything here.
 
     `facts` go into every manifest (`spec`, `data` and `tokenizer` hashes, versions, decisions). `before_save` is called first:
     the log of a step must be on disk before its checkpoint is. `saved(step)` is called when a checkpoint is complete.
+    With `reach`, a checkpoint at least so many steps old is kept, for `back_to`.
     """
 
     def __init__(
@@ -30,6 +34,7 @@ class Checkpoints:
         run: Path,
         *,
         keep: int,
+        reach: int = 0,
         facts: Mapping[str, Any],
         before_save: Callable[[], None] = lambda: None,
         saved: Callable[[int], None] = lambda step: None,
@@ -37,12 +42,24 @@ class Checkpoints:
         fault: Fault = no_fault,
     ) -> None:
         self._directory, self._best = run / "checkpoints", run / "best"
-        self._keep, self._facts = keep, json.loads(json.dumps(facts))  # as they come back: lists for tuples
+        self._keep, self._reach, self._facts = keep, reach, json.loads(json.dumps(facts))  # as they come back: lists for tuples
         self._before_save, self._saved, self._say, self._fault = before_save, saved, say, fault
+        self._writing = Background("checkpoint")
 
     def __call__(self, snapshot: Snapshot, *, best: bool) -> None:
-        """Saves, then makes it the best if it is, then deletes what is too old. Raises MachineError, NumericsError."""
+        """Begins to save, once the one before is saved; then it becomes the best if it is, then what is too old is deleted."""
+        self._writing.wait()
         self._before_save()
+        self._writing.start(lambda: self._write(snapshot, best))
+
+    def settle(self, *, wait: bool) -> None:
+        """Raises MachineError or NumericsError where saving failed; with `wait`, all that was to be saved is then on disk."""
+        if wait:
+            self._writing.wait()
+        else:
+            self._writing.check()
+
+    def _write(self, snapshot: Snapshot, best: bool) -> None:
         own.save(
             self._directory,
             snapshot.step,
@@ -55,7 +72,7 @@ class Checkpoints:
         self._saved(snapshot.step)
         if best:
             own.set_best(self._directory, self._best, snapshot.step, fault=self._fault)
-        own.retain(self._directory, self._keep, fault=self._fault)
+        own.retain(self._directory, self._keep, reach=self._reach, fault=self._fault)
 
     def resume(self, *, model: Mapping[str, Any], optimizer: Mapping[str, Any], saved: int | None = None) -> Snapshot | None:
         """The newest snapshot that is whole, or None for a run that has never saved; for who holds the run's lock.
@@ -76,10 +93,27 @@ class Checkpoints:
         require(found.model, model, found.path)
         require(found.optimizer, optimizer, found.path)
         best = found.state["loop"].get("best_step")
-        if best is not None and not own.set_best(self._directory, self._best, best):
+        later = any(step > found.step for step in own.steps(self._best))  # of a run that has gone back: it comes to that step again
+        if best is not None and not later and not own.set_best(self._directory, self._best, best):
             self._say(f"{self._best}: the best checkpoint, of step {best}, is gone; training goes on from step {found.step}")
-        own.retain(self._directory, self._keep, fault=self._fault)  # which a kill may have come before
-        return Snapshot(found.step, found.model, found.optimizer, found.state["loop"], found.state["metrics"])
+        own.retain(self._directory, self._keep, reach=self._reach, fault=self._fault)  # which a kill may have come before
+        return _snapshot(found)
+
+    def back_to(self, step: int) -> Snapshot | None:
+        """The newest snapshot of `step` or before it, or the oldest where none is so old; those after it are deleted, the newest first.
+
+        The best checkpoint stays, whichever it is. Raises CheckpointError, MachineError.
+        """
+        self._writing.wait()
+        found = own.load(self._directory, at_most=step, say=self._say, repair=True)
+        if found is None:
+            return None
+        own.delete(self._directory, [later for later in reversed(own.steps(self._directory)) if later > found.step], fault=self._fault)
+        return _snapshot(found)
+
+
+def _snapshot(found: own.Checkpoint) -> Snapshot:
+    return Snapshot(found.step, found.model, found.optimizer, found.state["loop"], found.state["metrics"])
 
 
 def newest_facts(run: Path) -> dict[str, Any]:

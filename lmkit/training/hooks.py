@@ -1,6 +1,6 @@
 """What the training loop asks of the world around it: where scalars and checkpoints go, and whether to stop."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,9 +32,29 @@ class Log(Protocol):
 
 
 class Save(Protocol):
-    """Writes a checkpoint before it returns; with `best` it also becomes the best one so far."""
+    """Takes a snapshot to be written, maybe while training goes on; with `best` it also becomes the best one so far."""
 
     def __call__(self, snapshot: Snapshot, *, best: bool) -> None: ...
+
+
+class Settle(Protocol):
+    """Raises what went wrong with the snapshot that `save` was given last; with `wait`, not before all of it is on disk."""
+
+    def __call__(self, *, wait: bool) -> None: ...
+
+
+class Restore(Protocol):
+    """Goes back to a checkpoint of `step` at most: sets weights and slots, takes what came later out of checkpoints and logs, and
+    gives that snapshot's `state`; None where there is no checkpoint.
+    """
+
+    def __call__(self, step: int) -> dict[str, Any] | None: ...
+
+
+class Report(Protocol):
+    """Hears what is known of the step that ends a run, as JSON."""
+
+    def __call__(self, facts: Mapping[str, Any]) -> None: ...
 
 
 class Stop(Protocol):
@@ -61,6 +81,10 @@ class Hooks:
 
     log: Log = lambda step, scalars: None
     save: Save = lambda snapshot, *, best: None
+    settle: Settle = lambda *, wait: None
+    restore: Restore = lambda step: None
+    report: Report = lambda facts: None
+    say: Callable[[str], None] = lambda line: None
     stop: Stop = lambda: False
     progress: Progress = lambda step, total, scalars: None
     after_evaluation: AfterEvaluation = lambda step: None

@@ -32,8 +32,11 @@ class Logger:
         self._directory, self._say, self._clock = directory, say, clock
         self._failed = False
         self.fresh = not any(event.summary.value for event in _events(directory / TENSORBOARD / tags.TRAIN))
-        with machine_errors("the log cannot be opened", directory / METRICS):
-            self._metrics = _Append(directory / METRICS)
+        self._open_all()
+
+    def _open_all(self) -> None:
+        with machine_errors("the log cannot be opened", self._directory / METRICS):
+            self._metrics = _Append(self._directory / METRICS)
         self._events: dict[str, _Append] = {}
         self._described: dict[str, set[str]] = {}
 
@@ -61,6 +64,12 @@ class Logger:
         """Puts everything written on disk: to be done before the checkpoint that these steps belong to."""
         for file in (self._metrics, *self._events.values()):
             self._guard(file.sync)
+
+    def cut_back(self, step: int, evaluated: int) -> None:
+        """Takes everything after `step` out of the logs, as `cut_back` does, and goes on writing from there."""
+        self.close()
+        cut_back(self._directory, step, evaluated)
+        self._open_all()
 
     def close(self) -> None:
         """Syncs and closes; the logger is not used afterwards."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.errors import Interrupted, NumericsError, Problem
-from lmkit.training import tags
+from lmkit.training import spikes, tags
+from lmkit.training.bad_steps import END, OFF, Passed, Policy, facts_of, is_passed, words_of
 from lmkit.training.evaluate import Stopped
 from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
 from lmkit.training.prefetch import Prefetch
@@ -21,7 +23,8 @@ class Plan:
 
     `monitor` is the validation figure that chooses the best checkpoint and, with `patience` (evaluations without an
     improvement of more than `min_delta`), stops early. Checkpoints are saved every `save_every` steps or
-    `save_minutes`, whichever is first; minutes change when a run is saved, never what it computes or logs.
+    `save_minutes`, whichever is first; minutes change when a run is saved, never what it computes or logs. `non_finite` is what is
+    done about a step whose loss or gradient is not finite, `loss_spikes` about one where they are far above those before.
     """
 
     steps: int
@@ -32,10 +35,21 @@ class Plan:
     monitor: str = "loss"
     patience: int | None = None
     min_delta: float = 0.0
+    non_finite: Policy = END
+    loss_spikes: Policy = OFF
+
+    @property
+    def reach(self) -> int:
+        """Steps that the run may go back behind; 0 where it never goes back."""
+        return max((policy.steps for policy in (self.non_finite, self.loss_spikes) if policy.kind == "rollback"), default=0)
+
+    @property
+    def finds_spikes(self) -> bool:
+        return self.loss_spikes.kind != "off"
 
     def left_to_boundary(self, step: int) -> int:
-        """Steps until the next evaluation, planned save or the end."""
-        grids = [grid for grid in (self.evaluate_every, self.save_every) if grid]
+        """Steps until the next evaluation, planned save, renewal of the limits of a spike, or the end."""
+        grids = [grid for grid in (self.evaluate_every, self.save_every, spikes.EVERY if self.finds_spikes else None) if grid]
         return min([self.steps - step, *(grid - step % grid for grid in grids)])
 
 
@@ -69,7 +83,8 @@ class Trainer:
         self.state = state or RunState()
         self._steps_per_epoch, self._clock = steps_per_epoch, clock
         self._peak_tokens = peak_flops / flops_per_token if peak_flops and flops_per_token else None
-        self._changed, self._saved_at = False, clock()
+        self._saved_at = clock()
+        self._changed = state is None and plan.reach > 0  # the beginning too may be gone back to
         self._shown: Scalars = {}
         self._seconds, self._timed_tokens = 0.0, 0  # since the last point, compilation, evaluation and saving left out
 
@@ -78,16 +93,25 @@ class Trainer:
 
         Raises Interrupted after saving when asked to stop, NumericsError before any harm when a step is not finite.
         """
+        self._save_unless_saved()
+        while not self._to_the_end():
+            pass
+        self._save_unless_saved()
+        return self.state
+
+    def _to_the_end(self) -> bool:
+        """All steps that are left; False when some of them are to be gone over again."""
         self._evaluate_if_due()
         with Prefetch(self._batch_at, self.state.step, self._plan.steps, depth=self._step.steps_per_call + 3) as batches:
             while not self.is_done:
+                self._hooks.settle(wait=False)
                 self._stop_if_asked()
-                self._advance(batches)
+                if not self._advance(batches):
+                    return False
                 self._evaluate_if_due()
                 if self._save_is_due():
                     self._save()
-        self._save_unless_saved()
-        return self.state
+        return True
 
     @property
     def is_done(self) -> bool:
@@ -100,41 +124,119 @@ class Trainer:
             self._save_unless_saved()
             raise Interrupted(Problem(f"stopped after step {self.state.step} of {self._plan.steps}; the same command continues"))
 
-    def _advance(self, batches: Prefetch[Batch]) -> None:
-        """One call of the step function: as many steps as it takes at once and the plan allows."""
-        start, compilations = self._clock(), self._step.compilations
-        group = [batches.take()]
-        limit = min(self._step.steps_per_call, self._plan.left_to_boundary(self.state.step))
-        while len(group) < limit and signature(batches.peek()) == signature(group[0]):
-            group.append(batches.take())
-        first = self.state.step + 1
-        sums = self._step(group, [self._rate_at(first + i) for i in range(len(group))], first)
-        if self._step.compilations == compilations:
-            self._seconds += self._clock() - start
-            self._timed_tokens += sum(map(_tokens, group))
-        for i, batch in enumerate(group):
-            self._account(sums, i, batch)
+    def _advance(self, batches: Prefetch[Batch]) -> bool:
+        """One call of the step function: as many steps as it takes at once and the plan allows; False when the run has gone back."""
+        state, going_on = self.state, True
+        if is_passed(state.step + 1, state.passed):
+            batches.take()
+            self._pass_over()
+        else:
+            group = self._group(batches)
+            sums = self._call(group)
+            bad = np.flatnonzero(~sums.finite | sums.spike)
+            good = int(bad[0]) if len(bad) else len(group)
+            for i in range(good):
+                self._account(sums, i, group[i])
+            if good < len(group):
+                batches.give_back(group[good + 1 :])  # after a bad step a call does nothing
+                going_on = self._meet(sums, good, group[good])
         if self.state.window.steps:  # else the point that was just made stands for the last steps
             self._shown = self.state.window.figures(self._weights, self._unjudged)
         self._hooks.progress(self.state.step, self._plan.steps, self._shown)
+        return going_on
+
+    def _group(self, batches: Prefetch[Batch]) -> list[Batch]:
+        """The batches of one call: of equal shapes, up to the next boundary or step that is passed over."""
+        step, group = self.state.step, [batches.take()]
+        limit = min(self._step.steps_per_call, self._plan.left_to_boundary(step))
+        while len(group) < limit and not is_passed(step + len(group) + 1, self.state.passed):
+            if signature(batches.peek()) != signature(group[0]):
+                break
+            group.append(batches.take())
+        return group
+
+    def _call(self, group: list[Batch]) -> StepSums:
+        start, compilations, first = self._clock(), self._step.compilations, self.state.step + 1
+        limits = self.state.recent.limits if self._plan.finds_spikes else None
+        sums = self._step(group, [self._rate_at(first + i) for i in range(len(group))], first, limits)
+        if self._step.compilations == compilations:
+            self._seconds += self._clock() - start
+            self._timed_tokens += sum(map(_tokens, group))
+        return sums
 
     def _account(self, sums: StepSums, i: int, batch: Batch) -> None:
+        """A step from which something was learned."""
+        self.state.tokens += _tokens(batch)
+        self.state.window.add(sums, i)
+        if self._plan.finds_spikes:
+            self.state.recent.add(float(sums.loss[i]), float(sums.gradient_norm[i]))
+        self._count()
+
+    def _pass_over(self) -> None:
+        """A step from which nothing is learned: it changes no weight, and data and learning rate go on."""
+        self.state.skipped += 1
+        self._count()
+
+    def _count(self) -> None:
         state = self.state
-        if not sums.finite[i]:
-            raise NumericsError(Problem(_not_finite(state.step + 1, sums, i)))
         state.step, self._changed = state.step + 1, True
-        state.tokens += _tokens(batch)
-        state.window.add(sums, i)
+        if self._plan.finds_spikes and state.step % spikes.EVERY == 0:
+            state.recent.renew()
         if state.step % self._plan.log_every == 0 or state.step == self._plan.steps:
             figures = state.window.figures(self._weights, self._unjudged) | {
                 "learning_rate": self._rate_at(state.step),
                 "tokens": state.tokens,
             }
+            if state.skipped:
+                figures["skipped_steps"] = state.skipped
             if self._steps_per_epoch:
                 figures["epoch"] = state.step / self._steps_per_epoch
             self._shown = figures
             self._hooks.log(state.step, _tagged(tags.TRAIN, figures | self._speed()))
             state.window = Window()
+
+    def _meet(self, sums: StepSums, i: int, batch: Batch) -> bool:
+        """A bad step, which has changed nothing: passes over it, goes back (False), or raises NumericsError with all before it saved."""
+        state, step = self.state, self.state.step + 1
+        policy = self._plan.loss_spikes if sums.spike[i] else self._plan.non_finite
+        facts = facts_of(step, sums, i, state.recent.limits)
+        if why := policy.spent(state.passed, step):
+            self._save_unless_saved()
+            self._hooks.report(facts | {"first_not_finite": self._first_not_finite(batch)})
+            raise NumericsError(Problem(f"{words_of(facts)}; all steps before it are saved; {why}"))
+        if policy.kind == "rollback":
+            self._go_back(policy, words_of(facts))
+            return False
+        state.passed.append(Passed(step, step, policy.kind, policy.key))
+        self._hooks.say(f"{words_of(facts)}: passed over")
+        self._pass_over()
+        return True
+
+    def _go_back(self, policy: Policy, words: str) -> None:
+        """To a checkpoint from before the last `policy.steps` steps, which are passed over when they come again.
+
+        What follows is the same whichever checkpoint it was, so that a run that is killed ends with the bits of one that is not.
+        """
+        before, first = self.state, max(self.state.step + 2 - policy.steps, 1)
+        found = self._hooks.restore(first - 1)
+        if found is None:
+            raise NumericsError(Problem(f"{words}; there is no checkpoint to go back to"))
+        self.state = after = RunState.from_json(found)
+        bad = Passed(max(first, after.step + 1), before.step + 1, policy.kind, policy.key)
+        after.passed = [*before.passed, bad]
+        after.best, after.best_step, after.waited, after.judged = before.best, before.best_step, before.waited, before.judged
+        self._changed = False
+        self._hooks.say(f"{words}: going on from step {after.step}, without steps {bad.first} to {bad.last}")
+
+    def _first_not_finite(self, batch: Batch) -> str | None:
+        """The weight, part of the batch or gradient that is the first to hold what is not finite."""
+        model, _ = self._step.tensors()
+        if name := first_not_finite(model):
+            return name
+        if name := first_not_finite(batch):
+            return f"{name} of the batch"
+        name = self._step.first_not_finite(batch)
+        return name and f"gradient of {name}"
 
     def _speed(self) -> dict[str, float]:
         if not self._seconds:
@@ -158,7 +260,9 @@ class Trainer:
         self._hooks.log(state.step, _tagged(tags.VALIDATION, figures | {"seconds": self._clock() - start}))
         self._hooks.after_evaluation(state.step)
         monitor, delta = self._plan.monitor, self._plan.min_delta
-        if monitor in figures and state.improved(figures[monitor], higher_is_better=tags.find(monitor).higher_is_better, min_delta=delta):
+        if monitor not in figures or state.step <= state.judged:
+            return
+        if state.improved(figures[monitor], higher_is_better=tags.find(monitor).higher_is_better, min_delta=delta):
             self._save(best=True)
 
     def _save_is_due(self) -> bool:
@@ -169,10 +273,13 @@ class Trainer:
         return self._changed and (planned or late)
 
     def _save_unless_saved(self) -> None:
+        """Everything is on disk afterwards."""
         if self._changed:
             self._save()
+        self._hooks.settle(wait=True)
 
     def _save(self, *, best: bool = False) -> None:
+        self._hooks.settle(wait=True)  # before there is another copy of all tensors
         model, slots = self._step.tensors()
         snapshot = Snapshot(self.state.step, model, slots, self.state.to_json(), self.state.metrics)
         self._hooks.save(snapshot, best=best)
@@ -185,8 +292,3 @@ def _tokens(batch: Batch) -> int:
 
 def _tagged(kind: str, figures: Scalars) -> dict[str, float]:
     return {f"{kind}/{name}": float(value) for name, value in figures.items()}
-
-
-def _not_finite(step: int, sums: StepSums, i: int) -> str:
-    losses = ", ".join(f"{name} {loss[i] / max(weight[i], 1e-9):g}" for name, (loss, weight, _) in sums.tasks.items())
-    return f"step {step} gave a loss of {losses} and a gradient norm of {sums.gradient_norm[i]:g}; the weights stayed as they were"

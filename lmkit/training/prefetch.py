@@ -2,7 +2,8 @@
 
 import queue
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -19,7 +20,7 @@ class Prefetch(Generic[Item]):
         self._make, self._first, self._last = make, first, last
         self._queue: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=depth)
         self._ended = threading.Event()
-        self._next: Item | None = None
+        self._next: deque[Item] = deque()
         self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
 
     def __enter__(self) -> "Prefetch[Item]":
@@ -32,18 +33,22 @@ class Prefetch(Generic[Item]):
 
     def peek(self) -> Item:
         """The next item, which stays."""
-        if self._next is None:
+        if not self._next:
             item, error = self._queue.get()
             if error is not None:
                 raise error
-            self._next = item
-        assert self._next is not None
-        return self._next
+            assert item is not None
+            self._next.append(item)
+        return self._next[0]
 
     def take(self) -> Item:
         """The next item."""
-        item, self._next = self.peek(), None
-        return item
+        self.peek()
+        return self._next.popleft()
+
+    def give_back(self, items: Iterable[Item]) -> None:
+        """Puts the items that were taken last before those to come."""
+        self._next.extendleft(reversed(list(items)))
 
     def _work(self) -> None:
         for index in range(self._first, self._last):

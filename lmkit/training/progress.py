@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lmkit.training.bad_steps import Passed
+from lmkit.training.spikes import Recent
 from lmkit.training.step import StepSums
 
 
@@ -28,9 +30,11 @@ class Window:
 
     def figures(self, weights: Mapping[str, float], unjudged: Collection[str] = ()) -> dict[str, float]:
         """Means over the window: `loss`, `gradient_norm`, `{task}/loss`, `{task}/accuracy` but of the tasks `unjudged`, in which nothing is
-        right or wrong; `balance` where there are experts.
+        right or wrong; `balance` where there are experts. Nothing of a window without steps.
         """
-        found = {"loss": 0.0, "gradient_norm": self.gradient_norm / max(self.steps, 1)}
+        if not self.steps:
+            return {}
+        found = {"loss": 0.0, "gradient_norm": self.gradient_norm / self.steps}
         for name, (loss, weight, correct) in self.tasks.items():
             if weight > 0:
                 found["loss"] += weights[name] * loss / weight
@@ -41,7 +45,11 @@ class Window:
 @dataclass
 class RunState:
     """Everything but the tensors. `best` and `best_step` are of the watched validation figure; `waited` counts evaluations
-    without improvement; `evaluated` is the step of the last evaluation and `metrics` what it found.
+    without improvement; `evaluated` is the step of the last evaluation and `metrics` what it found. `judged` is the last evaluation that
+    `best` knows of: one that is made again after going back is not judged again.
+
+    `passed` are all the steps that nothing is learned from, some of which may be still to come; `skipped` counts those behind.
+    `recent` is empty where nobody looks for spikes.
     """
 
     step: int = 0
@@ -50,6 +58,10 @@ class RunState:
     best: float | None = None
     best_step: int | None = None
     waited: int = 0
+    judged: int = 0
+    skipped: int = 0
+    passed: list[Passed] = field(default_factory=list)
+    recent: Recent = field(default_factory=Recent)
     metrics: dict[str, float] = field(default_factory=dict)
     window: Window = field(default_factory=Window)
 
@@ -60,13 +72,15 @@ class RunState:
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> "RunState":
         """What `to_json` gave."""
-        return cls(**{**state, "window": Window(**state["window"])})
+        passed, recent = [Passed(**one) for one in state.get("passed", ())], Recent(**state.get("recent", {}))
+        return cls(**{**state, "window": Window(**state["window"]), "passed": passed, "recent": recent})
 
     def improved(self, value: float, *, higher_is_better: bool, min_delta: float) -> bool:
         """Takes in a new value of the watched figure; True when it is the best so far, by more than `min_delta`.
 
         A value that is not a number is never better.
         """
+        self.judged = self.step
         gain = math.inf if self.best is None else (value - self.best if higher_is_better else self.best - value)
         better = not math.isnan(value) and gain > min_delta
         if better:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lmkit.spec import LISTED, Also, Amount, Count, Fraction, Spec, units
+from lmkit.spec import LISTED, Also, Amount, Count, Fraction, Spec, short, units
 
 Peak = Annotated[float, Field(gt=0, lt=1000)]
 
@@ -139,6 +139,33 @@ class EarlyStopping(Spec):
     min_delta: float = Field(0.0, ge=0, description="A smaller change is no improvement.")
 
 
+class Abort(Spec):
+    """The run ends with exit code 6; all steps before the bad one are saved, and nan-report.json says what is known of it."""
+
+    kind: Literal["abort"] = "abort"
+
+
+class Off(Spec):
+    """Nobody looks."""
+
+    kind: Literal["off"] = "off"
+
+
+class Skip(Spec):
+    """Nothing is learned from the step; data and learning rate go on."""
+
+    kind: Literal["skip"] = "skip"
+    at_most: Count = Field(10, description="Such steps of 1,000; one more ends the run.")
+
+
+class Rollback(Spec):
+    """The run goes back to a checkpoint from before the last `steps` steps, and learns nothing from these when it comes to them again."""
+
+    kind: Literal["rollback"] = "rollback"
+    at_most: Count = Field(3, description="In a run; one more ends it.")
+    steps: Count = Field(100, description="Steps that are passed over, of which the bad one is the last.")
+
+
 class Training(Spec):
     """How the model is trained."""
 
@@ -163,6 +190,13 @@ class Training(Spec):
     )
     keep: Count = Field(2, description="Checkpoints kept beside the best one.")
     early_stopping: EarlyStopping | None = Field(None, description="Stop when validation no longer improves.")
+    non_finite: Annotated[Abort | Skip | Rollback, Field(discriminator="kind"), short()] = Field(
+        default_factory=Abort, description="What becomes of a step whose loss or gradient is not finite; it never changes a weight."
+    )
+    loss_spikes: Annotated[Off | Skip | Rollback, Field(discriminator="kind"), short()] = Field(
+        default_factory=Off,
+        description="What becomes of a step whose loss or gradient norm is above mean + 6 sigma of the last 128; no weight changes by it.",
+    )
 
     def rule_one_length(self) -> Iterator[tuple[str, str]]:
         given = [key for key in ("steps", "tokens", "epochs") if getattr(self, key) is not None]
@@ -212,6 +246,13 @@ class Runtime(Spec):
     replicas: Count | None = Field(None, description="Devices of a mirrored run; on a machine with one CPU these are logical devices.")
     steps_per_call: Literal["auto"] | Count = Field("auto", description="Optimizer steps in one call of the compiled function.")
     wait_minutes: float = Field(10.0, gt=0, description="How long the processes of a multi_worker run wait for one another at the start.")
+
+    hang_minutes: Annotated[float | None, Also(lambda v: None if v == "never" else v, lambda first: {"const": "never"})] = Field(
+        5.0,
+        gt=0,
+        description="A run in which nothing happens for so long (six times as long before the first step) and for ten times its usual "
+        "pause writes hang.txt and ends with exit code 75; or `never`.",
+    )
 
     def rule_replicas_need_mirroring(self) -> Iterator[tuple[str, str]]:
         if self.strategy == "one_device" and (self.replicas or 1) > 1:

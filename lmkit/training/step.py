@@ -21,12 +21,13 @@ class StepSums:
 
     `tasks` maps a task to its (loss sum, weight sum, correct sum); `loss` is the total that was minimized,
     sum over tasks of task weight * loss sum / weight sum, plus `balance`, what uneven use of experts adds. A step that is
-    not `finite` changed nothing, nor did those after it.
+    not `finite` changed nothing, nor did those after it; the same holds for a `spike`, whose loss or norm is above its limit.
     """
 
     loss: np.ndarray
     gradient_norm: np.ndarray
     finite: np.ndarray
+    spike: np.ndarray
     balance: np.ndarray
     tasks: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -93,33 +94,47 @@ class Step:
         """Continues from what `tensors` gave; raises CheckpointError for anything else."""
         self._optimizer.restore(model, slots)
 
-    def __call__(self, batches: Sequence[Batch], learning_rates: Sequence[float], first_step: int) -> StepSums:
-        """Steps number first_step, first_step + 1, ... (from 1), one for each batch."""
+    def __call__(
+        self, batches: Sequence[Batch], learning_rates: Sequence[float], first_step: int, limits: Sequence[float] | None = None
+    ) -> StepSums:
+        """Steps number first_step, first_step + 1, ... (from 1), one for each batch; `limits` are those of loss and gradient norm."""
         batches = [pad_rows(batch, self._rows) for batch in batches]
         unused = self.steps_per_call - len(batches)
         if len({signature(batch) for batch in batches}) != 1 or unused < 0:
             raise ValueError(f"a call takes 1 to {self.steps_per_call} batches of equal shapes")
         stacked = {name: np.stack([b[name] for b in batches] + [np.zeros_like(batches[0][name])] * unused) for name in batches[0]}
         rates = np.asarray([*learning_rates] + [0.0] * unused, "float32")
-        table = self._call(self._replicas.split(stacked, axis=1), rates, np.int32(first_step), np.int32(len(batches)))
+        highest = np.asarray(limits or (np.inf, np.inf), "float32")
+        table = self._call(self._replicas.split(stacked, axis=1), rates, np.int32(first_step), np.int32(len(batches)), highest)
         return self._read(self._replicas.first(table)[: len(batches)], batches)
+
+    def first_not_finite(self, batch: Batch) -> str | None:
+        """The first variable whose gradient by this batch is not finite."""
+        finite = engine.compiled(lambda part: self._replicas.run(self._are_finite, (part,)))
+        found = self._replicas.first(finite(self._replicas.split(pad_rows(batch, self._rows))))
+        return next((name for name, right in zip(self._optimizer.names, found, strict=True) if not right), None)
+
+    def _are_finite(self, batch: Mapping[str, Tensor]) -> Tensor:
+        *gradients, _ = self._replicas.sum(self._gradients(batch))
+        return ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients])
 
     def _read(self, table: np.ndarray, batches: Sequence[Batch]) -> StepSums:
         tasks = {}
         for i, name in enumerate(tasks_in(batches[0], list(self._weights))):
             denominators = np.asarray([batch[f"{name}/denominator"] for batch in batches], "float32")
             tasks[name] = (table[:, 3 + 2 * i], denominators, table[:, 4 + 2 * i])
-        return StepSums(loss=table[:, 0], gradient_norm=table[:, 1], finite=table[:, 2] > 0, balance=table[:, -1], tasks=tasks)
+        finite, spike = table[:, 2] != 0, table[:, 2] < 0
+        return StepSums(table[:, 0], table[:, 1], finite=finite, spike=spike, balance=table[:, -1], tasks=tasks)
 
-    def _compute(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor) -> Tensor:
-        return self._replicas.run(self._on_replica, (stacked, rates, first_step, count))
+    def _compute(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor, highest: Tensor) -> Tensor:
+        return self._replicas.run(self._on_replica, (stacked, rates, first_step, count, highest))
 
-    def _on_replica(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor) -> Tensor:
-        """A table with one row for each step: loss, gradient norm, finite, each task's loss sum and correct sum, and the balance."""
+    def _on_replica(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor, highest: Tensor) -> Tensor:
+        """A table with one row for each step: loss, gradient norm, finite (-1: a spike), each task's loss and correct sums, the balance."""
 
         def one(i: Any, alive: Tensor) -> tuple[Tensor, Tensor]:
             batch = {name: ops.take(array, i, axis=0) for name, array in stacked.items()}
-            return self._one_step(batch, ops.take(rates, i), ops.cast(first_step + i, "float32"), alive)
+            return self._one_step(batch, ops.take(rates, i), ops.cast(first_step + i, "float32"), highest, alive)
 
         alive = ops.convert_to_tensor(True)
         if self.steps_per_call == 1:
@@ -133,17 +148,21 @@ class Step:
         columns = 4 + 2 * len(tasks_in(stacked, list(self._weights)))
         return engine.loop(count, body, (ops.zeros((self.steps_per_call, columns)), alive))[0]
 
-    def _one_step(self, batch: Mapping[str, Tensor], rate: Tensor, step: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
+    def _one_step(
+        self, batch: Mapping[str, Tensor], rate: Tensor, step: Tensor, highest: Tensor, alive: Tensor
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         *gradients, sums = self._replicas.sum(self._gradients(batch))
         gradients = self._optimizer.heard(gradients, step)
         names = tasks_in(batch, list(self._weights))
         loss = sums[-1] + sum(self._weights[name] * sums[2 * i] / batch[f"{name}/denominator"] for i, name in enumerate(names))
         norm = ops.sqrt(sum(engine.sum_of_squares(gradient) for gradient in gradients))
         finite = ops.logical_and(ops.isfinite(norm), ops.isfinite(loss))
-        alive = ops.logical_and(alive, finite)
+        spike = ops.logical_and(finite, ops.any(ops.stack([loss, norm]) > highest))
+        alive = ops.logical_and(alive, ops.logical_and(finite, ops.logical_not(spike)))
         scale = 1.0 if self._clip_norm is None else self._clip_norm / ops.maximum(norm, self._clip_norm)
         self._replicas.update(alive, lambda: self._optimizer.updates(gradients, scale=scale, learning_rate=rate, step=step))
-        return ops.concatenate([ops.stack([loss, norm, ops.cast(finite, "float32")]), sums]), alive
+        state = ops.cast(finite, "float32") - 2.0 * ops.cast(spike, "float32")
+        return ops.concatenate([ops.stack([loss, norm, state]), sums]), alive
 
     def _accumulate(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
         """The gradients of a replica's rows, and the vector of its tasks' sums and their balance, micro-batch by micro-batch."""

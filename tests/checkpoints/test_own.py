@@ -210,6 +210,25 @@ def test_retention_keeps_the_newest_and_whatever_is_not_ours(tmp_path: Path) -> 
     assert {"step-notes", ".bad-step-00000009"} <= {p.name for p in tmp_path.iterdir()}
 
 
+def test_retention_with_a_reach_always_has_one_so_old_and_not_much_older(tmp_path: Path) -> None:
+    for step in range(0, 200, 5):
+        write(tmp_path, step)
+        own.retain(tmp_path, 2, reach=20)
+        found = own.steps(tmp_path)
+        assert found[-2:] == [max(0, step - 5), step][-len(found) :] and len(found) <= 4
+        old = max(s for s in (*found, 0) if s <= max(0, step - 20))
+        assert old in found and step - old <= 2 * 20 + 5
+
+
+def test_the_newest_that_is_old_enough_is_loaded_or_the_oldest_of_all(tmp_path: Path) -> None:
+    for step in (4, 8, 12):
+        write(tmp_path, step)
+    assert [own.load(tmp_path, at_most=step).step for step in (20, 12, 11, 4, 0)] == [12, 12, 8, 4, 4]
+    (tmp_path / "step-00000008" / "state.json").write_text("{")
+    assert own.load(tmp_path, at_most=8).step == 4
+    assert own.load(tmp_path / "absent", at_most=8) is None
+
+
 def test_the_best_is_replaced_whole_and_survives_retention(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         write(tmp_path / "checkpoints", step)

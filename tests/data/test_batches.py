@@ -90,6 +90,15 @@ def test_validation_predicts_every_token_exactly_once(tokenizer: Any, cache: Mak
     assert np.sum(labels == tokenizer.eos) == len(LENGTHS)
 
 
+def test_the_documents_of_a_step_are_those_of_its_rows(tokenizer: Any, cache: Make) -> None:
+    batches = build(tokenizer, cache(LENGTHS), LM, packing=False)
+    for step in (0, batches.steps_per_epoch):
+        named, rows = batches.documents(step), batches.train(step)["segments"].any(axis=1).sum()
+        assert len(named) == rows and all(len(row) == 1 for row in named)
+    seen = [row[0] for step in range(batches.steps_per_epoch) for row in batches.documents(step)]
+    assert set(seen) == set(range(len(LENGTHS)))
+
+
 def test_the_label_of_a_place_is_the_next_token_of_its_document(tokenizer: Any, cache: Make) -> None:
     source = cache(LENGTHS)
     last = source.tokens[source.documents[1:] - 1]

@@ -77,6 +77,7 @@ def test_the_same_spec_continues_and_changes_no_file(tmp_path: Path) -> None:
         (changed(tasks={"t": {"metrics": ["bleu", "rouge1"]}}), 'tasks.t.metrics: nothing -> ["bleu", "rouge1"]'),
         (changed(tasks={"t": {"bleu_tokenizer": "zh"}}), 'tasks.t.bleu_tokenizer: nothing -> "zh"'),
         (changed(tasks={"t": {"windows": {"pool": "max"}}}), 'tasks.t.windows.pool: nothing -> "max"'),
+        (changed(training__non_finite={"kind": "skip"}), 'training.non_finite.kind: nothing -> "skip"'),
         (changed(training__evaluate_documents=50), "training.evaluate_documents: nothing -> 50"),
     ],
 )

@@ -1,5 +1,6 @@
 """The run's lock, with real processes: exactly one holds it, and the others say who."""
 
+import errno
 import json
 import os
 import signal
@@ -115,3 +116,21 @@ def test_a_damaged_lock_file_does_not_stand_in_the_way(tmp_path: Path) -> None:
 def test_it_is_there_before_anything_heavy_is_imported() -> None:
     code = "import sys; import lmkit.run.lock, lmkit.run.directory; assert not {'tensorflow', 'keras', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_where_the_file_system_has_no_locks_a_holder_that_lives_is_respected_and_a_dead_one_is_not(tmp_path: Path, monkeypatch) -> None:
+    def refused(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    said: list[str] = []
+    path = tmp_path / "run.lock"
+    lock = take(path, say=said.append)
+    assert len(said) == 1 and "has no locks" in said[0]
+    with pytest.raises(MachineError, match=f"in use by process {os.getpid()} on"):
+        take(path)
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    path.write_text(path.read_text().replace(str(os.getpid()), gone.stdout.strip()))
+    take(path, say=said.append).release()
+    assert f"taken over from process {gone.stdout.strip()}" in said[-1]
+    lock.release()

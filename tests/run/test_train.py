@@ -133,6 +133,15 @@ def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(home: Path)
     same(stopped, straight)
 
 
+def test_a_run_in_which_nothing_happens_for_too_long_says_where_it_stands_and_goes_on_when_started_again(home: Path) -> None:
+    run = home / "hanging"
+    process = start(DECODER, run, "runtime.hang_minutes=1e-6")  # which is over before the first step is compiled
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 75 and "hang.txt says where every thread stands" in said, said
+    assert "in _advance" in (run / "hang.txt").read_text()
+    assert lmkit("train", DECODER, "--run-dir", str(run), "runtime.hang_minutes=never") == 0
+
+
 def test_output_that_nobody_reads_any_more_stops_with_everything_saved(home: Path) -> None:
     run = home / "unread"
     process = start(DECODER, run, "training.steps=100k", "training.save_every=100k steps", stderr=subprocess.PIPE)
@@ -144,6 +153,30 @@ def test_output_that_nobody_reads_any_more_stops_with_everything_saved(home: Pat
     assert said.splitlines()[-1].endswith("the same command continues") and "Broken" not in said
     newest = max(path.name for path in (run / "checkpoints").glob("step-*"))
     assert f"stopped after step {int(newest.removeprefix('step-'))} of" in said
+
+
+def test_a_run_that_diverges_goes_back_and_then_ends_with_its_good_state_and_what_is_known(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, more = (
+        home / "diverging",
+        ("training.optimizer.learning_rate=100", "training.optimizer.clip_norm=off", "training.save_every=2 steps"),
+    )
+    policy = "training.non_finite={kind: rollback, steps: 2, at_most: 1}"
+    spec = home / "diverging.yaml"
+    spec.write_text(Path(DECODER).read_text().replace("adamw", "sgd"))
+    assert lmkit("train", str(spec), "--run-dir", str(run), *more, policy) == 6
+    said = capsys.readouterr().err
+    assert said.count("going on from step") == 1 and "at_most = 1 rollbacks are used up" in said
+    report = json.loads((run / "nan-report.json").read_text())
+    newest = max(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*"))
+    assert newest == report["step"] - 1 and len(report["documents"]) == 4
+    assert report["first_not_finite"].startswith("gradient of ")
+    assert all(np.isfinite(value).all() for value in tensors(run).values())
+    assert [line["step"] for line in series(run) if line["kind"] == "train"] == list(range(1, report["step"]))
+    assert lmkit("train", str(spec), "--run-dir", str(run), *more, "training.non_finite={kind: skip, at_most: 20}") == 0
+    assert series(run)[-1]["skipped_steps"] > 0
+    assert "training.non_finite.kind" in capsys.readouterr().err
 
 
 def test_a_run_whose_data_were_wrong_takes_the_corrected_spec(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

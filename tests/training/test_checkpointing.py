@@ -1,12 +1,14 @@
 """Snapshots on disk: what the loop saved is what it goes on from, and a run that was to go on is never begun anew."""
 
+import errno
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lmkit.checkpoints import own
-from lmkit.errors import CheckpointError
+from lmkit.errors import CheckpointError, MachineError
 from lmkit.training.checkpointing import Checkpoints, newest_facts
 from lmkit.training.hooks import Snapshot
 
@@ -20,8 +22,16 @@ def snapshot(step: int, best_step: int | None = None) -> Snapshot:
     return Snapshot(step, model, {"w/m": -model["w"]}, {"step": step, "best_step": best_step, "best": 0.1}, {"loss": 1 / step})
 
 
-def checkpoints(run: Path, **options) -> Checkpoints:
-    return Checkpoints(run, **({"keep": 2, "facts": FACTS} | options))
+class Settled(Checkpoints):
+    """Each is on disk when the call returns."""
+
+    def __call__(self, snapshot: Snapshot, *, best: bool) -> None:
+        super().__call__(snapshot, best=best)
+        self.settle(wait=True)
+
+
+def checkpoints(run: Path, kind: type[Checkpoints] = Settled, **options) -> Checkpoints:
+    return kind(run, **({"keep": 2, "facts": FACTS} | options))
 
 
 def test_it_goes_on_from_what_was_saved_last(tmp_path: Path) -> None:
@@ -94,3 +104,56 @@ def test_a_best_that_is_gone_is_said(tmp_path: Path) -> None:
     save(snapshot(5, best_step=3), best=False)
     assert save.resume(model=MODEL, optimizer=SLOTS) is not None
     assert len(said) == 1 and "step 3" in said[0]
+
+
+def test_going_back_deletes_what_is_later_and_keeps_the_best(tmp_path: Path) -> None:
+    said: list[str] = []
+    save = checkpoints(tmp_path, keep=9, say=said.append)
+    for step in (2, 4, 6, 8):
+        save(snapshot(step, best_step=min(step, 6)), best=step == 6)
+    found = save.back_to(5)
+    assert found is not None and found.step == 4 and found.state == snapshot(4, best_step=4).state
+    assert own.steps(tmp_path / "checkpoints") == [2, 4] and own.steps(tmp_path / "best") == [6]
+    assert save.resume(model=MODEL, optimizer=SLOTS) is not None and own.steps(tmp_path / "best") == [6] and not said
+    assert checkpoints(tmp_path / "empty").back_to(5) is None
+
+
+def test_a_snapshot_is_written_beside_its_giver_and_the_next_waits_for_it(tmp_path: Path) -> None:
+    go_on, begun, seen = threading.Event(), threading.Event(), []
+
+    def fault(point: str) -> None:
+        begun.set()
+        seen.append(threading.current_thread() is threading.main_thread())
+        assert go_on.wait(30)
+
+    save = checkpoints(tmp_path, Checkpoints, fault=fault)
+    save(snapshot(1), best=False)
+    assert begun.wait(30) and own.steps(tmp_path / "checkpoints") == []
+    save.settle(wait=False)
+    threading.Timer(0.2, go_on.set).start()
+    save(snapshot(2), best=True)
+    assert own.steps(tmp_path / "checkpoints")[:1] == [1]
+    save.settle(wait=True)
+    assert own.steps(tmp_path / "checkpoints") == [1, 2] and own.steps(tmp_path / "best") == [2] and not any(seen)
+
+
+@pytest.mark.parametrize("asked", ["next", "step", "end"])
+def test_a_failure_is_raised_once_by_whatever_comes_next_and_the_previous_checkpoint_stays(tmp_path: Path, asked: str) -> None:
+    checkpoints(tmp_path)(snapshot(1), best=True)
+
+    def full(point: str) -> None:
+        if point.startswith("fsync model"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    save = checkpoints(tmp_path, Checkpoints, fault=full)
+    save(snapshot(2), best=True)
+    with pytest.raises(MachineError, match="step 2 is not saved, the previous one is intact: No space left on device; free some space"):
+        if asked == "next":
+            save(snapshot(3), best=False)
+        elif asked == "end":
+            save.settle(wait=True)
+        while True:
+            save.settle(wait=False)
+    save.settle(wait=True)
+    assert own.steps(tmp_path / "checkpoints") == own.steps(tmp_path / "best") == [1]
+    own.verify(tmp_path / "checkpoints" / "step-00000001")

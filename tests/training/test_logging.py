@@ -111,6 +111,17 @@ def test_an_evaluation_that_the_checkpoint_does_not_know_is_cut_and_its_step_kep
     assert [step for step, _ in series(tmp_path, "validation", "samples")] == [4]
 
 
+def test_a_log_that_goes_back_while_it_is_open_has_each_step_once(tmp_path: Path) -> None:
+    logger = write(tmp_path, range(1, 9), close=False)
+    logger.cut_back(5, 4)
+    for step in (6, 7):
+        logger(step, {"train/loss": 1.0})
+    logger.close()
+    assert [line["step"] for line in read_metrics(tmp_path) if line["kind"] == "train"] == list(range(1, 8))
+    assert [step for step, _ in series(tmp_path, "train", "run/loss")] == list(range(1, 8))
+    assert [step for step, _ in series(tmp_path, "validation", "run/loss")] == [4]
+
+
 def test_half_written_ends_are_cut_off_wherever_they_break(tmp_path: Path) -> None:
     write(tmp_path, range(1, 7))
     metrics, event = tmp_path / "metrics.jsonl", event_files(tmp_path)[0]

@@ -56,6 +56,7 @@ def train(path: Path, steps: int = 40, pause: float = 0.0, say: Say = silent) ->
                     state |= {"best": figure, "best_step": step} if best else {}
                 if best or step % 2 == 0 or step == steps:
                     save(Snapshot(step, {"w": w}, {"w/m": m}, dict(state), {}), best=best)
+            save.settle(wait=True)
         finally:
             logger.close()
         run.finish(steps, DONE)
