@@ -23,21 +23,8 @@ from tools.faults.table import Lab, Row
 CODES = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 STEPS = 6
 BLOCK = 4096
-BEFORE: tuple[int, ...] = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    8,
-    12,
-    32,
-    80,
-    160,
-    320,
-)  # free blocks: enough for the lock, for the spec, ... for the token cache
+# Free blocks: enough for the lock, for the spec, ... for the token cache.
+BEFORE: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 8, 12, 32, 80, 160, 320)
 IN_A_SAVE: tuple[int, ...] = (0, 1, 2, 4, 8, 12, 16, 24)
 
 

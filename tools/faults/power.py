@@ -6,6 +6,7 @@ and folder what it holds and what it held at its last fsync. After each call the
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -89,6 +90,7 @@ class Power:
     def __init__(self, root: Path) -> None:
         self.root, self.calls, self.cuts = root, 0, list[Cut]()
         self._tree, self._saved = Folder(), 0
+        self._one_at_a_time = threading.RLock()  # the checkpoints are written in a thread
         self._files: dict[int, Opened] = {}  # by descriptor
         self._seen: set[tuple[int, frozenset]] = set()
 
@@ -107,20 +109,22 @@ class Power:
 
     def _watched(self, call: Callable[..., Any], repeat: Callable[..., None]) -> Callable[..., Any]:
         def watched(first: Any, *more: Any, **named: Any) -> Any:
-            is_ours = first in self._files if isinstance(first, int) else Path(first).is_relative_to(self.root)
-            result = call(first, *more, **named)
-            if is_ours:
-                repeat(result, first, *more)
-                self._cut(f"{call.__name__} {first}")
-            return result
+            with self._one_at_a_time:
+                is_ours = first in self._files if isinstance(first, int) else Path(first).is_relative_to(self.root)
+                result = call(first, *more, **named)
+                if is_ours:
+                    repeat(result, first, *more)
+                    self._cut(f"{call.__name__} {first}")
+                return result
 
         return watched
 
     def _counted(self, save: Callable[..., Path]) -> Callable[..., Path]:
         def counted(directory: Path, step: int, **more: Any) -> Path:
             path = save(directory, step, **more)
-            self._saved = step
-            self._cut(f"the save of step {step}")
+            with self._one_at_a_time:
+                self._saved = step
+                self._cut(f"the save of step {step}")
             return path
 
         return counted
