@@ -336,13 +336,22 @@ class QuestionAnswering(PerToken):
     )
     max_answer_length: Count = Field(30, description="The most tokens of an answer that is given.")
     n_best: Count = Field(20, description="How many answers are given, the likeliest first.")
-    no_answer_threshold: Fraction | None = Field(
+    no_answer_threshold: Literal["auto"] | Annotated[Fraction, Field(ge=0, le=1)] | None = Field(
         None,
-        ge=0,
-        le=1,
         description="The answer is empty where `no_answer`, the probability of none against the best one, is above this "
-        "(0.5: where none is the likelier); default: never.",
+        "(0.5: where none is the likelier); default: never. `auto`: the one that gives the best F1 at the evaluation before the checkpoint "
+        "that is used; in training answers are always given, and best_f1 says what it reaches.",
     )
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        found = ("best_f1", "best_f1_threshold") if self.no_answer_threshold == "auto" else ()
+        return tuple(dict.fromkeys((*super().named, *found)))
+
+    @property
+    def most_doubt(self) -> float:
+        """No answer is given where `no_answer` is above this; 1 where the best is yet to be found."""
+        return self.no_answer_threshold if isinstance(self.no_answer_threshold, float) else 1.0
 
     @property
     def by_answers(self) -> bool:

@@ -47,7 +47,12 @@ CLASSIFIER = (
     .replace("mlm/loss", "stars/accuracy")
 )
 
-
+DOUBTFUL = (
+    DECODER.replace("kind: decoder", "kind: encoder")
+    .replace("{text: corpus/*.txt}", "{squad: a.json}")
+    .replace("{text: held_out.txt}", "{squad: b.json}")
+    .replace("lm: causal_lm", "qa: {kind: question_answering, no_answer_threshold: auto}")
+)
 BESIDE = (
     CLASSIFIER.replace("kind: encoder", "kind: encoder_decoder\n  start_id: 0\n  encoder: {num_layers: 3}\n  decoder: {norm: rms_norm}")
     .replace("{kind: classification}", "{kind: classification, pooling: last}")
@@ -336,6 +341,14 @@ def test_a_spoilt_decoder(tmp_path: Path, number: int, old: str, new: str, line:
             "kind: replaced_token, generator: {hidden_size: 25%}",
             "19:56: tasks.mlm.generator.hidden_size: a generator of 15 channels cannot be built: rotary turns pairs",
         ),
+        (
+            DOUBTFUL,
+            "  validation: {squad: b.json}\n",
+            "",
+            "17:61: tasks.qa.no_answer_threshold: auto needs answers of data.validation",
+        ),
+        (DOUBTFUL, "keep: 2", "evaluate_documents: 0", "18:61: tasks.qa.no_answer_threshold: auto needs answers of data.validation"),
+        (DOUBTFUL, "threshold: auto", "threshold: 2", "18:61: tasks.qa.no_answer_threshold: expected"),
         (CLASSIFIER, "stars: {", "2 stars: {", "19:3: tasks.2 stars: expected a name of letters, digits, _ or -"),
         (CLASSIFIER, "{csv: a.csv, ", "{csv: a.csv, jsonl: b, ", "exclude each other here; keep one"),
     ],
