@@ -52,13 +52,17 @@ def label_table(names: Sequence[str], found: Mapping[str, str], *, key: str, cal
     `called` gives the names of labels that the data calls otherwise. Raises DataError naming every label that is not known.
     """
     called = called or {}
-    known = dict.fromkeys([*called, *names])
-    unknown = [
-        Problem(f'label "{label}" is not one of {", ".join(known)}', key, place) for label, place in found.items() if label not in known
-    ]
+    unknown = [problem for label, place in found.items() if (problem := unknown_label(label, names, called, key=key, where=place))]
     if unknown:
         raise DataError(*unknown)
     return np.array([*(names.index(called.get(label, label)) for label in found), -1], np.int32)
+
+
+def unknown_label(label: str, names: Sequence[str], called: Mapping[str, str], *, key: str, where: str) -> Problem | None:
+    """What is wrong with a label of the data: it is none of `names`, nor one that the data calls otherwise, as `called` says."""
+    if called.get(label, label) in names:
+        return None
+    return Problem(f'label "{label}" is not one of {", ".join(dict.fromkeys([*called, *names]))}', key, where)
 
 
 def label_weights(
