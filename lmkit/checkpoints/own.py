@@ -157,8 +157,19 @@ def read(checkpoint: Path, *, model_only: bool = False) -> Checkpoint:
     bad = first_not_finite(model) or first_not_finite(optimizer)
     if bad is not None:
         raise CheckpointError(Problem(f"tensor {bad} is not finite", where=str(checkpoint)))
-    state = {} if model_only else json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    state = {} if model_only else _state(checkpoint)
     return Checkpoint(checkpoint, manifest.step, model, optimizer, state, manifest.facts)
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """The state alone, verified. Raises CheckpointError when it is damaged."""
+    check_file(checkpoint, STATE, read_manifest(checkpoint))
+    return _state(checkpoint)
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    return found
 
 
 def load(

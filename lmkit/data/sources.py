@@ -103,10 +103,10 @@ def read_each(
             assert_never(source)
 
 
-def first_record(source: JsonLines | Csv | Tsv) -> dict[str, Any]:
+def first_record(source: JsonLines | Csv | Tsv | Parquet) -> dict[str, Any]:
     """The first record of its first file, an empty one where there are none. Raises DataError where it cannot be read."""
     path = find(patterns(source), Path())[0]
-    _, record = next(_rows(source.model_copy(update={"columns": {}}), path, never), (0, {}))
+    _, record = next(_rows(source.model_copy(update={"columns": {}}), path, never, whole=True), (0, {}))
     return sound(record)
 
 

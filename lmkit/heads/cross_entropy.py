@@ -35,10 +35,16 @@ def _cross_entropy(logits_NV: Any, labels_N: Any, smoothing: float) -> tuple[Any
     return ops.subtract(ops.log(total), wanted), ops.cast(ops.greater_equal(chosen, 0.0), "float32")
 
 
-def binary_cross_entropy(logits: Any, labels: Any) -> Any:
-    """-log sigmoid(logit) where the label is 1, -log(1 - sigmoid(logit)) where it is 0, in float32."""
+def weighted_cross_entropy(logits_BV: Any, weights_BV: Any) -> Any:
+    """mean_v -weights_v log softmax(logits)_v, float32 [B]: what smoothing adds where classes have weights."""
+    return -ops.mean(ops.log_softmax(ops.cast(logits_BV, "float32")) * weights_BV, axis=-1)
+
+
+def binary_cross_entropy(logits: Any, labels: Any, weights: Any = None) -> Any:
+    """-log sigmoid(logit) where the label is 1, times its weight if there are some, -log(1 - sigmoid(logit)) where it is 0, in float32."""
     logits, labels = ops.cast(logits, "float32"), ops.cast(labels, "float32")
-    return ops.softplus(logits) - logits * labels
+    loss = ops.softplus(logits) - logits * labels
+    return loss if weights is None else loss + (weights - 1) * labels * ops.softplus(-logits)
 
 
 def row_losses(logits_NV: Any, labels: Any, weights: Any, smoothing: float = 0.0) -> dict[str, Any]:

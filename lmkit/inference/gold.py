@@ -8,6 +8,7 @@ import numpy as np
 from lmkit.data.document import Document
 from lmkit.errors import DataError, Problem
 from lmkit.inference.token_answers import OUTSIDE
+from lmkit.tasks.classification import unknown_label
 from lmkit.tasks.scores import Pair
 from lmkit.tasks.spec import (
     AnyTask,
@@ -39,9 +40,8 @@ def right(name: str, task: AnyTask, labels: Sequence[str], document: Document) -
     called = task.labels if isinstance(task.labels, dict) else {}
 
     def named(label: str) -> str:
-        if called.get(label, label) not in labels:
-            what = f'label "{label}" is not one of {", ".join(dict.fromkeys([*called, *labels]))}'
-            raise DataError(Problem(what, f"tasks.{name}.labels", document.where))
+        if problem := unknown_label(label, labels, called, key=f"tasks.{name}.labels", where=document.where):
+            raise DataError(problem)
         return called.get(label, label)
 
     return named(found) if isinstance(found, str) else [named(label) for label in found]

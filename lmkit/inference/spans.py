@@ -75,5 +75,5 @@ def _answer(text: str, offsets: np.ndarray, candidates: list[Candidate], none: f
             best.setdefault((a, b), {"text": text[a:b], "start": a, "end": b, "probability": share})
     found = list(best.values())[: task.n_best]
     no_answer = none / (none + found[0]["probability"]) if found else 1.0
-    empty = not found or (task.no_answer_threshold is not None and no_answer > task.no_answer_threshold)
+    empty = not found or no_answer > task.most_doubt
     return {"answer": "" if empty else found[0]["text"], "spans": found, "no_answer": no_answer}

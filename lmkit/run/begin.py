@@ -23,7 +23,7 @@ def begin(spec: RunSpec, model: Model, variables: Mapping[str, Any], *, vocab_si
     if not isinstance(spec.model, FromRun):
         return
     source = source_of(Path(spec.model.from_))
-    tensors, _ = source.weights(lambda: shapes_of(source.spec, vocab_size=vocab_size, labels=source.labels), say)
+    tensors = source.weights(lambda: shapes_of(source.spec, vocab_size=vocab_size, labels=source.labels), say).tensors
     tensors = under_our_names(tensors, spec.tasks, source.spec.tasks)
     anew = spec.model.reinitialize
     require_parts(anew, list(variables), "model.reinitialize")

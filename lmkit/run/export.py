@@ -79,7 +79,7 @@ def export(run: Path, dest: Path, *, options: Options, console: Console) -> int:
 
     tokenizer = source.tokenizer()
     shapes = shapes_of(source.spec, vocab_size=tokenizer.vocab_size, labels=source.labels)
-    tensors, _ = source.weights(lambda: shapes, console.err)
+    tensors = source.weights(lambda: shapes, console.err).tensors
     facts = _facts(source, run, options.format, shapes)
     beside = beside_of(heads, tensors)
     outgoing = outgoing_of(source, facts, options, run, beside=beside)

@@ -1,15 +1,13 @@
 """The generator of a replaced_token task as a model of its own: the masked language model that it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from lmkit.errors import Problem, SpecError
 from lmkit.models.shrink import shrunk
 from lmkit.run.body import body_of
-from lmkit.run.source import Say, Shapes, Source
+from lmkit.run.source import Say, Shapes, Source, Weights
 from lmkit.tasks.spec import MaskedLm, ReplacedToken
 
 TABLE = "embeddings.token.embedding"  # of the body, which the generator reads too
@@ -19,12 +17,13 @@ TABLE = "embeddings.token.embedding"  # of the body, which the generator reads t
 class GeneratorAlone(Source):
     """A source with the task's name for its only task."""
 
-    def weights(self, shapes: Callable[[], Shapes], say: Say) -> tuple[Mapping[str, np.ndarray], int]:
-        found, step = super().weights(shapes, say)
+    def weights(self, shapes: Callable[[], Shapes], say: Say) -> Weights:
+        weights = super().weights(shapes, say)
+        found = weights.tensors
         (task,) = self.spec.tasks
         inner = f"heads.{task}.generator."
         own = {_outside(name.removeprefix(inner), task): found[name] for name in found if name.startswith(inner)}
-        return own | {TABLE: found[TABLE]}, step
+        return weights._replace(tensors=own | {TABLE: found[TABLE]})
 
 
 def _outside(name: str, task: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmkit.checkpoints.manifest import require
+from lmkit.checkpoints.own import read_state
 from lmkit.checkpoints.tensors import Tensors, in_dtype
 from lmkit.engine import devices
 from lmkit.heads.model import Model
@@ -53,9 +54,24 @@ def open_trained(path: Path, console: Console, *, allow_code: bool = False, dtyp
     run_code(source.spec)
     model = build_model(source.spec, vocab_size=tokenizer.vocab_size, labels=source.labels, drawn=False)
     variables = variables_of(model)
-    tensors, step = source.weights(lambda: {name: tuple(variable.shape) for name, variable in variables.items()}, console.err)
+    tensors, step, checkpoint = source.weights(lambda: {name: tuple(variable.shape) for name, variable in variables.items()}, console.err)
     if isinstance(tensors, Tensors):
         require(tensors.stored, variables, path, dtypes=False)
     for name, variable in variables.items():
         variable.assign(in_dtype(tensors[name], held, name))
-    return OpenedRun(RunDirectory(path), source.spec, tokenizer, model, source.labels, step)
+    spec = source.spec if checkpoint is None else with_thresholds(source.spec, checkpoint)
+    return OpenedRun(RunDirectory(path), spec, tokenizer, model, source.labels, step)
+
+
+def with_thresholds(spec: RunSpec, checkpoint: Path) -> RunSpec:
+    """The spec with what the evaluation before this checkpoint found in the place of `no_answer_threshold: auto`; before any, 0.5.
+
+    Raises CheckpointError where the checkpoint's state is damaged.
+    """
+    undecided = [name for name, task in spec.tasks.items() if getattr(task, "no_answer_threshold", None) == "auto"]
+    if not undecided:
+        return spec
+    metrics = read_state(checkpoint)["metrics"]
+    found = {name: {"no_answer_threshold": metrics.get(f"{name}/best_f1_threshold", 0.5)} for name in undecided}
+    decided = {name: spec.tasks[name].model_copy(update=threshold) for name, threshold in found.items()}
+    return spec.model_copy(update={"tasks": {**spec.tasks, **decided}})

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,14 @@ Say = Callable[[str], None]
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+class Weights(NamedTuple):
+    """Variables by name, and of a run the step and the checkpoint that they are from."""
+
+    tensors: Mapping[str, np.ndarray]
+    step: int = 0
+    checkpoint: Path | None = None
+
+
 @dataclass(frozen=True)
 class Source:
     """A model in words, and the ways to its tokenizer and weights; `imported` is None where it is a run."""
@@ -56,15 +64,15 @@ class Source:
                 raise CheckpointError(Problem(what, where=str(self.path / CONFIG)))
         return tokenizer
 
-    def weights(self, shapes: Callable[[], Shapes], say: Say) -> tuple[Mapping[str, np.ndarray], int]:
-        """The variables by name, and the step that they are from; `shapes()` are those of this source's own model.
+    def weights(self, shapes: Callable[[], Shapes], say: Say) -> Weights:
+        """The variables by name, and where they are from; `shapes()` are those of this source's own model.
 
         They are as they are stored, and read one by one, each time they are asked for. Raises CheckpointError.
         """
         if self.imported is None:
             found = read_model(self.path, say=say)
-            return found.model, found.step
-        return self.imported.tensors(shapes()), 0
+            return Weights(found.model, found.step, found.path)
+        return Weights(self.imported.tensors(shapes()))
 
     def stored_in(self) -> str:
         """The dtype of most of the weights. Raises CheckpointError."""

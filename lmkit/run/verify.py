@@ -34,7 +34,7 @@ def verify(source: Source, tensors: Mapping[str, np.ndarray], folder: Path, *, e
     tokenizer, batch = source.tokenizer(), rows_of(source)
     mine = _logits(source, filled(source, tensors, tokenizer.vocab_size), batch)
     shapes = shapes_of(written.spec, vocab_size=tokenizer.vocab_size, labels=written.labels)
-    again, _ = written.weights(lambda: shapes, console.err)
+    again = written.weights(lambda: shapes, console.err).tensors
     theirs = _logits(written, filled(written, again, tokenizer.vocab_size), batch)
     names = {task.kind: name for name, task in written.spec.tasks.items()}
     renamed = {name: names[task.kind] for name, task in source.spec.tasks.items()}

@@ -19,6 +19,7 @@ from lmkit.tasks.spec import (
     PerToken,
     Pooled,
     PrefixLm,
+    QuestionAnswering,
     ReplacedToken,
     Reward,
     SentenceEmbedding,
@@ -210,6 +211,13 @@ class RunSpec(Spec):
         names = self.monitors()
         if stopping is not None and stopping.monitor not in names:
             yield "training.early_stopping.monitor", f"{stopping.monitor} is not produced; choose from {', '.join(names)}"
+
+    def rule_the_best_threshold_can_be_found(self) -> Iterator[tuple[str, str]]:
+        for name, task in self.tasks.items():
+            found = self.data.validation is not None and f"{name}/best_f1" in self.monitors()
+            if isinstance(task, QuestionAnswering) and task.no_answer_threshold == "auto" and not found:
+                fix = "needs answers of data.validation (training.evaluate_documents above 0); give it these, or write a number such as 0.5"
+                yield f"tasks.{name}.no_answer_threshold", f"auto {fix}"
 
     def rule_validation_tells_of_a_task(self) -> Iterator[tuple[str, str]]:
         untold = self._untold()

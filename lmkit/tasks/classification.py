@@ -9,18 +9,25 @@ from lmkit.errors import DataError, Problem
 from lmkit.tasks.rows import Examples, TokenRows
 
 
-def features(rows: TokenRows, *, examples: Examples, table: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """labels [B] = table[label of the record], weights [B] float32: weights[label] for every row that is no padding."""
+def features(rows: TokenRows, *, examples: Examples, table: np.ndarray, weights: np.ndarray, shared: bool) -> dict[str, np.ndarray]:
+    """labels [B] = table[label of the record], weights [B] float32: weights[label] for every row that is no padding.
+
+    Where the loss is `shared` among all labels, class_weights [B, labels] float32 are the weights of all of them.
+    """
     labels = table[examples.of("labels", rows)]
-    return {"labels": labels, "weights": rows.real * weights[labels]}
+    made = {"labels": labels, "weights": rows.real * weights[labels]}
+    return made | ({"class_weights": np.outer(rows.real, weights)} if shared else {})
 
 
-def set_features(rows: TokenRows, *, examples: Examples, table: np.ndarray, size: int) -> dict[str, np.ndarray]:
-    """labels int32 [B, size]: 1 for each label of the record, weights [B] float32: 1 for every row that is no padding."""
+def set_features(rows: TokenRows, *, examples: Examples, table: np.ndarray, weights: np.ndarray, weighed: bool) -> dict[str, np.ndarray]:
+    """labels int32 [B, labels]: 1 for each label of the record, weights [B] float32: 1 for every row that is no padding.
+
+    Where labels are `weighed`, class_weights [B, labels] float32 say by how much each counts where it is 1.
+    """
     row, label = examples.several("sets", "set_documents", rows)
-    labels = np.zeros((len(rows.real), size), np.int32)
+    labels = np.zeros((len(rows.real), len(weights)), np.int32)
     labels[row, table[label]] = 1
-    return {"labels": labels, "weights": rows.real}
+    return {"labels": labels, "weights": rows.real} | ({"class_weights": np.outer(rows.real, weights)} if weighed else {})
 
 
 def label_names(declared: Literal["auto"] | Sequence[str] | Mapping[str, str], found: Collection[str], key: str) -> tuple[str, ...]:
@@ -45,24 +52,37 @@ def label_table(names: Sequence[str], found: Mapping[str, str], *, key: str, cal
     `called` gives the names of labels that the data calls otherwise. Raises DataError naming every label that is not known.
     """
     called = called or {}
-    known = dict.fromkeys([*called, *names])
-    unknown = [
-        Problem(f'label "{label}" is not one of {", ".join(known)}', key, place) for label, place in found.items() if label not in known
-    ]
+    unknown = [problem for label, place in found.items() if (problem := unknown_label(label, names, called, key=key, where=place))]
     if unknown:
         raise DataError(*unknown)
     return np.array([*(names.index(called.get(label, label)) for label in found), -1], np.int32)
 
 
+def unknown_label(label: str, names: Sequence[str], called: Mapping[str, str], *, key: str, where: str) -> Problem | None:
+    """What is wrong with a label of the data: it is none of `names`, nor one that the data calls otherwise, as `called` says."""
+    if called.get(label, label) in names:
+        return None
+    return Problem(f'label "{label}" is not one of {", ".join(dict.fromkeys([*called, *names]))}', key, where)
+
+
 def label_weights(
-    wanted: Literal["balanced"] | Mapping[str, float] | None, names: Sequence[str], table: np.ndarray, counts: np.ndarray, *, key: str
+    wanted: Literal["balanced"] | Mapping[str, float] | None,
+    names: Sequence[str],
+    table: np.ndarray,
+    counts: np.ndarray,
+    *,
+    key: str,
+    records: int | None = None,
 ) -> np.ndarray:
     """float32 [labels]: as `wanted`, 1 where nothing is said; balanced is n / (k * count) over the k labels that occur, n in all.
 
+    Of sets of labels, that so many `records` have, balanced is (records without the label) / (records with it), neither less than 1.
     `counts` are those of a source's labels, whose ids `table` gives. Raises DataError for a weight of a label that is none.
     """
     if wanted == "balanced":
         found = np.bincount(table[:-1], weights=counts, minlength=len(names))
+        if records is not None:
+            return (np.maximum(records - found, 1) / np.maximum(found, 1)).astype(np.float32)
         return (found.sum() / (np.maximum(np.count_nonzero(found), 1) * np.maximum(found, 1))).astype(np.float32)
     wanted = wanted or {}
     unknown = [Problem(f"is no label; the labels are {', '.join(names)}", f"{key}.{name}") for name in wanted if name not in names]

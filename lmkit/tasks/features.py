@@ -80,11 +80,13 @@ def features(
         case TwoSegments():
             return next_sentence.features
         case Classification(multi_label=True):
-            table, _ = _labelled(task, "sets", examples, labels, key, weigh)
-            return partial(classification.set_features, examples=examples, table=table, size=len(labels))
+            table, weights = _labelled(task, "sets", examples, labels, key, weigh)
+            weighed = weigh and task.class_weights is not None
+            return partial(classification.set_features, examples=examples, table=table, weights=weights, weighed=weighed)
         case Classification():
             table, weights = _labelled(task, "labels", examples, labels, key, weigh)
-            return partial(classification.features, examples=examples, table=table, weights=weights)
+            shared = weigh and task.class_weights is not None and task.label_smoothing > 0
+            return partial(classification.features, examples=examples, table=table, weights=weights, shared=shared)
         case MultipleChoice():
             return partial(multiple_choice.features, examples=examples)
         case Regression():
@@ -123,4 +125,5 @@ def _labelled(
     called = task.labels if isinstance(task.labels, dict) else None
     table = classification.label_table(labels, examples.names[column], key=f"{key}.labels", called=called)
     wanted = task.class_weights if weigh else None
-    return table, classification.label_weights(wanted, labels, table, examples.counts[column], key=f"{key}.class_weights")
+    records = len(examples.values["set_documents"]) - 1 if column == "sets" else None
+    return table, classification.label_weights(wanted, labels, table, examples.counts[column], key=f"{key}.class_weights", records=records)

@@ -36,6 +36,7 @@ def _named_by_a_number(value: Any) -> Any:
 
 LabelName = Annotated[str, BeforeValidator(_named_by_a_number, json_schema_input_type=str | int | bool)]
 Labels = Literal["auto"] | Annotated[tuple[LabelName, ...], LISTED] | dict[str, LabelName]
+ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]]
 
 
 class Task(Spec):
@@ -182,7 +183,7 @@ class Labelled(Task):
         description="Label names in order; or what the data calls them and their names, `{0: negative, 1: positive}`; or `auto`: those of "
         "the training data, sorted.",
     )
-    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+    class_weights: ClassWeights | None = Field(
         None,
         description="How much each label counts in the training loss, 1 if unsaid; `balanced`: examples / (labels x examples of it).",
     )
@@ -232,6 +233,12 @@ class Classification(Labelled, WholeText, Pooled):
     multi_label: bool = Field(
         False, description="Any number of labels for a text, each right or wrong by itself; the data's role is `labels`."
     )
+    class_weights: ClassWeights | None = Field(
+        None,
+        description="How much each label counts in the training loss, 1 if unsaid; `balanced`: examples / (labels x examples of it). With "
+        "multi_label, how much a text that has the label counts against 1 of those without it (pos_weight in PyTorch); `balanced`: texts "
+        "without it / texts with it.",
+    )
     threshold: Fraction = Field(0.5, gt=0, lt=1, description="With multi_label, labels of this probability or more are given.")
     label_smoothing: Rate = Field(0.0, description="Probability that training shares among all labels (Szegedy et al., 2016).")
     metrics: Metrics[Literal[ClassMetric, SetMetric]] = Field(
@@ -249,8 +256,6 @@ class Classification(Labelled, WholeText, Pooled):
         return isinstance(self.head, DefaultHead)
 
     def rule_several_labels(self) -> Iterator[tuple[str, str]]:
-        if self.multi_label and self.class_weights is not None:
-            yield "class_weights", "go with one label a text; remove them, or multi_label"
         if self.multi_label and self.label_smoothing:
             yield "label_smoothing", "goes with one label a text; remove it, or multi_label"
         if not self.multi_label and self.threshold != 0.5:
@@ -331,13 +336,22 @@ class QuestionAnswering(PerToken):
     )
     max_answer_length: Count = Field(30, description="The most tokens of an answer that is given.")
     n_best: Count = Field(20, description="How many answers are given, the likeliest first.")
-    no_answer_threshold: Fraction | None = Field(
+    no_answer_threshold: Literal["auto"] | Annotated[Fraction, Field(ge=0, le=1)] | None = Field(
         None,
-        ge=0,
-        le=1,
         description="The answer is empty where `no_answer`, the probability of none against the best one, is above this "
-        "(0.5: where none is the likelier); default: never.",
+        "(0.5: where none is the likelier); default: never. `auto`: the one that gives the best F1 at the evaluation before the checkpoint "
+        "that is used; in training answers are always given, and best_f1 says what it reaches.",
     )
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        found = ("best_f1", "best_f1_threshold") if self.no_answer_threshold == "auto" else ()
+        return tuple(dict.fromkeys((*super().named, *found)))
+
+    @property
+    def most_doubt(self) -> float:
+        """No answer is given where `no_answer` is above this; 1 where the best is yet to be found."""
+        return self.no_answer_threshold if isinstance(self.no_answer_threshold, float) else 1.0
 
     @property
     def by_answers(self) -> bool:

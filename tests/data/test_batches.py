@@ -335,6 +335,24 @@ def test_weights_of_labels_are_for_training_alone(tokenizer: Any, cache: Make) -
     assert all(set(batch["c/weights"]) == {1} for batch in batches.validation)
 
 
+@pytest.mark.parametrize(
+    ("column", "task", "weights"),
+    [
+        ("labels", Classification(class_weights="balanced", label_smoothing=0.1), (8 / 12, 8 / 4)),
+        ("sets", Classification(class_weights="balanced", multi_label=True), (2 / 6, 6 / 2)),
+    ],
+)
+def test_losses_of_all_labels_are_told_what_each_counts_in_training(
+    tokenizer: Any, cache: Make, column: str, task: Classification, weights: tuple[float, float]
+) -> None:
+    more = {column: np.array([0, 0, 0, 0, 0, 0, 1, 1], np.int32), **({"set_documents": np.arange(9)} if column == "sets" else {})}
+    records = cache(np.arange(3, 11), more=more, names={column: ("no", "yes")})
+    batches = build(tokenizer, records, {"c": task}, validation_cache=records)
+    for batch in epoch_of(batches, 0):
+        np.testing.assert_allclose(batch["c/class_weights"], np.outer(batch["c/weights"] > 0, weights), rtol=1e-6)
+    assert all("c/class_weights" not in batch for batch in batches.validation)
+
+
 def test_sets_of_labels_follow_their_records_through_any_selection(tokenizer: Any, cache: Make) -> None:
     sets = [[0, 2], [], [1], [0, 1, 2], [2], [], [1, 0], [0], [2, 1], [0], [1], [2]]
     more = {"sets": np.concatenate(sets).astype(np.int32), "set_documents": np.cumsum([0, *map(len, sets)])}

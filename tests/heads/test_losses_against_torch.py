@@ -26,9 +26,10 @@ def made(kind: Any, **options: Any) -> Any:
     return head
 
 
-def of(head: Any, labels: np.ndarray, weights: np.ndarray, row_key: Any = None) -> tuple[float, Any]:
+def of(head: Any, labels: np.ndarray, weights: np.ndarray, row_key: Any = None, **more: np.ndarray) -> tuple[float, Any]:
     """Our mean loss, and the logits for torch."""
     batch = {"segments": SEGMENTS, "tokens": SEGMENTS, "it/labels": labels, "it/weights": weights}
+    batch |= {f"it/{name}": value for name, value in more.items()}
     out = head(HIDDEN, batch=batch, row_key=row_key)
     loss = np.asarray(out["loss"]).sum() / np.asarray(out["weight"]).sum()
     return float(loss), torch.tensor(np.asarray(head.logits(HIDDEN, SEGMENTS)))
@@ -44,6 +45,22 @@ def test_weighted_classes_cost_their_weighted_mean() -> None:
     labels, weights = RANDOM.integers(0, LABELS, ROWS), np.array([0.5, 2, 3, 1], np.float32)
     ours, logits = of(made(SequenceClassHead), labels, weights[labels])
     assert ours == pytest.approx(torch.nn.CrossEntropyLoss(weight=torch.tensor(weights))(logits, torch.tensor(labels)).item(), rel=1e-6)
+
+
+def test_what_smoothing_shares_is_weighed_by_class() -> None:
+    labels, weights = RANDOM.integers(0, LABELS, ROWS), np.array([0.5, 2, 3, 1], np.float32)
+    more = {"class_weights": np.tile(weights, (ROWS, 1))}
+    for smoothing in (0.1, 0.6):
+        ours, logits = of(made(SequenceClassHead, label_smoothing=smoothing), labels, weights[labels], KEY, **more)
+        theirs = torch.nn.CrossEntropyLoss(weight=torch.tensor(weights), label_smoothing=smoothing)(logits, torch.tensor(labels))
+        assert ours == pytest.approx(theirs.item(), rel=1e-6)
+
+
+def test_weights_of_several_labels_are_of_those_that_a_row_has() -> None:
+    labels, weights = RANDOM.integers(0, 2, (ROWS, LABELS)), np.array([0.5, 2, 30, 1], np.float32)
+    ours, logits = of(made(LabelSetHead), labels, np.ones(ROWS, np.float32), class_weights=np.tile(weights, (ROWS, 1)))
+    theirs = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weights))(logits, torch.tensor(labels).float())
+    assert ours == pytest.approx(theirs.item(), rel=1e-6)
 
 
 def test_smoothing_is_for_training_alone() -> None:

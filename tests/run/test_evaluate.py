@@ -264,6 +264,15 @@ def test_evaluations_in_training_give_the_same_figures_and_they_can_be_watched(r
     assert gone >= expected and not gone & {"stars/f1", "names/f1", "write/loss"}
 
 
+def test_the_best_threshold_of_no_answer_is_found_in_training_and_stays_with_the_checkpoint(home: Path, said: Said) -> None:
+    words = "name: qa\ntokenizer: {kind: wordpiece, vocab_size: 80}\ndata: {train: {squad: questions.json}, validation: {holdout: 50%}}\n"
+    run = trained(home, words + "tasks: {qa: {kind: question_answering, no_answer_threshold: auto}}\n", "encoder", "doubts")
+    found = said("evaluate", str(run))
+    (seen,) = [row for row in rows_of(run / "metrics.jsonl") if (row["step"], row["kind"]) == (found["step"], "validation")]
+    assert found["figures"]["qa/f1"] == pytest.approx(seen["qa/best_f1"]) and seen["qa/best_f1"] > seen["qa/f1"]
+    assert "qa/best_f1" in load(RunDirectory(run).resolved).spec.monitors() and "qa/best_f1" not in found["figures"]
+
+
 def test_a_file_for_answers_that_nobody_scores_is_refused(home: Path, said: Said) -> None:
     words = "name: lm\ntokenizer: {kind: character}\ndata: {train: {text: names.conll}, validation: {holdout: 30%}, max_length: 16}\n"
     run = trained(home, words + "tasks: {lm: causal_lm}\n", "decoder")

@@ -13,6 +13,12 @@ assert loader is not None and loader.loader is not None
 specs = importlib.util.module_from_spec(loader)
 loader.loader.exec_module(specs)
 VALID, DECODER, ENCODER, CLASSIFIER, BESIDE = specs.VALID, specs.DECODER, specs.ENCODER, specs.CLASSIFIER, specs.BESIDE
+DOUBTFUL = (
+    DECODER.replace("kind: decoder", "kind: encoder")
+    .replace("{text: corpus/*.txt}", "{squad: a.json}")
+    .replace("{text: held_out.txt}", "{squad: b.json}")
+    .replace("lm: causal_lm", "qa: {kind: question_answering, no_answer_threshold: auto}")
+)
 
 
 def told(folder: Path, text: str) -> list[str]:
@@ -65,6 +71,14 @@ def test_the_specs_that_are_spoilt_below_are_right(tmp_path: Path, text: str) ->
             "kind: replaced_token, generator: {hidden_size: 25%}",
             "19:56: tasks.mlm.generator.hidden_size: a generator of 15 channels cannot be built: rotary turns pairs",
         ),
+        (
+            DOUBTFUL,
+            "  validation: {squad: b.json}\n",
+            "",
+            "17:61: tasks.qa.no_answer_threshold: auto needs answers of data.validation",
+        ),
+        (DOUBTFUL, "keep: 2", "evaluate_documents: 0", "18:61: tasks.qa.no_answer_threshold: auto needs answers of data.validation"),
+        (DOUBTFUL, "threshold: auto", "threshold: 2", "18:61: tasks.qa.no_answer_threshold: expected"),
         (CLASSIFIER, "stars: {", "2 stars: {", "19:3: tasks.2 stars: expected a name of letters, digits, _ or -"),
         (CLASSIFIER, "{csv: a.csv, ", "{csv: a.csv, jsonl: b, ", "exclude each other here; keep one"),
     ],

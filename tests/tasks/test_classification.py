@@ -47,11 +47,18 @@ def test_balanced_labels_weigh_the_same_in_all() -> None:
         label_weights({"d": 2.0}, ("a", "b"), table, counts, key="k")
 
 
+def test_balanced_sets_give_texts_with_a_label_the_weight_of_those_without() -> None:
+    counts = np.array([5, 20, 0, 40])
+    weights = label_weights("balanced", ("a", "b", "c", "d"), np.array([0, 1, 2, 3, -1]), counts, key="k", records=40)
+    np.testing.assert_allclose(weights[:2] * counts[:2], 40 - counts[:2])
+    np.testing.assert_allclose(weights[2:], [40, 1 / 40])
+
+
 def test_words_that_do_not_go_together_are_told() -> None:
     def told(**words: object) -> list[str]:
         return [key for key, _ in Classification.model_validate(words).problems()]
 
-    assert told(multi_label=True, class_weights="balanced", label_smoothing=0.1) == ["class_weights", "label_smoothing"]
+    assert told(multi_label=True, class_weights="balanced", label_smoothing=0.1) == ["label_smoothing"]
     assert told(threshold=0.3) == ["threshold"]
     assert told(labels=["a", "b"], class_weights={"c": 1.0}) == ["class_weights.c"]
     assert told(labels={"0": "a", "1": "a"}) == ["labels"]
