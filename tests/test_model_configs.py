@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +69,8 @@ def built_parameters(spec: RunSpec) -> int:
     assert not isinstance(spec.model, FromRun)
     vocab = getattr(spec.tokenizer, "vocab_size", 0)
     backbone = build_backbone(spec.model, vocab_size=vocab, max_length=spec.data.max_length)
-    parts = [backbone, *(build_head(task, n, backbone=backbone, model_spec=spec.model, num_labels=2) for n, task in spec.tasks.items())]
+    fit: dict[str, Any] = {"backbone": backbone, "model_spec": spec.model, "num_labels": 2, "max_length": spec.data.max_length}
+    parts = [backbone, *(build_head(task, name, **fit) for name, task in spec.tasks.items())]
     return sum(int(np.prod(variable.shape)) for part in parts for variable in part.weights)
 
 

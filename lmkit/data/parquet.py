@@ -24,5 +24,7 @@ def read_parquet(path: Path, *, needed: Sequence[str], whole: bool = False, stop
                 for record in batch.to_pylist():
                     number += 1
                     yield number, record
+            if number != table.metadata.num_rows:
+                raise ValueError(f"its groups hold {number} rows, its end tells of {table.metadata.num_rows}")
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(Problem(f"is no whole Parquet file: {str(error).splitlines()[0][:160]}", where=str(path))) from None

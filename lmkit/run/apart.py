@@ -46,7 +46,7 @@ def _tensors_apart(one: Path, other: Path) -> tuple[float, str]:
     """The length of the difference of all weights, or of all slots of one kind, in lengths of these; and which tensor has most of it."""
     squares: dict[str, np.ndarray] = {}
     most: dict[str, tuple[float, str]] = {}
-    with np.load(one) as mine, np.load(other) as theirs:
+    with np.load(one, allow_pickle=False) as mine, np.load(other, allow_pickle=False) as theirs:
         for name in mine.files:
             kind = name.partition("/")[2]
             a, b = (np.asarray(held[name], np.float64) for held in (mine, theirs))

@@ -33,11 +33,13 @@ with watch(lambda line: print(line, file=sys.stderr, flush=True)) as stop:
 
 def start(code: str, *prefix: str) -> subprocess.Popen:
     command = [*prefix, sys.executable, "-c", code]
-    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+    away = (signal.SIGHUP, signal.SIGINT)  # which the tests themselves may ignore, under nohup or in the background
+    inherited = [signal.signal(number, signal.SIG_DFL) for number in away]
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     finally:
-        signal.signal(signal.SIGHUP, inherited)
+        for number, before in zip(away, inherited, strict=True):
+            signal.signal(number, before)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     return process
 

@@ -42,7 +42,7 @@ def said(source: Source, tokens: np.ndarray, real: np.ndarray, types: np.ndarray
     """What the only task of a source says."""
     vocab = source.tokenizer().vocab_size
     shapes = shapes_of(source.spec, vocab_size=vocab, labels=source.labels)
-    tensors, _ = source.weights(lambda: shapes, print)
+    tensors = source.weights(lambda: shapes, print).tensors
     typed = {"token_types": types} if source.spec.model.token_types else {}  # type: ignore[union-attr]
     ours = logits_of(filled(source, tensors, vocab), source.spec.tasks, batch_of(tokens, real, **typed))
     return next(np.asarray(value) for name, value in ours.items() if name != "hidden")
