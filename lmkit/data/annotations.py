@@ -1,5 +1,6 @@
 """What records say of their texts, as columns of a cache: one class a role, fed a document at a time."""
 
+from array import array
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,21 +30,21 @@ class Names:
     def sorted(self) -> list[str]:
         return sorted(self._numbers, key=label_order)
 
-    def final(self, numbers: Sequence[int]) -> np.ndarray:
+    def final(self, numbers: array) -> np.ndarray:
         """int32: the places of numbered names in `sorted`; NONE stays."""
         place = np.full(len(self._numbers) + 1, NONE, np.int32)
         for i, name in enumerate(self.sorted):
             place[self._numbers[name]] = i
-        return place[np.asarray(numbers, np.int64)]
+        return place[np.asarray(numbers)]
 
 
 class Labels:
     """`labels` int32 [n]: the one label of each document."""
 
     def __init__(self, open: Open) -> None:
-        self.names, self._column, self._numbers = Names(), open("labels", np.int32), list[int]()
+        self.names, self._column, self._numbers = Names(), open("labels", np.int32), array("i")
 
-    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+    def add(self, document: Document, tokens: "Offsets", pair: "Offsets") -> None:
         self._numbers.append(self.names.number(document.label or ""))
 
     def finish(self) -> dict[str, list[str]]:
@@ -56,11 +57,11 @@ class LabelSets:
 
     def __init__(self, open: Open) -> None:
         self.names, self._column, self._edges = Names(), open("sets", np.int32), open("set_documents", np.int64)
-        self._numbers: list[int] = []
+        self._numbers = array("i")
         self._edges.append(np.zeros(1, np.int64))
 
-    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
-        self._numbers += [self.names.number(label) for label in document.labels or ()]
+    def add(self, document: Document, tokens: "Offsets", pair: "Offsets") -> None:
+        self._numbers.extend(self.names.number(label) for label in document.labels or ())
         self._edges.append(np.array([len(self._numbers)]))
 
     def finish(self) -> dict[str, list[str]]:
@@ -74,7 +75,7 @@ class Values:
     def __init__(self, open: Open) -> None:
         self._column = open("values", np.float64)
 
-    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+    def add(self, document: Document, tokens: "Offsets", pair: "Offsets") -> None:
         self._column.append(np.array([document.value]))
 
     def finish(self) -> dict[str, list[str]]:
@@ -85,13 +86,13 @@ class Tags:
     """`tags` int32 [tokens]: a word's tag at its first token, NONE at its others and where no word is."""
 
     def __init__(self, open: Open) -> None:
-        self.names, self._column, self._numbers = Names(), open("tags", np.int32), list[int]()
+        self.names, self._column, self._numbers = Names(), open("tags", np.int32), array("i")
 
-    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
-        column = np.full(len(tokens), NONE)
+    def add(self, document: Document, tokens: "Offsets", pair: "Offsets") -> None:
+        column = np.full(len(tokens), NONE, np.int32)
         first = first_tokens(document.words, tokens)
         column[first[first >= 0]] = np.array([self.names.number(tag) for tag in document.tags or ()])[first >= 0]
-        self._numbers += column.tolist()
+        self._numbers.frombytes(column.tobytes())
 
     def finish(self) -> dict[str, list[str]]:
         self._column.append(self.names.final(self._numbers))
@@ -104,7 +105,7 @@ class Counted:
     def __init__(self, open: Open) -> None:
         self._column = open("counted", np.int8)
 
-    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+    def add(self, document: Document, tokens: "Offsets", pair: "Offsets") -> None:
         self._column.append(_followed(tokens, document.counted or (), len(document.text)))
 
     def finish(self) -> dict[str, list[str]]:
@@ -117,7 +118,7 @@ class CountedPair:
     def __init__(self, open: Open) -> None:
         self._column = open("pair_counted", np.int8)
 
-    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+    def add(self, document: Document, tokens: "Offsets", pair: "Offsets") -> None:
         self._column.append(_followed(pair, document.counted_pair or (), len(document.pair or "")))
 
     def finish(self) -> dict[str, list[str]]:
@@ -130,7 +131,7 @@ class Answers:
     def __init__(self, open: Open) -> None:
         self._columns = open("answer_first", np.int64), open("answer_last", np.int64)
 
-    def add(self, document: Document, tokens: "Spans", pair: "Spans") -> None:
+    def add(self, document: Document, tokens: "Offsets", pair: "Offsets") -> None:
         for column, token in zip(self._columns, _answer(document, pair), strict=True):
             column.append(np.array([token]))
 
@@ -138,7 +139,7 @@ class Answers:
         return {}
 
 
-Spans = np.ndarray  # [n, 2]: the first character of each token and the one behind it
+Offsets = np.ndarray  # [n, 2]: the first character of each token and the one behind it
 Annotation = Labels | LabelSets | Values | Tags | Answers | Counted | CountedPair
 _KINDS: dict[str, type[Annotation]] = {"label": Labels, "labels": LabelSets, "value": Values, "tags": Tags, "answers": Answers}
 _KINDS |= {"messages": Counted, "response": Counted, "chosen": Counted, "rejected": CountedPair}
@@ -154,7 +155,7 @@ def annotations(roles: Collection[str], folder: Path, columns: dict[str, ColumnW
     return [kind(open) for role, kind in _KINDS.items() if role in roles]
 
 
-def _answer(document: Document, pair: Spans) -> tuple[int, int]:
+def _answer(document: Document, pair: Offsets) -> tuple[int, int]:
     if not document.answers:
         return NONE, NONE
     start, answer = document.answers[0]
@@ -162,7 +163,7 @@ def _answer(document: Document, pair: Spans) -> tuple[int, int]:
     return (int(inside[0]), int(inside[-1])) if len(inside) else (NONE, NONE)
 
 
-def _followed(tokens: Spans, learned: Sequence[tuple[int, int]], end: int) -> np.ndarray:
+def _followed(tokens: Offsets, learned: Sequence[tuple[int, int]], end: int) -> np.ndarray:
     """bool: what follows each token of a text of `end` characters touches one of the spans that are learned."""
     begin, behind = np.append(tokens, [[end, end + 1]], axis=0).T
     spans = np.array(learned or ((end + 1, end + 1),))
