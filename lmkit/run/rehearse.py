@@ -20,9 +20,11 @@ from lmkit.spec_file.load import load, resolved_text
 from lmkit.training.hooks import Hooks, Scalars, Snapshot
 
 FIGURES, TENSORS = "figures.json", "tensors.npz"
-# One point of the curves for each step, nothing between them, and the real numbers nearest to the mathematics.
+# One point of the curves for each step, nothing between them and nothing gone back to, and the real numbers nearest to the mathematics.
 WORDS = (
     "training.precision=float32",
+    "training.non_finite=abort",
+    "training.loss_spikes=off",
     "training.evaluate_every=1000000000 steps",
     "runtime.steps_per_call=1",
     "logging.every=1",

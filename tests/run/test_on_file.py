@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lmkit.data.spec import Conll, Conllu
+from lmkit.data.spec import Conll, Conllu, Csv
+from lmkit.errors import DataError
 from lmkit.run.on_file import on_file
 from lmkit.spec_file.load import load
 
@@ -29,3 +30,19 @@ def test_a_file_is_read_like_that_of_the_run_which_has_its_ending(tmp_path: Path
     assert isinstance(source, kind) and source.paths == (str(path),)
     like = next(one for one in (spec.data.train["train"], spec.data.validation) if isinstance(one, kind))
     assert source.columns == like.columns
+
+
+def test_of_an_imported_model_a_field_that_is_not_named_is_called_as_its_role(tmp_path: Path) -> None:
+    words = SPEC.replace("token_classification", "{kind: classification, labels: [good, bad]}").splitlines()
+    words[words.index("data:") : words.index("data:") + 3] = ["data: {train: {imported: folder}}"]
+    (tmp_path / "spec.yaml").write_text("\n".join(words))
+    spec = load(tmp_path / "spec.yaml").spec
+    path = tmp_path / "test.csv"
+    path.write_text("review,label\nfine,good\n")
+    source = on_file(spec, path, {"text": "review"}, tmp_path).data.validation
+    assert isinstance(source, Csv) and source.columns == {"text": "review", "label": "label"}
+    path.write_text("review,stars\nfine,good\n")
+    with pytest.raises(
+        DataError, match=r"no field 'label' for the label; the fields are 'review', 'stars'; say which: --columns label=FIELD"
+    ):
+        on_file(spec, path, {"text": "review"}, tmp_path)
