@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lmkit.engine.memory import machine_memory
 from lmkit.errors import MachineError, Problem
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -110,14 +111,14 @@ def unseen(environment: Mapping[str, str]) -> str:
 
 
 def memory_bytes() -> float:
-    """Memory of one device: the GPU's, the TPU core's, or the machine's."""
+    """Memory of one device: the GPU's, the TPU core's, or of the machine's an equal share for each device that its CPU is made into."""
     if tf.config.list_logical_devices("TPU"):
         return TPU_MEMORY
     gpus = _gpus()
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         return float(details.get("memory_size", 16 * 2**30))
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return machine_memory() / len(tf.config.list_logical_devices("CPU"))
 
 
 def set_precision(precision: Precision) -> None:

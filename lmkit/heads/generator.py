@@ -6,26 +6,29 @@ import numpy as np
 from keras import ops
 
 from lmkit.engine.tensorflow import fused
-from lmkit.heads.cross_entropy import row_losses
+from lmkit.heads.cross_entropy import row_sums
 from lmkit.heads.masked_language_model import MaskedLanguageModelHead, gather_rows
-from lmkit.layers.dropout import counted, layer_id
+from lmkit.layers.dropout import layer_id, mix, scramble
 from lmkit.layers.layer import Layer
 from lmkit.layers.weights import canonical
 
 
-def drawn(logits_BMV: Any, row_key: Any, number: Any) -> Any:
-    """int32 [B, M]: of each place one of V classes with the probability that softmax gives it: argmax(logits - log(-log u)).
+def drawn(logits_NV: Any, key_N: Any, place_N: Any) -> Any:
+    """int32 [N]: one of V classes with the probability that softmax gives it: argmax(logits - log(-log u)).
 
-    u in (0, 1) is a hash of the row key, the `number` of who draws, and the element. No gradient passes.
+    u in (0, 1) is a hash of a row's uint32 key, of the place in it, and of the class. No gradient passes.
     """
-    return _draw(ops.stop_gradient(logits_BMV), ops.cast(row_key, "uint32"), ops.convert_to_tensor(number))
+    return _draw(ops.stop_gradient(logits_NV), key_N, place_N)
 
 
 @fused
-def _draw(logits_BMV: Any, row_key: Any, number: Any) -> Any:
-    high = ops.cast(ops.right_shift(counted(ops.shape(logits_BMV), row_key, number), ops.cast(8, "uint32")), "int32")
+def _draw(logits_NV: Any, key_N: Any, place_N: Any) -> Any:
+    classes = ops.shape(logits_NV)[1]
+    element_NV = ops.expand_dims(place_N * classes, 1) + ops.expand_dims(ops.arange(classes, dtype="int32"), 0)
+    hashed_NV = scramble(ops.bitwise_xor(ops.expand_dims(key_N, 1), ops.cast(element_NV, "uint32")))
+    high = ops.cast(ops.right_shift(hashed_NV, ops.cast(8, "uint32")), "int32")
     uniform = (ops.cast(high, "float32") + 0.5) * 2.0**-24
-    return ops.cast(ops.argmax(ops.cast(logits_BMV, "float32") - ops.log(-ops.log(uniform)), axis=-1), "int32")
+    return ops.cast(ops.argmax(ops.cast(logits_NV, "float32") - ops.log(-ops.log(uniform)), axis=-1), "int32")
 
 
 def placed(tokens_BT: Any, where_BM: Any, chosen_BM: Any, values_BM: Any) -> Any:
@@ -57,7 +60,9 @@ class Generator(Layer):
         """
         given = {name: batch.get(name) for name in ("segments", "positions", "token_types")}
         hidden_BTD = self.encoder(None, vectors=ops.take(embedding, masked_BT, axis=0), row_key=row_key, causal=False, **given)
-        chosen_ND = ops.reshape(gather_rows(hidden_BTD, where_BM), (-1, self.encoder.hidden_size))
-        logits_NV = self.head.logits(chosen_ND, embedding)
-        logits_BMV = ops.reshape(logits_NV, (*ops.shape(where_BM), logits_NV.shape[-1]))
-        return row_losses(logits_NV, labels_BM, weights_BM) | {"drawn": drawn(logits_BMV, batch["row_key"], self.number)}
+        x_NE = self.head.transformed(ops.reshape(gather_rows(hidden_BTD, where_BM), (-1, self.encoder.hidden_size)))
+        rows, places = ops.shape(where_BM)
+        key_N = ops.repeat(mix(ops.cast(batch["row_key"], "uint32"), ops.convert_to_tensor(self.number)), places)
+        place_N = ops.tile(ops.arange(places, dtype="int32"), (rows,))
+        loss, correct, drawn_N = self.head.judged(x_NE, ops.reshape(labels_BM, (-1,)), embedding, choose=drawn, by=(key_N, place_N))
+        return row_sums(weights_BM, loss=loss, correct=correct) | {"drawn": ops.reshape(drawn_N, (rows, places))}

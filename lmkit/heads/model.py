@@ -30,9 +30,9 @@ class Model(Layer):
 
     def score_in_chunks(self, tokens: int | None) -> None:
         """Heads over the vocabulary compute their losses for so many tokens at a time; None: for all at once."""
-        for head in self.heads.values():
-            if isinstance(head, VocabularyHead):
-                head.chunk = tokens
+        for layer in self._flatten_layers():
+            if isinstance(layer, VocabularyHead):
+                layer.chunk = tokens
 
     def causal_in(self, batch: dict[str, Any]) -> bool:
         """Whether queries see only the past: what the batch's tasks need, or the body's own way where they do not mind."""

@@ -1,5 +1,6 @@
 """What heads over the vocabulary share: the projection onto the token table or a kernel of their own."""
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -19,6 +20,10 @@ def project(hidden: Any, embedding_VD: Any) -> Any:
 def softcapped(logits: Any, cap: float) -> Any:
     """cap tanh(logits / cap), computed in float32 and returned in the dtype of `logits` (Gemma 2)."""
     return ops.cast(cap * ops.tanh(ops.cast(logits, "float32") / cap), logits.dtype)
+
+
+def _highest(logits_NV: Any) -> Any:
+    return ops.cast(ops.argmax(logits_NV, axis=-1), "int32")
 
 
 class VocabularyHead(Head):
@@ -62,11 +67,23 @@ class VocabularyHead(Head):
         """x [..., E] -> [..., V] in the dtype of `x`."""
         return self._scores(x, *self._weights(embedding))
 
-    def judged(self, x_NE: Any, labels_N: Any, embedding: Any, smoothing: float = 0.0) -> tuple[Any, Any, Any]:
-        """Of each token the cross-entropy and whether it is right, float32 [N], and the class of the highest score, int32 [N]."""
+    def judged(
+        self,
+        x_NE: Any,
+        labels_N: Any,
+        embedding: Any,
+        smoothing: float = 0.0,
+        *,
+        choose: Callable[..., Any] = _highest,
+        by: tuple[Any, ...] = (),
+    ) -> tuple[Any, Any, Any]:
+        """Of each token the cross-entropy and whether it is right, float32 [N], and the class `choose(logits_NV, *by)`, int32 [N].
+
+        That is the one of the highest score, unless the caller chooses otherwise by tensors of N entries.
+        """
         if self.chunk is None:
             logits_NV = self.scores(x_NE, embedding)
-            return *cross_entropy(logits_NV, labels_N, smoothing), _highest(logits_NV)
+            return *cross_entropy(logits_NV, labels_N, smoothing), choose(logits_NV, *by)
         weights = self._weights(embedding)
         loss_N, correct_N = in_chunks(
             lambda x, labels, *weights: cross_entropy(self._scores(x, *weights), labels, smoothing),
@@ -75,11 +92,15 @@ class VocabularyHead(Head):
             self.chunk,
             ("float32", "float32"),
         )
-        # Apart, since training does not ask for it and then does not compute it.
-        (predicted_N,) = in_chunks(
-            lambda x, *weights: (_highest(self._scores(x, *weights)),), (ops.stop_gradient(x_NE),), weights, self.chunk, ("int32",)
+        # Apart: training does not ask for the highest score, which is then not computed.
+        (chosen_N,) = in_chunks(
+            lambda x, *rest: (choose(self._scores(x, *rest[len(by) :]), *rest[: len(by)]),),
+            (ops.stop_gradient(x_NE), *by),
+            weights,
+            self.chunk,
+            ("int32",),
         )
-        return loss_N, correct_N, predicted_N
+        return loss_N, correct_N, chosen_N
 
     def _weights(self, embedding: Any) -> list[Any]:
         table = embedding if self.out is None else self.out.kernel_weight
@@ -90,7 +111,3 @@ class VocabularyHead(Head):
         scores = project(x, table) if self.out is None else linear(x, table)
         scores = scores if bias is None else scores + ops.cast(bias, scores.dtype)
         return scores if self.softcap is None else softcapped(scores, self.softcap)
-
-
-def _highest(logits_NV: Any) -> Any:
-    return ops.cast(ops.argmax(logits_NV, axis=-1), "int32")

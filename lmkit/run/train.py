@@ -15,7 +15,7 @@ from lmkit.run.directory import RunDirectory, open_run
 from lmkit.run.material import CACHE, RUNS, Material, material, tokenizer_of
 from lmkit.run.signals import watch
 from lmkit.spec_file.custom import files_of
-from lmkit.spec_file.load import load, plain_words, resolved_text
+from lmkit.spec_file.load import load, resolved_text, whole_words
 from lmkit.spec_file.spec import RunSpec
 from lmkit.text.build import load_tokenizer
 from lmkit.text.export import run_files
@@ -47,7 +47,7 @@ def _begin(resolved: RunSpec, text: str, path: Path, from_scratch: bool, console
         watch(console.err) as stop,
         crew_of(resolved.runtime, stop, console) as crew,
         crew.run_directory(
-            lambda: open_run(path, spec_text=text, resolved_text=words, parse=plain_words, from_scratch=from_scratch, say=console.err)
+            lambda: open_run(path, spec_text=text, resolved_text=words, parse=whole_words, from_scratch=from_scratch, say=console.err)
         ) as run,
     ):
         for change in run.changes:

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from lmkit.spec_file.secrets import hidden, secrets
 from lmkit.spec_file.size import size_problem
 from lmkit.spec_file.spec import RunSpec
 from lmkit.spec_file.tree import Node, Path, child, merge, plain
-from lmkit.spec_file.validate import validate
+from lmkit.spec_file.validate import parsed, validate
 
 MOST_BYTES = 2**20
 MOST_PROBLEMS = 20
@@ -85,6 +85,17 @@ def plain_words(text: str) -> dict[str, Any]:
         raise ValueError(problems[0].what if problems else "no mapping")
     found: dict[str, Any] = plain(tree)
     return found
+
+
+def whole_words(text: str) -> dict[str, Any]:
+    """The words of a `resolved.yaml`, with today's defaults for keys that were unknown when it was written.
+
+    Raises ValueError where it is no mapping; the words of no valid spec are given as they are.
+    """
+    words = plain_words(text)
+    with suppress(ValueError):
+        return words_of(resolve(parsed(words), absolute=False)[0])
+    return words
 
 
 def resolved_text(spec: RunSpec) -> str:

@@ -1,14 +1,10 @@
 """Whether a model can be on this machine at all, judged before anything is built."""
 
-import contextlib
-import os
-from pathlib import Path
-
+from lmkit.engine.memory import machine_memory
 from lmkit.models.count import count
 from lmkit.models.spec import FromRun
 from lmkit.spec_file.spec import RunSpec
 
-LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # of a container, by age of the kernel
 BYTES = 16  # of a parameter in training: float32 weight, gradient, and two slots of the optimizer
 
 
@@ -19,23 +15,12 @@ def size_problem(spec: RunSpec) -> str:
     vocab_size = getattr(spec.tokenizer, "vocab_size", 0)
     parameters = sum(count(spec.model, vocab_size=vocab_size, max_length=spec.data.max_length).values())
     memory = machine_memory()
-    if not memory or 4 * parameters <= memory:
+    if 4 * parameters <= memory:
         return ""
     return (
         f"{parameters:.3g} parameters take {_bytes(4 * parameters)}, and about {_bytes(BYTES * parameters)} in training; "
         f"this machine has {_bytes(memory)}"
     )
-
-
-def machine_memory() -> int:
-    """Bytes of memory that this process may have, 0 where the system does not tell."""
-    found = []
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for path in LIMITS:
-        with contextlib.suppress(ValueError, OSError):  # "max" where there is none
-            found.append(int(path.read_text()))
-    return min(found, default=0)
 
 
 def _bytes(number: float) -> str:

@@ -24,6 +24,11 @@ ROUNDS = 12
 MAPPINGS = ("dict_type", "model_type", "model_attributes_type")
 
 
+def parsed(data: Any) -> RunSpec:
+    """The spec that plain mappings, lists and scalars make; raises ValueError at the first layer of what is wrong."""
+    return RunSpec.model_validate(data, by_alias=True, by_name=False)
+
+
 def validate(tree: Node) -> tuple[RunSpec | None, list[Problem], list[Problem]]:
     """(spec, problems, warnings); there is a spec only where there are no problems."""
     state = _Examination(tree)
@@ -92,7 +97,7 @@ class _Examination:
         """Validates, notes and mends until pydantic is content; None where it cannot be made content."""
         for _ in range(ROUNDS):
             try:
-                return RunSpec.model_validate(self.data, by_alias=True, by_name=False)
+                return parsed(self.data)
             except ValidationError as error:
                 groups: dict[Path, list[Complaint]] = {}
                 for complaint in error.errors(include_url=False):

@@ -95,10 +95,12 @@ def head_flops_per_token(task: AnyTask, body: Body, *, vocab_size: int, length: 
 
 
 def scored_per_row(task: AnyTask, *, length: int) -> int:
-    """Tokens of a row whose scores over the vocabulary a task's head computes."""
+    """Tokens of a row whose scores over the vocabulary a task's head computes; a generator's are at the places that it fills."""
     if isinstance(task, CausalLm | Seq2seq | SpanCorruption | PrefixLm | DirectPreference):
         return length
-    return math.ceil(task.mask_rate * length) if isinstance(task, MaskedLm) else 0
+    if isinstance(task, MaskedLm) or (isinstance(task, ReplacedToken) and task.generator is not None):
+        return math.ceil(task.mask_rate * length)
+    return 0
 
 
 def _generator(task: ReplacedToken, model: Encoder | Decoder, vocab_size: int) -> dict[str, int]:

@@ -70,10 +70,21 @@ def decide(
     bfloat16 at the speed of float32. Products of 25 and 100 GFLOP/s (no bfloat16 units): bfloat16 0.19 times float32.
     Float32, XLA against a graph with fused kernels, in processor time: 2 x 64 (2.5 ms of products a layer) 1.42, 4 x 128
     (9 ms) 1.05, 4 x 192 (33 ms) 0.88, 4 x 256 (130 ms) 0.86, 6 x 256 (140 ms) 0.86. XLA compiles 10 to 16 s of processor
-    time where the graph takes 6. On GPUs nothing was measured: bfloat16 where the card has it, and XLA; nor on TPUs.
+    time where the graph takes 6. On GPUs nothing was measured: bfloat16 where the card has it, and XLA; nor on TPUs,
+    whose units multiply in bfloat16 and whose strategy compiles the whole step.
     """
     if devices.facts().kind == "tpu":
-        return _on_tpu(training, activation_bytes, replicas)
+        way = Decision("bfloat16" if training.precision == "auto" else training.precision, False, 1, 1, "a TPU")
+    else:
+        way = _measured(training, runtime, rows=rows, width=width, num_layers=num_layers, flops=flops, steps=steps, replicas=replicas)
+    batch_size = training.batch_size // replicas
+    return _fitted(way, training, batch_size=batch_size, activation_bytes=activation_bytes, scored=scored, vocab_size=vocab_size)
+
+
+def _measured(
+    training: Training, runtime: Runtime, *, rows: int, width: int, num_layers: int, flops: float, steps: int, replicas: int
+) -> Decision:  # fmt: skip
+    """Precision, compilation and steps in a call, of a step that is one micro-batch so far."""
     speeds = {precision: _speed(rows, width, precision) for precision in ("float32", "bfloat16")}
     chosen = training.precision
     if chosen == "auto":
@@ -86,26 +97,24 @@ def decide(
     xla = on_gpu or (small and chosen == "float32")
     fitting = int(CALL / (seconds + OVERHEAD * num_layers)) if xla and replicas == 1 else 1
     per_call = max(1, min(MOST, fitting)) if runtime.steps_per_call == "auto" else runtime.steps_per_call
+    measured = ", ".join(f"{precision} {speed / 1e9:.0f}" for precision, speed in speeds.items())
+    why = f"matrix products reach {measured} GFLOP/s; a step has {flops / 1e9:.3g} GFLOP in {num_layers} layers"
+    return Decision(chosen, xla, per_call, 1, why)
+
+
+def _fitted(
+    way: Decision, training: Training, *, batch_size: int, activation_bytes: float, scored: int, vocab_size: int
+) -> Decision:  # fmt: skip
+    """The same in micro-batches and chunks that fit in the memory of a device; its share of a step is `batch_size` rows."""
     micro, memory = training.gradient_accumulation_steps, devices.memory_bytes()
     together = scored // (1 if micro == "auto" else micro)
     chunk = logits_chunk(together, vocab_size, memory) if training.logits_chunk == "auto" else training.logits_chunk
-    needed = activation_bytes * (1.0 if chosen == "float32" else 0.5) + (0.0 if chunk else scores_bytes(scored, vocab_size))
+    kept = activation_bytes * (1.0 if way.precision == "float32" else 0.5)
+    needed = kept + (0.0 if chunk else scores_bytes(scored, vocab_size))
     if micro == "auto":
-        micro = micro_batches(training.batch_size // replicas, needed, memory)
+        micro = micro_batches(batch_size, needed, memory)
     needed = needed / micro + (scores_bytes(chunk, vocab_size) if chunk else 0.0)
-    measured = ", ".join(f"{precision} {speed / 1e9:.0f}" for precision, speed in speeds.items())
-    why = f"matrix products reach {measured} GFLOP/s; a step has {flops / 1e9:.3g} GFLOP in {num_layers} layers"
-    return Decision(chosen, xla, per_call, micro, why, chunk, needed)
-
-
-def _on_tpu(training: Training, activation_bytes: float, replicas: int) -> Decision:
-    """Its units multiply in bfloat16, and its strategy compiles the whole step."""
-    precision: Precision = "bfloat16" if training.precision == "auto" else training.precision
-    micro = training.gradient_accumulation_steps
-    if micro == "auto":
-        kept = activation_bytes * (1.0 if precision == "float32" else 0.5)
-        micro = micro_batches(training.batch_size // replicas, kept, devices.memory_bytes())
-    return Decision(precision, False, 1, micro, "a TPU")
+    return replace(way, micro_batches=micro, logits_chunk=chunk, needed_bytes=needed)
 
 
 def micro_batches(batch_size: int, activation_bytes: float, memory_bytes: float) -> int:

@@ -754,7 +754,7 @@ def test_106_117_devices_and_a_keras_that_are_not_as_asked_for(monkeypatch: pyte
 def test_119_the_memory_of_a_container_counts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     run = str(a_run(VALID))
     Path("limit").write_text("100000\n")
-    monkeypatch.setattr("lmkit.spec_file.size.LIMITS", (Path("limit"), Path("absent")))
+    monkeypatch.setattr("lmkit.engine.memory.LIMITS", (Path("limit"), Path("absent")))
     Path("spec.yaml").write_text(DECODER)
     said = told(capsys, 2, "train", "spec.yaml", "--run-dir", run)
     assert "spec.yaml:8:1: model: " in said and "this machine has 100 kB" in said

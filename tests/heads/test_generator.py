@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -14,7 +15,8 @@ from lmkit.models.build import build_backbone
 from lmkit.models.initialize import initialize
 from lmkit.models.spec import Encoder
 from lmkit.tasks.build import build_head
-from lmkit.tasks.spec import Generator, ReplacedToken
+from lmkit.tasks.count import scored_per_row
+from lmkit.tasks.spec import Generator, MaskedLm, ReplacedToken
 
 RANDOM = np.random.default_rng(5)
 VOCAB, ROWS, LENGTH = 30, 4, 8
@@ -51,12 +53,13 @@ def batch() -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("xla", [False, True])
 def test_draws_have_the_probabilities_of_softmax_and_follow_from_the_row_key(xla: bool) -> None:
-    logits = np.tile(np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32)), (4, 20_000, 1))
-    found = np.asarray(compiled(lambda x, keys: drawn(x, keys, np.uint32(9)), xla=xla)(logits, KEYS))
+    logits = np.tile(np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32)), (80_000, 1))
+    keys, places = np.repeat(KEYS, 20_000), np.tile(np.arange(20_000, dtype=np.int32), 4)
+    found = np.asarray(compiled(drawn, xla=xla)(logits, keys, places)).reshape(4, -1)
     shares = np.stack([(found == i).mean(axis=1) for i in range(4)], axis=1)
     np.testing.assert_allclose(shares, [[0.5, 0.3, 0.15, 0.05]] * 4, atol=0.015)
-    alone = np.asarray(compiled(lambda x, keys: drawn(x, keys, np.uint32(9)), xla=xla)(logits[2:3], KEYS[2:3]))
-    np.testing.assert_array_equal(alone[0], found[2])
+    alone = np.asarray(compiled(drawn, xla=xla)(logits[:9], keys[40_000:40_009], places[:9]))
+    np.testing.assert_array_equal(alone, found[2, :9])
     assert (found[0] != found[1]).mean() > 0.5
 
 
@@ -90,6 +93,26 @@ def test_the_loss_is_that_of_both_as_torch_has_them() -> None:
     np.testing.assert_allclose(np.asarray(out["discriminator_loss"]), judged, rtol=1e-4)
     np.testing.assert_allclose(np.asarray(out["loss"]), np.asarray(out["generator_loss"]) + 7 * judged.numpy(), rtol=1e-4)
     np.testing.assert_array_equal(np.asarray(out["replaced"]), labels.sum(1))
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_a_generator_scores_and_draws_a_few_places_at_a_time_as_all_at_once(xla: bool) -> None:
+    built, data = model(), batch()
+
+    def run(**arrays: Any) -> Any:
+        return value_and_grad(lambda: (ops.sum((out := built(arrays, row_key=KEYS)["it"])["loss"]), out), built.trainable_weights)
+
+    wanted = keras.tree.flatten(compiled(lambda: run(**data), xla=xla)())
+    built.score_in_chunks(5)
+    assert built.heads["it"].generator.head.chunk == 5
+    for one, other in zip(keras.tree.flatten(compiled(lambda: run(**data), xla=xla)()), wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_scores_of_a_generator_count() -> None:
+    with_one = ReplacedToken(generator=Generator(hidden_size=0.5, num_layers=1))
+    assert scored_per_row(with_one, length=100) == scored_per_row(MaskedLm(), length=100) == 15
+    assert scored_per_row(ReplacedToken(), length=100) == 0
 
 
 def test_the_discriminator_teaches_the_generator_nothing_but_through_the_table_they_share() -> None:

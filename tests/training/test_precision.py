@@ -66,6 +66,17 @@ def test_scores_over_the_vocabulary_are_computed_in_chunks_where_they_would_fill
     assert decided(monkeypatch=monkeypatch, scored=256, vocab_size=50_000, logits_chunk=64).logits_chunk == 64
 
 
+@pytest.mark.parametrize("kind", ["cpu", "tpu"])
+def test_memory_is_shared_out_alike_on_every_kind_of_device(monkeypatch, kind):
+    monkeypatch.setattr(devices, "memory_bytes", lambda: 8e9)
+    monkeypatch.setattr(devices, "facts", lambda: devices.Facts(kind, 1, kind, "", ""))
+    large = {"scored": 64 * 1024, "vocab_size": 250_000, "monkeypatch": monkeypatch, "gradient_accumulation_steps": "auto"}
+    chosen = decided(**large)
+    assert chosen.logits_chunk is not None and chosen.needed_bytes == scores_bytes(chosen.logits_chunk, 250_000)
+    given = decided(logits_chunk=1024, **large)
+    assert (given.logits_chunk, given.micro_batches, given.needed_bytes) == (1024, 1, scores_bytes(1024, 250_000))
+
+
 @pytest.mark.parametrize("memory", [1e8, 1e9, 1e10, 1e11])
 @pytest.mark.parametrize("vocabulary", [1_000, 50_000, 256_000])
 def test_a_chunk_s_scores_take_less_than_all_of_them(memory, vocabulary):
