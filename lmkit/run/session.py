@@ -27,7 +27,7 @@ from lmkit.run.open import OpenedRun
 from lmkit.run.plan import flops_of
 from lmkit.run.reference import References, Referred, mark_of, preferring, referred, store, stored, with_reference
 from lmkit.run.signals import StopRequest
-from lmkit.run.watchdog import watched
+from lmkit.run.watchdog import REPORT, watched
 from lmkit.spec_file.spec import RunSpec
 from lmkit.training.bar import Bar
 from lmkit.training.build import build_optimizer
@@ -53,6 +53,7 @@ class World:
     run: RunDirectory
     stop: StopRequest
     console: Console
+    alarm: Callable[[str], None]  # says a line whichever process this is
     replicas: engine.Replicas
 
 
@@ -65,7 +66,7 @@ class Session:
     def __init__(self, spec: RunSpec, text: str, material: Material, world: World, facts: dict[str, Any]) -> None:
         self.spec, self.text, self.material = spec, text, material
         self.run, self.stop, self.console = world.run, world.stop, world.console
-        self.replicas = world.replicas
+        self.alarm, self.replicas = world.alarm, world.replicas
         self.decision = Decision(**self.replicas.told(asdict(decision_of(spec, material, self.run, self.replicas))))
         self.facts = facts | {"decisions": asdict(self.decision)}
         devices.set_precision(self.decision.precision)
@@ -87,8 +88,9 @@ class Session:
             replicas=self.replicas,
         )
         self.plan = plan_of(spec, material.batches)
-        self.opened = OpenedRun(self.run, spec, material.tokenizer, self.model, material.batches.labels, 0)
-        self.samples = Samples(spec.logging.samples, self.opened.answering)
+        opened = OpenedRun(self.run, spec, material.tokenizer, self.model, material.batches.labels, 0)
+        self.answering = replace(opened.answering, stop=self._asked_here)
+        self.samples = Samples(spec.logging.samples, self.answering)
 
     def train(self) -> None:
         """Raises Interrupted after a signal, NumericsError, CheckpointError, MachineError; whatever is raised, the newest
@@ -105,7 +107,7 @@ class Session:
             before_save=lambda: logger.sync(),
             saved=lambda step: self.run.note(saved=step),
             say=self.console.err,
-            fault=lambda point: self.stop.heard(),  # a disk that is slow is no hang
+            beat=lambda: self.stop.heard(),
         )
         snapshot = self._resumed(checkpoints, notes.get("saved"))
         self._begin_at(snapshot)
@@ -127,7 +129,8 @@ class Session:
             hooks = replace(hooks, log=logger, save=checkpoints, settle=checkpoints.settle, report=self._tell)
             hooks = replace(hooks, after_evaluation=lambda step: self._show(logger, step))
         try:
-            with watched(self.stop, None if hang is None else 60 * hang, self.run.path, console.err) as patience:
+            report = self.run.path / REPORT if self.replicas.is_chief else None
+            with watched(self.stop, hang and 60 * hang, report, self.alarm, lambda: self.replicas.waits) as patience:
                 state = self._trainer(snapshot, hooks).train()
         except Interrupted:
             self._asked()  # nobody leaves before the chief has saved
@@ -174,6 +177,10 @@ class Session:
     def _asked(self) -> bool:
         """Whether any process was asked to stop."""
         return self.replicas.any(self.stop())
+
+    def _asked_here(self) -> bool:
+        """The same between collectives, whose order must be that of the other processes: where there are some, nobody stops here."""
+        return self.stop() and self.replicas.kind != "multi_worker"
 
     def _resumed(self, checkpoints: Checkpoints, saved: int | None) -> Snapshot | None:
         """Where the run stands; the tensors only in the chief, who alone has checkpoints."""
@@ -276,7 +283,7 @@ class Session:
         stuff, labels = self.material, self.material.batches.labels
         rows = Referred(stuff.batches.validation, self.references.validation if self.references else {})
         figures = evaluator(self.spec.tasks, self.model, rows, stuff.tokenizer, labels, self.replicas, xla=self.decision.xla)
-        scores = answer_scores(self.opened.answering, stuff.caches, self.spec.training.evaluate_documents, self.stop)
+        scores = answer_scores(self.answering, stuff.caches, self.spec.training.evaluate_documents, self.stop)
 
         def evaluate(stop: Stop) -> dict[str, float]:
             with self.optimizer.averaged():

@@ -9,7 +9,6 @@ from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.errors import Interrupted, NumericsError, Problem
 from lmkit.training import spikes, tags
 from lmkit.training.bad_steps import Passed, Policy, facts_of, is_passed, words_of
-from lmkit.training.evaluate import Stopped
 from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
 from lmkit.training.plan import Plan
 from lmkit.training.prefetch import Prefetch
@@ -217,7 +216,7 @@ class Trainer:
         start = self._clock()
         try:
             figures = self._evaluate(self._hooks.stop)
-        except Stopped:
+        except Interrupted:
             self._stop_if_asked()  # saved with the evaluation still due
             raise
         state.evaluated, state.metrics, self._changed = state.step, figures, True
