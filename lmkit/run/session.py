@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lmkit.checkpoints import own
 from lmkit.checkpoints.files import write_file
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
@@ -19,13 +18,14 @@ from lmkit.run.begin import begin
 from lmkit.run.code import run_code
 from lmkit.run.console import Console
 from lmkit.run.decision import decision_of, in_smaller_parts, too_large
-from lmkit.run.directory import DONE, RunDirectory, require_space
+from lmkit.run.directory import DONE, RunDirectory
 from lmkit.run.grid import plan_of, unfreeze_every
 from lmkit.run.material import Material
 from lmkit.run.model import build_model, variables_of
 from lmkit.run.open import OpenedRun
 from lmkit.run.plan import flops_of
 from lmkit.run.reference import References, Referred, mark_of, preferring, referred, store, stored, with_reference
+from lmkit.run.room import require_room
 from lmkit.run.signals import StopRequest
 from lmkit.run.watchdog import REPORT, watched
 from lmkit.spec_file.spec import RunSpec
@@ -110,6 +110,9 @@ class Session:
             beat=lambda: self.stop.heard(),
         )
         snapshot = self._resumed(checkpoints, notes.get("saved"))
+        if self.replicas.is_chief:
+            size = 4 * (self.parameters + sum(math.prod(slot.shape) for slot in self.optimizer.slots.values()))
+            require_room(self.run, self.plan, keep=self.spec.training.keep, size=size, snapshot=snapshot)
         self._begin_at(snapshot)
         cut_back(self.run.path, snapshot.step if snapshot else 0, snapshot.state["evaluated"] if snapshot else None)
         logger = Logger(self.run.path, say=self.console.err)
@@ -212,10 +215,6 @@ class Session:
 
     def _begin_at(self, snapshot: Snapshot | None) -> None:
         """Fills weights and slots from the snapshot, or the body from the run that it comes from."""
-        kept = self.spec.training.keep + (4 if self.plan.reach else 2)  # the best, the one being written, and those to go back to
-        wanted = max(kept - len(own.steps(self.run.checkpoints)), 1)
-        size = 4 * (self.parameters + sum(math.prod(slot.shape) for slot in self.optimizer.slots.values()))
-        require_space(self.run.path, wanted * size, f"{wanted} checkpoints of {size / 1e9:.2g} GB")
         self.run.write_environment(
             {"versions": self.facts["versions"], "device": asdict(devices.facts()), "decisions": self.facts["decisions"]}
         )

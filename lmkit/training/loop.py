@@ -79,8 +79,7 @@ class Trainer:
     @property
     def is_done(self) -> bool:
         """Whether the plan is fulfilled or early stopping ended it."""
-        patience = self._plan.patience
-        return self.state.step >= self._plan.steps or (patience is not None and self.state.waited >= patience)
+        return self._plan.is_done(self.state.step, self.state.waited)
 
     def _stop_if_asked(self) -> None:
         if self._hooks.stop():
