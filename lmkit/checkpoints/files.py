@@ -1,4 +1,4 @@
-"""Durable files: bytes are on disk before a name points to them, and every operation can be made to fail in a test."""
+"""Durable files: bytes are on disk before a name points to them, and of every operation it can be heard before it is done."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lmkit.errors import MachineError, Problem
 
-Fault = Callable[[str], None]
+Before = Callable[[str], None]
 ADVICE = {
     errno.ENOSPC: "free some space and run the same command again",
     errno.EDQUOT: "free some of the quota and run the same command again",
@@ -24,8 +24,8 @@ LEFTOVER = re.compile(r"\.(tmp|del)-step-\d{8,}-\d+$")
 LEFTOVER_FILE = re.compile(r"\.tmp-\d+$")
 
 
-def no_fault(point: str) -> None:
-    """The fault hook of real life: nothing happens at any point."""
+def nothing(point: str) -> None:
+    """For who need not hear of operations."""
 
 
 @contextlib.contextmanager
@@ -49,22 +49,22 @@ class Written:
 
 @dataclass(frozen=True)
 class Disk:
-    """The few operations a checkpoint is made of; `fault(point)` is called before each of them."""
+    """The few operations a checkpoint is made of; `before(point)` is called before each of them."""
 
-    fault: Fault = no_fault
+    before: Before = nothing
 
     def write(self, path: Path, chunks: Iterable[bytes | memoryview]) -> Written:
         """Writes a new file, one system call or more per chunk, and syncs it to disk."""
         digest, size = hashlib.sha256(), 0
-        self.fault(f"open {path.name}")
+        self.before(f"open {path.name}")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
             for i, chunk in enumerate(chunks):
-                self.fault(f"write {path.name} chunk {i}")
+                self.before(f"write {path.name} chunk {i}")
                 write_all(descriptor, chunk)
                 digest.update(chunk)
                 size += len(chunk)
-            self.fault(f"fsync {path.name}")
+            self.before(f"fsync {path.name}")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -72,20 +72,20 @@ class Disk:
 
     def make_directory(self, path: Path) -> None:
         """Creates a directory that does not exist yet."""
-        self.fault(f"mkdir {path.name}")
+        self.before(f"mkdir {path.name}")
         path.mkdir()
 
     def make_directories(self, path: Path) -> None:
         """Creates a directory, and those above it, where they do not exist, and puts their names on disk."""
         if not path.is_dir():
             self.make_directories(path.parent)
-            self.fault(f"mkdir {path.name}")
+            self.before(f"mkdir {path.name}")
             path.mkdir(exist_ok=True)
             self.sync(path.parent)
 
     def sync(self, directory: Path) -> None:
         """Puts the names in a directory on disk."""
-        self.fault(f"fsync {directory.name}")
+        self.before(f"fsync {directory.name}")
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -94,13 +94,13 @@ class Disk:
 
     def rename(self, old: Path, new: Path) -> None:
         """Gives a file or directory its new name in one step, and puts the name on disk."""
-        self.fault(f"rename {old.name} {new.name}")
+        self.before(f"rename {old.name} {new.name}")
         os.rename(old, new)
         self.sync(new.parent)
 
     def link(self, old: Path, new: Path) -> None:
         """Gives a file a second name; where the file system has no such thing, copies it."""
-        self.fault(f"link {new.name}")
+        self.before(f"link {new.name}")
         try:
             os.link(old, new)
         except OSError as error:
@@ -118,9 +118,9 @@ class Disk:
                 self.delete(doomed)
             self.rename(directory, doomed)
         for file in sorted(doomed.iterdir()):
-            self.fault(f"unlink {file.name}")
+            self.before(f"unlink {file.name}")
             file.unlink()
-        self.fault(f"rmdir {doomed.name}")
+        self.before(f"rmdir {doomed.name}")
         doomed.rmdir()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lmkit.checkpoints.files import Disk, Fault, Written, machine_errors, no_fault
+from lmkit.checkpoints.files import Before, Disk, Written, machine_errors, nothing
 from lmkit.checkpoints.manifest import NAME, Entry, Manifest, NewerFormat, read_manifest
 from lmkit.checkpoints.tensors import CODES, SHARD, check_file, first_not_finite, read_tensors, refuse_not_finite, shards, write_tensors
 from lmkit.errors import CheckpointError, MachineError, Problem
@@ -60,13 +60,13 @@ def save(
     optimizer: Mapping[str, np.ndarray],
     state: Mapping[str, Any],
     facts: Mapping[str, Any],
-    fault: Fault = no_fault,
+    before: Before = nothing,
     shard: int = SHARD,
 ) -> Path:
     """Writes `directory/step-N` and returns its path; older checkpoints are not touched.
 
     Everything is written and synced under another name and renamed when complete, so a kill or a power cut at any moment
-    leaves the old state or the new. `fault(point)` is called before each operation on the disk.
+    leaves the old state or the new. `before(point)` is called before each operation on the disk.
     Raises NumericsError when a tensor holds NaN or infinity, MachineError when the disk refuses (the temporary is removed).
     """
     refuse_not_finite(model, step)
@@ -74,7 +74,7 @@ def save(
     for name, tensor in (*model.items(), *optimizer.items()):
         if tensor.dtype.name not in CODES:
             raise TypeError(f"{name} has dtype {tensor.dtype}, which a checkpoint cannot hold")
-    disk, final = Disk(fault), directory / name_of(step)
+    disk, final = Disk(before), directory / name_of(step)
     temporary = directory / f".tmp-{final.name}-{os.getpid()}"
     with machine_errors(f"checkpoint of step {step} is not saved, the previous one is intact", directory):
         try:
@@ -97,7 +97,7 @@ def save(
         for name, written in manifest.files.items():
             if (final / name).stat().st_size != written.size:
                 raise MachineError(Problem(f"has not the size that was written ({written.size} bytes)", where=str(final / name)))
-        fault("done")
+        before("done")
     return final
 
 
@@ -219,7 +219,7 @@ def quarantine(checkpoint: Path, disk: Disk | None = None) -> Path:
     return new
 
 
-def retain(directory: Path, keep: int, *, reach: int = 0, fault: Fault = no_fault) -> None:
+def retain(directory: Path, keep: int, *, reach: int = 0, before: Before = nothing) -> None:
     """Deletes all but the newest `keep` (at least one) checkpoints; what is set aside, or not ours, is left alone.
 
     With `reach`, one is kept that is at least so many steps older than the newest, and the one after it, which will be that in its turn.
@@ -229,23 +229,23 @@ def retain(directory: Path, keep: int, *, reach: int = 0, fault: Fault = no_faul
     if reach and found:
         old = sum(step <= found[-1] - reach for step in found)
         kept |= set(found[max(old - 1, 0) : old + 1])
-    delete(directory, [step for step in found if step not in kept], fault=fault)
+    delete(directory, [step for step in found if step not in kept], before=before)
 
 
-def delete(directory: Path, unwanted: Iterable[int], *, fault: Fault = no_fault) -> None:
+def delete(directory: Path, unwanted: Iterable[int], *, before: Before = nothing) -> None:
     """Deletes the checkpoints of some steps, one after another. Raises MachineError."""
     for step in unwanted:
         with machine_errors("a checkpoint that is no longer wanted cannot be deleted", directory):
-            Disk(fault).delete(directory / name_of(step))
+            Disk(before).delete(directory / name_of(step))
 
 
-def set_best(checkpoints: Path, best: Path, step: int, *, fault: Fault = no_fault) -> bool:
+def set_best(checkpoints: Path, best: Path, step: int, *, before: Before = nothing) -> bool:
     """Makes `best/` hold exactly the checkpoint of `step`; False when that is neither there nor in `checkpoints/`.
 
     The files are hard links (copies where those do not exist), so a best checkpoint costs no second write; the previous best
     is deleted after the new one has its name.
     """
-    disk, source, final = Disk(fault), checkpoints / name_of(step), best / name_of(step)
+    disk, source, final = Disk(before), checkpoints / name_of(step), best / name_of(step)
     if not final.exists():
         if not source.exists():
             return False

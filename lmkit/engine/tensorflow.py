@@ -200,6 +200,7 @@ class Replicas:
 
     is_chief = True
     compiles = False
+    waits = False  # for another process
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self._strategy = strategy

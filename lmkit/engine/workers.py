@@ -95,8 +95,12 @@ class Workers(Replicas):
             first = one.replica_id_in_sync_group % self._own == 0
             return tf.convert_to_tensor(padded if first else np.zeros_like(padded))
 
-        added = self._add(self._strategy.experimental_distribute_values_from_function(part))
-        return np.asarray(self._strategy.experimental_local_results(added[0])[0])[: len(numbers)]
+        self.waits = True
+        try:
+            added = self._add(self._strategy.experimental_distribute_values_from_function(part))
+            return np.asarray(self._strategy.experimental_local_results(added[0])[0])[: len(numbers)]
+        finally:
+            self.waits = False
 
     @contextmanager
     def together(self) -> Iterator[None]:

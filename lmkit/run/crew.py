@@ -70,6 +70,7 @@ class Crew:
     def __init__(self, cluster: Cluster | None, workers: "Workers | None", stop: StopRequest, console: Console) -> None:
         self.is_chief = cluster is None or cluster.is_chief
         self.stop, self.console = stop, console if self.is_chief else _silent(console)
+        self.alarm = console.err  # for what only this process can say
         self._cluster, self._workers = cluster, workers
         self._facts: dict[str, Any] = {}
 

@@ -164,11 +164,11 @@ def existing_run(path: Path) -> RunDirectory:
     return RunDirectory(path, resumed=True)
 
 
-def require_space(path: Path, needed: int, what: str) -> None:
+def require_space(path: Path, needed: int, what: str, fix: str = "free some space") -> None:
     """Raises MachineError when the file system of `path` has less than `needed` bytes left."""
     free = shutil.disk_usage(path).free
     if free < needed:
-        raise MachineError(Problem(f"{what} need {needed / 1e9:.2g} GB, free are {free / 1e9:.2g} GB", where=str(path)))
+        raise MachineError(Problem(f"{what} need {needed / 1e9:.2g} GB, free are {free / 1e9:.2g} GB; {fix}", where=str(path)))
 
 
 def _write_specs(path: Path, spec_text: str, resolved_text: str) -> None:

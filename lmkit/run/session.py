@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lmkit.checkpoints import own
 from lmkit.checkpoints.files import write_file
 from lmkit.engine import devices
 from lmkit.engine import tensorflow as engine
@@ -19,15 +18,16 @@ from lmkit.run.begin import begin
 from lmkit.run.code import run_code
 from lmkit.run.console import Console
 from lmkit.run.decision import decision_of, in_smaller_parts, too_large
-from lmkit.run.directory import DONE, RunDirectory, require_space
+from lmkit.run.directory import DONE, RunDirectory
 from lmkit.run.grid import plan_of, unfreeze_every
 from lmkit.run.material import Material
 from lmkit.run.model import build_model, variables_of
 from lmkit.run.open import OpenedRun
 from lmkit.run.plan import flops_of
 from lmkit.run.reference import References, Referred, mark_of, preferring, referred, store, stored, with_reference
+from lmkit.run.room import require_room
 from lmkit.run.signals import StopRequest
-from lmkit.run.watchdog import watched
+from lmkit.run.watchdog import REPORT, watched
 from lmkit.spec_file.spec import RunSpec
 from lmkit.training.bar import Bar
 from lmkit.training.build import build_optimizer
@@ -53,6 +53,7 @@ class World:
     run: RunDirectory
     stop: StopRequest
     console: Console
+    alarm: Callable[[str], None]  # says a line whichever process this is
     replicas: engine.Replicas
 
 
@@ -65,7 +66,7 @@ class Session:
     def __init__(self, spec: RunSpec, text: str, material: Material, world: World, facts: dict[str, Any]) -> None:
         self.spec, self.text, self.material = spec, text, material
         self.run, self.stop, self.console = world.run, world.stop, world.console
-        self.replicas = world.replicas
+        self.alarm, self.replicas = world.alarm, world.replicas
         self.decision = Decision(**self.replicas.told(asdict(decision_of(spec, material, self.run, self.replicas))))
         self.facts = facts | {"decisions": asdict(self.decision)}
         devices.set_precision(self.decision.precision)
@@ -87,8 +88,9 @@ class Session:
             replicas=self.replicas,
         )
         self.plan = plan_of(spec, material.batches)
-        self.opened = OpenedRun(self.run, spec, material.tokenizer, self.model, material.batches.labels, 0)
-        self.samples = Samples(spec.logging.samples, self.opened.answering)
+        opened = OpenedRun(self.run, spec, material.tokenizer, self.model, material.batches.labels, 0)
+        self.answering = replace(opened.answering, stop=self._asked_here)
+        self.samples = Samples(spec.logging.samples, self.answering)
 
     def train(self) -> None:
         """Raises Interrupted after a signal, NumericsError, CheckpointError, MachineError; whatever is raised, the newest
@@ -105,9 +107,12 @@ class Session:
             before_save=lambda: logger.sync(),
             saved=lambda step: self.run.note(saved=step),
             say=self.console.err,
-            fault=lambda point: self.stop.heard(),  # a disk that is slow is no hang
+            beat=lambda: self.stop.heard(),
         )
         snapshot = self._resumed(checkpoints, notes.get("saved"))
+        if self.replicas.is_chief:
+            size = 4 * (self.parameters + sum(math.prod(slot.shape) for slot in self.optimizer.slots.values()))
+            require_room(self.run, self.plan, keep=self.spec.training.keep, size=size, snapshot=snapshot)
         self._begin_at(snapshot)
         cut_back(self.run.path, snapshot.step if snapshot else 0, snapshot.state["evaluated"] if snapshot else None)
         logger = Logger(self.run.path, say=self.console.err)
@@ -127,7 +132,8 @@ class Session:
             hooks = replace(hooks, log=logger, save=checkpoints, settle=checkpoints.settle, report=self._tell)
             hooks = replace(hooks, after_evaluation=lambda step: self._show(logger, step))
         try:
-            with watched(self.stop, None if hang is None else 60 * hang, self.run.path, console.err) as patience:
+            report = self.run.path / REPORT if self.replicas.is_chief else None
+            with watched(self.stop, hang and 60 * hang, report, self.alarm, lambda: self.replicas.waits) as patience:
                 state = self._trainer(snapshot, hooks).train()
         except Interrupted:
             self._asked()  # nobody leaves before the chief has saved
@@ -175,6 +181,10 @@ class Session:
         """Whether any process was asked to stop."""
         return self.replicas.any(self.stop())
 
+    def _asked_here(self) -> bool:
+        """The same between collectives, whose order must be that of the other processes: where there are some, nobody stops here."""
+        return self.stop() and self.replicas.kind != "multi_worker"
+
     def _resumed(self, checkpoints: Checkpoints, saved: int | None) -> Snapshot | None:
         """Where the run stands; the tensors only in the chief, who alone has checkpoints."""
         found = None
@@ -205,10 +215,6 @@ class Session:
 
     def _begin_at(self, snapshot: Snapshot | None) -> None:
         """Fills weights and slots from the snapshot, or the body from the run that it comes from."""
-        kept = self.spec.training.keep + (4 if self.plan.reach else 2)  # the best, the one being written, and those to go back to
-        wanted = max(kept - len(own.steps(self.run.checkpoints)), 1)
-        size = 4 * (self.parameters + sum(math.prod(slot.shape) for slot in self.optimizer.slots.values()))
-        require_space(self.run.path, wanted * size, f"{wanted} checkpoints of {size / 1e9:.2g} GB")
         self.run.write_environment(
             {"versions": self.facts["versions"], "device": asdict(devices.facts()), "decisions": self.facts["decisions"]}
         )
@@ -276,7 +282,7 @@ class Session:
         stuff, labels = self.material, self.material.batches.labels
         rows = Referred(stuff.batches.validation, self.references.validation if self.references else {})
         figures = evaluator(self.spec.tasks, self.model, rows, stuff.tokenizer, labels, self.replicas, xla=self.decision.xla)
-        scores = answer_scores(self.opened.answering, stuff.caches, self.spec.training.evaluate_documents, self.stop)
+        scores = answer_scores(self.answering, stuff.caches, self.spec.training.evaluate_documents, self.stop)
 
         def evaluate(stop: Stop) -> dict[str, float]:
             with self.optimizer.averaged():

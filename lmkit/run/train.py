@@ -79,7 +79,7 @@ def session_of(spec: RunSpec, words: str, run: RunDirectory, cache: Path, crew: 
     with console.quiet():  # imports TensorFlow, so only when everything else is in order
         from lmkit.run.session import Session, World
 
-    return Session(spec, words, stuff, World(run, stop, console, crew.devices(spec.runtime)), facts)
+    return Session(spec, words, stuff, World(run, stop, console, crew.alarm, crew.devices(spec.runtime)), facts)
 
 
 def _tokenizer(spec: RunSpec, run: RunDirectory, stop: Callable[[], bool], console: Console) -> Tokenizer:

@@ -3,12 +3,17 @@
 import threading
 from collections.abc import Callable
 
+LOOKS = 1.0  # seconds between two looks of who waits
+
 
 class Background:
-    """`start` begins a piece of work once the one before it is done. What that raised is raised by the next call of anything here."""
+    """`start` begins a piece of work once the one before it is done. What that raised is raised by the next call of anything here.
 
-    def __init__(self, name: str) -> None:
-        self._name, self._thread = name, threading.Thread()
+    Who waits for it calls `waiting` again and again.
+    """
+
+    def __init__(self, name: str, waiting: Callable[[], None]) -> None:
+        self._name, self._waiting, self._thread = name, waiting, threading.Thread()
         self._error: BaseException | None = None
 
     def start(self, work: Callable[[], None]) -> None:
@@ -25,8 +30,9 @@ class Background:
 
     def wait(self) -> None:
         """The same, once the work has ended."""
-        if self._thread.ident is not None:
-            self._thread.join()
+        while self._thread.is_alive():
+            self._waiting()
+            self._thread.join(LOOKS)
         self.check()
 
     def _run(self, work: Callable[[], None]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmkit.checkpoints import own
-from lmkit.checkpoints.files import Fault, no_fault
+from lmkit.checkpoints.files import Before, nothing
 from lmkit.checkpoints.manifest import read_manifest, require
 from lmkit.errors import CheckpointError, Problem
 from lmkit.training.background import Background
@@ -26,7 +26,8 @@ class Checkpoints:
 
     `facts` go into every manifest (`spec`, `data` and `tokenizer` hashes, versions, decisions). `before_save` is called first:
     the log of a step must be on disk before its checkpoint is. `saved(step)` is called when a checkpoint is complete.
-    With `reach`, a checkpoint at least so many steps old is kept, for `back_to`.
+    With `reach`, a checkpoint at least so many steps old is kept, for `back_to`. While who calls waits for the thread, `beat` is
+    called as long as the disk goes on; `before(point)` is called before each operation on it, in the thread.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Checkpoints:
         before_save: Callable[[], None] = lambda: None,
         saved: Callable[[int], None] = lambda step: None,
         say: own.Say = own.silent,
-        fault: Fault = no_fault,
+        beat: Callable[[], None] = lambda: None,
+        before: Before = nothing,
     ) -> None:
         self._directory, self._best = run / "checkpoints", run / "best"
         self._keep, self._reach, self._facts = keep, reach, json.loads(json.dumps(facts))  # as they come back: lists for tuples
-        self._before_save, self._saved, self._say, self._fault = before_save, saved, say, fault
-        self._writing = Background("checkpoint")
+        self._before_save, self._saved, self._say, self._beat, self._before = before_save, saved, say, beat, before
+        self._operations, self._seen = 0, 0  # on the disk, and those that who waits knows of
+        self._writing = Background("checkpoint", self._wait)
 
     def __call__(self, snapshot: Snapshot, *, best: bool) -> None:
         """Begins to save, once the one before is saved; then it becomes the best if it is, then what is too old is deleted."""
@@ -59,6 +62,15 @@ class Checkpoints:
         else:
             self._writing.check()
 
+    def _operation(self, point: str) -> None:
+        self._operations += 1
+        self._before(point)
+
+    def _wait(self) -> None:
+        if self._operations != self._seen:
+            self._seen = self._operations
+            self._beat()
+
     def _write(self, snapshot: Snapshot, best: bool) -> None:
         own.save(
             self._directory,
@@ -67,12 +79,12 @@ class Checkpoints:
             optimizer=snapshot.optimizer,
             state={"loop": snapshot.state, "metrics": dict(snapshot.metrics)},
             facts=self._facts,
-            fault=self._fault,
+            before=self._operation,
         )
         self._saved(snapshot.step)
         if best:
-            own.set_best(self._directory, self._best, snapshot.step, fault=self._fault)
-        own.retain(self._directory, self._keep, reach=self._reach, fault=self._fault)
+            own.set_best(self._directory, self._best, snapshot.step, before=self._operation)
+        own.retain(self._directory, self._keep, reach=self._reach, before=self._operation)
 
     def resume(self, *, model: Mapping[str, Any], optimizer: Mapping[str, Any], saved: int | None = None) -> Snapshot | None:
         """The newest snapshot that is whole, or None for a run that has never saved; for who holds the run's lock.
@@ -96,7 +108,7 @@ class Checkpoints:
         later = any(step > found.step for step in own.steps(self._best))  # of a run that has gone back: it comes to that step again
         if best is not None and not later and not own.set_best(self._directory, self._best, best):
             self._say(f"{self._best}: the best checkpoint, of step {best}, is gone; training goes on from step {found.step}")
-        own.retain(self._directory, self._keep, reach=self._reach, fault=self._fault)  # which a kill may have come before
+        own.retain(self._directory, self._keep, reach=self._reach, before=self._operation)  # which a kill may have come before
         return _snapshot(found)
 
     def back_to(self, step: int) -> Snapshot | None:
@@ -108,7 +120,7 @@ class Checkpoints:
         found = own.load(self._directory, at_most=step, say=self._say, repair=True)
         if found is None:
             return None
-        own.delete(self._directory, [later for later in reversed(own.steps(self._directory)) if later > found.step], fault=self._fault)
+        own.delete(self._directory, [later for later in reversed(own.steps(self._directory)) if later > found.step], before=self._operation)
         return _snapshot(found)
 
 

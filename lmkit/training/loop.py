@@ -9,7 +9,6 @@ from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.errors import Interrupted, NumericsError, Problem
 from lmkit.training import spikes, tags
 from lmkit.training.bad_steps import Passed, Policy, facts_of, is_passed, words_of
-from lmkit.training.evaluate import Stopped
 from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
 from lmkit.training.plan import Plan
 from lmkit.training.prefetch import Prefetch
@@ -80,8 +79,7 @@ class Trainer:
     @property
     def is_done(self) -> bool:
         """Whether the plan is fulfilled or early stopping ended it."""
-        patience = self._plan.patience
-        return self.state.step >= self._plan.steps or (patience is not None and self.state.waited >= patience)
+        return self._plan.is_done(self.state.step, self.state.waited)
 
     def _stop_if_asked(self) -> None:
         if self._hooks.stop():
@@ -217,7 +215,7 @@ class Trainer:
         start = self._clock()
         try:
             figures = self._evaluate(self._hooks.stop)
-        except Stopped:
+        except Interrupted:
             self._stop_if_asked()  # saved with the evaluation still due
             raise
         state.evaluated, state.metrics, self._changed = state.step, figures, True

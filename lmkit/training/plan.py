@@ -37,6 +37,10 @@ class Plan:
         """Whether anybody looks for them."""
         return self.loss_spikes.kind != "off"
 
+    def is_done(self, step: int, waited: int) -> bool:
+        """Whether it is fulfilled after `step`, or ended early since the last `waited` evaluations were no better."""
+        return step >= self.steps or (self.patience is not None and waited >= self.patience)
+
     def left_to_boundary(self, step: int) -> int:
         """Steps until the next evaluation, planned save, renewal of the limits of a spike, or the end."""
         grids = [grid for grid in (self.evaluate_every, self.save_every, spikes.EVERY if self.finds_spikes else None) if grid]

@@ -282,8 +282,8 @@ class Runtime(Spec):
     hang_minutes: Annotated[float | None, Also(lambda v: None if v == "never" else v, lambda first: {"const": "never"})] = Field(
         5.0,
         gt=0,
-        description="A run in which nothing happens for so long (six times as long before the first step) and for ten times its usual "
-        "pause writes hang.txt and ends with exit code 75; or `never`.",
+        description="A run in which nothing happens for so long (six times as long before the first step), and for three times its "
+        "longest pause, writes hang.txt and ends with exit code 75; or `never`.",
     )
 
     def rule_replicas_need_mirroring(self) -> Iterator[tuple[str, str]]:

@@ -34,8 +34,8 @@ def tensors(step: int) -> dict[str, np.ndarray]:
     return {"a": np.full((3, 2), step, np.float32), "b": np.full(5, step + 0.5, np.float32)}
 
 
-def put(run: Path, step: int, fault: files.Fault = files.no_fault) -> None:
-    own.save(run / "checkpoints", step, model=tensors(step), optimizer=tensors(-step), state={"step": step}, facts={}, fault=fault)
+def put(run: Path, step: int, before: files.Before = files.nothing) -> None:
+    own.save(run / "checkpoints", step, model=tensors(step), optimizer=tensors(-step), state={"step": step}, facts={}, before=before)
 
 
 def start(run: Path) -> None:
@@ -44,11 +44,11 @@ def start(run: Path) -> None:
         own.set_best(run / "checkpoints", run / "best", step)
 
 
-def advance(run: Path, fault: files.Fault) -> None:
+def advance(run: Path, before: files.Before) -> None:
     """From steps 1 and 2 to steps 2 and 3, best 3: everything that happens to the disk between two steps of training."""
-    put(run, 3, fault)
-    own.set_best(run / "checkpoints", run / "best", 3, fault=fault)
-    own.retain(run / "checkpoints", 2, fault=fault)
+    put(run, 3, before)
+    own.set_best(run / "checkpoints", run / "best", 3, before=before)
+    own.retain(run / "checkpoints", 2, before=before)
 
 
 def points(tmp_path: Path) -> list[str]:
@@ -69,7 +69,7 @@ def assert_old_or_new(run: Path) -> int:
     at = own.steps(run / "checkpoints")[-1]
     for directory in (run / "checkpoints", run / "best"):
         files.sweep(directory)
-    advance(run, files.no_fault)
+    advance(run, files.nothing)
     assert own.steps(run / "checkpoints") == [2, 3] and own.steps(run / "best") == [3]
     assert sorted(p.name for p in run.glob("*/*")) == ["step-00000002", "step-00000003", "step-00000003"]
     return at

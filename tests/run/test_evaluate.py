@@ -1,9 +1,11 @@
 """Figures of `lmkit evaluate` and of evaluations in training are those that the field's libraries give for the answers written."""
 
 import json
+import os
 import random
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from lmkit.cli import main
 from lmkit.data.document import Document
 from lmkit.errors import DataError
 from lmkit.inference.gold import pairing, right
+from lmkit.inference.writing import Writer
 from lmkit.run.directory import RunDirectory
+from lmkit.run.watchdog import Patience
 from lmkit.spec_file.load import load
 from lmkit.tasks.spec import Classification, SentenceEmbedding, TokenClassification
 
@@ -104,14 +108,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def trained(home: Path, words: str, kind: str, name: str = "") -> Path:
+def trained(home: Path, words: str, kind: str, name: str = "", code: int = 0) -> Path:
     """A run that hardly learned, from words without a model; training holds 200 documents, more than there are."""
     run = home / (name or kind)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         spec = home / f"{run.name}.yaml"
         spec.write_text(words + BODY.replace("KIND", kind) + TRAINING + "}\n")
-        assert main(["train", str(spec), "--run-dir", str(run)]) == 0
+        assert main(["train", str(spec), "--run-dir", str(run)]) == code
     return run
 
 
@@ -123,6 +127,29 @@ def encoder(home: Path) -> Path:
 @pytest.fixture(scope="module")
 def writer(home: Path) -> Path:
     return trained(home, WRITING, "encoder_decoder")
+
+
+def test_every_batch_that_is_answered_while_training_is_a_sign_of_life_after_which_a_signal_is_heard(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def written(self: Writer, texts: Sequence[str]) -> list[str]:
+        events.append("batch")
+        if len(texts) == 32 and events.count("batch") == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return ["a fox"] * len(texts)
+
+    sign = Patience.sign
+    monkeypatch.setattr(Patience, "sign", lambda self: (events.append("sign"), sign(self))[1])
+    monkeypatch.setattr(Writer, "__call__", written)
+    (home / "many.jsonl").write_text(10 * (home / "pairs.jsonl").read_text())
+    words = WRITING.replace("pairs.jsonl", "many.jsonl")
+    trained(home, words, "encoder_decoder", "stopped", code=75)
+    assert events.count("batch") == 2 and "validation" not in (home / "stopped" / "metrics.jsonl").read_text()
+    trained(home, words, "encoder_decoder", "stopped")
+    assert events.count("batch") == 2 + 2 * 4 and "batch batch" not in " ".join(events)
+    assert (home / "stopped" / "metrics.jsonl").read_text().count('"validation"') == 2
 
 
 Said = Callable[..., Any]

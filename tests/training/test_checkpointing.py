@@ -2,6 +2,7 @@
 
 import errno
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_the_log_is_on_disk_before_the_checkpoint_and_the_note_after(tmp_path: P
         tmp_path,
         before_save=lambda: order.append("log"),
         saved=lambda step: order.append(f"saved {step}"),
-        fault=lambda point: order.append(point.split()[0]),
+        before=lambda point: order.append(point.split()[0]),
     )
     save(snapshot(1), best=True)
     assert order[0] == "log" and order.index("done") < order.index("saved 1") < order.index("link")
@@ -126,7 +127,7 @@ def test_a_snapshot_is_written_beside_its_giver_and_the_next_waits_for_it(tmp_pa
         seen.append(threading.current_thread() is threading.main_thread())
         assert go_on.wait(30)
 
-    save = checkpoints(tmp_path, Checkpoints, fault=fault)
+    save = checkpoints(tmp_path, Checkpoints, before=fault)
     save(snapshot(1), best=False)
     assert begun.wait(30) and own.steps(tmp_path / "checkpoints") == []
     save.settle(wait=False)
@@ -137,6 +138,31 @@ def test_a_snapshot_is_written_beside_its_giver_and_the_next_waits_for_it(tmp_pa
     assert own.steps(tmp_path / "checkpoints") == [1, 2] and own.steps(tmp_path / "best") == [2] and not any(seen)
 
 
+def test_who_waits_for_a_disk_beats_while_it_goes_on_and_not_while_it_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmkit.training.background.LOOKS", 0.01)
+    go_on, beats, operations = threading.Event(), [], []
+
+    def slow(point: str) -> None:
+        operations.append(point)
+        time.sleep(0.03)
+        if len(operations) == 9:
+            assert go_on.wait(30)
+
+    save = checkpoints(tmp_path, Checkpoints, before=slow, beat=lambda: beats.append(threading.current_thread()))
+    save(snapshot(1), best=True)
+    waiter = threading.Thread(target=lambda: save.settle(wait=True))
+    waiter.start()
+    while len(operations) < 9:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    then = len(beats)
+    time.sleep(0.2)
+    assert 2 <= then == len(beats), "nothing moves, nobody beats"
+    go_on.set()
+    waiter.join()
+    assert len(beats) > then and set(beats) == {waiter}
+
+
 @pytest.mark.parametrize("asked", ["next", "step", "end"])
 def test_a_failure_is_raised_once_by_whatever_comes_next_and_the_previous_checkpoint_stays(tmp_path: Path, asked: str) -> None:
     checkpoints(tmp_path)(snapshot(1), best=True)
@@ -145,7 +171,7 @@ def test_a_failure_is_raised_once_by_whatever_comes_next_and_the_previous_checkp
         if point.startswith("fsync model"):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    save = checkpoints(tmp_path, Checkpoints, fault=full)
+    save = checkpoints(tmp_path, Checkpoints, before=full)
     save(snapshot(2), best=True)
     with pytest.raises(MachineError, match="step 2 is not saved, the previous one is intact: No space left on device; free some space"):
         if asked == "next":

@@ -376,7 +376,7 @@ def test_a_save_that_fails_beside_the_training_ends_it_and_the_checkpoint_before
         if "step-00000010" in point:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    run, saved = Run(PLAN), Checkpoints(tmp_path, keep=9, facts={}, fault=full)
+    run, saved = Run(PLAN), Checkpoints(tmp_path, keep=9, facts={}, before=full)
     run.trainer._hooks = replace(run.recorder.hooks, save=saved, settle=saved.settle)
     with pytest.raises(MachineError, match="step 10 is not saved, the previous one is intact"):
         run.train()
