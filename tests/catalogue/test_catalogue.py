@@ -480,18 +480,20 @@ OWN: list[tuple[int, Callable[[Path], object], str]] = [
     (93, lambda run: shutil.rmtree(run / "checkpoints"), "has no checkpoint in it (looked for best/, checkpoints/ and step-*)"),
 ]
 
+WORKERS = "tests/run/test_workers.py"
+
 # What is shown in a test of its own, because it needs processes, faults that are put in, or devices.
 ELSEWHERE: dict[int, tuple[str, str]] = {
     71: ("a token id that the vocabulary has not", "tests/data/test_cache.py::test_a_damaged_cache_is_built_again"),
     73: ("shards of another tokenizer", "tests/training/test_checkpointing.py::test_other_data_or_another_tokenizer_are_refused"),
     78: ("data that changed since the start", "tests/training/test_checkpointing.py::test_other_data_or_another_tokenizer_are_refused"),
     79: ("files in another order", "tests/data/test_sources.py::test_globs_are_sorted_and_a_file_is_read_once_with_a_warning"),
-    97: ("another number of processes", "tests/run/test_workers.py::test_when_a_process_hangs_the_other_may_go_on_alone_and_then_with_another"),
+    97: ("another number of processes", f"{WORKERS}::test_when_a_process_hangs_the_other_may_go_on_alone_and_then_with_another"),
     101: ("a full disk", "tests/checkpoints/test_faults.py::test_a_disk_that_refuses_at_any_call_leaves_the_previous_checkpoint"),
     108: ("a TF_CONFIG that is not whole", "tests/engine/test_cluster.py::test_a_description_that_is_not_whole_is_refused_in_a_line"),
     109: ("a port that is busy", "tests/engine/test_peers.py::test_a_port_that_is_taken_is_said"),
     110: ("a peer that never comes", "tests/engine/test_peers.py::test_who_does_not_come_is_named"),
-    111: ("a peer that dies", "tests/run/test_workers.py::test_stopped_and_then_without_its_chief_a_run_comes_to_the_bits_of_one_that_was_left_in_peace"),
+    111: ("a peer that dies", f"{WORKERS}::test_stopped_and_then_without_its_chief_a_run_comes_to_the_bits_of_one_that_was_left_in_peace"),
     112: ("workers of another spec", "tests/run/test_crew.py::test_what_is_not_the_chiefs_is_said_in_a_line_each"),
     113: ("signals", "tests/run/test_signals.py::test_the_first_signal_asks_for_a_save_and_says_so"),
     107: ("a device without memory", "tests/run/test_cli.py::test_no_memory_is_exit_code_5_with_the_keys_to_lower"),
