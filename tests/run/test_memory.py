@@ -21,15 +21,15 @@ def exhausted(*anything: Any) -> None:
 
 
 def test_auto_micro_batches_are_halved_until_a_step_fits_and_stay_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    tried, norm = [], Step._norm
+    compiled, one_step = [], Step._one_step
 
-    def short(self: Step, batch: Any) -> Any:
-        tried.append(self._micro_batches)
-        return norm(self, batch) if self._micro_batches == 4 else exhausted()
+    def short(self: Step, *arguments: Any) -> Any:
+        compiled.append(self._micro_batches)
+        return one_step(self, *arguments) if self._micro_batches == 4 else exhausted()
 
-    monkeypatch.setattr(Step, "_norm", short)
+    monkeypatch.setattr(Step, "_one_step", short)
     assert main(["train", DECODER, "--run-dir", str(tmp_path / "run"), *FEW, "training.gradient_accumulation_steps=auto"]) == 0
-    assert tried == [1, 2, 4]
+    assert compiled == [1, 2, 4]  # what fits is compiled for the trial and the training alike
     assert json.loads((tmp_path / "run" / "run.json").read_text())["decisions"]["micro_batches"] == 4
     assert "trying 4" in capsys.readouterr().err
 
