@@ -10,6 +10,8 @@ import tensorflow as tf
 from lmkit.cli import main
 from lmkit.engine import tensorflow as engine
 from lmkit.errors import OutOfMemory
+from lmkit.run.decision import too_large
+from lmkit.training.precision import Decision
 from lmkit.training.step import Step
 
 DECODER = str(Path(__file__).parents[2] / "model_configs" / "debug-decoder.yaml")
@@ -43,6 +45,13 @@ def test_a_step_without_room_ends_with_an_estimate_and_the_keys_to_change(
     assert "GB by estimate" in said
     for key in ("training.gradient_accumulation_steps", "training.batch_size", "data.max_length", "training.rematerialize"):
         assert key in said
+
+
+@pytest.mark.parametrize(("needed", "said"), [(0.0, False), (3e9, True)])
+def test_only_what_was_estimated_is_said(needed: float, said: bool) -> None:
+    line = str(too_large(Decision("float32", True, 1, 1, needed_bytes=needed)))
+    assert ("about 3 GB by estimate" in line) is said and ("GB" in line) is said
+    assert "lower training.batch_size or data.max_length" in line
 
 
 def test_what_the_device_says_is_one_line() -> None:
