@@ -65,9 +65,10 @@ def in_smaller_parts(decision: Decision, spec: RunSpec, run: RunDirectory, repli
 
 def too_large(decision: Decision) -> Problem:
     """What is said where a step does not fit."""
-    needed = f"a micro-batch takes about {decision.needed_bytes / 1e9:.2g} GB by estimate, beside weights and optimizer slots"
-    ways = "raise it (or lower training.batch_size), lower data.max_length, or write training.rematerialize: blocks"
-    return Problem(f"a step needs more memory than the device has: {needed}; {ways}", "training.gradient_accumulation_steps")
+    about = f"a micro-batch takes about {decision.needed_bytes / 1e9:.2g} GB by estimate, beside weights and optimizer slots; "
+    ways = "raise it where it is a number, lower training.batch_size or data.max_length, or write training.rematerialize: blocks"
+    what = f"a step needs more memory than the device has; {about if decision.needed_bytes else ''}{ways}"
+    return Problem(what, "training.gradient_accumulation_steps")
 
 
 def _require_whole_groups(spec: RunSpec, parts: int) -> None:

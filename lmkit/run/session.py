@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from lmkit.checkpoints.files import write_file
@@ -159,12 +160,12 @@ class Session:
             self._trainer(None, hooks).train()
 
     def _fit(self) -> None:
-        """Tries the gradients of a long batch, in smaller micro-batches until they have room. Raises OutOfMemory."""
+        """Tries the step of a long batch, in smaller micro-batches until it has room. Raises OutOfMemory."""
         batches = self.material.batches
         batch = max((batches.train(i) for i in range(min(self.plan.steps, TRIED))), key=lambda one: one["tokens"].size)
         while True:
             try:
-                self._step().try_memory(batch)
+                self._step.try_memory(batch)
                 short = False
             except OutOfMemory:
                 short = True
@@ -176,6 +177,7 @@ class Session:
             self.console.err(f"a step in {self.decision.micro_batches} micro-batches has not enough memory; trying {smaller.micro_batches}")
             self.decision = smaller
             self.facts |= {"decisions": asdict(smaller)}
+            del self._step
 
     def _asked(self) -> bool:
         """Whether any process was asked to stop."""
@@ -246,7 +248,9 @@ class Session:
     def _weights(self) -> dict[str, float]:
         return {name: task.weight for name, task in self.spec.tasks.items()}
 
+    @cached_property
     def _step(self) -> Step:
+        """What is compiled for a trial of memory trains as well; made anew where the decision changes."""
         return Step(
             self.model,
             self.optimizer,
@@ -263,7 +267,7 @@ class Session:
         schedule = spec.training.optimizer.learning_rate
         train = self.references.train if self.references else {}
         return Trainer(
-            self._step(),
+            self._step,
             self.plan,
             batch_at=lambda i: with_reference(batches.train(i), train),
             rate_at=lambda s: learning_rate(schedule, s, self.plan.steps),

@@ -104,7 +104,7 @@ class Step:
     ) -> StepSums:
         """Steps number first_step, first_step + 1, ... (from 1), one for each batch; `limits` are those of loss and gradient norm.
 
-        Raises OutOfMemory.
+        A call whose first step is 0 changes nothing. Raises OutOfMemory.
         """
         batches = [pad_rows(batch, self._rows) for batch in batches]
         unused = self.steps_per_call - len(batches)
@@ -118,13 +118,8 @@ class Step:
             return self._read(self._replicas.first(table)[: len(batches)], batches)
 
     def try_memory(self, batch: Batch) -> None:
-        """Computes the gradients of a batch and forgets them. Raises OutOfMemory."""
-        norm = engine.compiled(lambda part: self._replicas.run(self._norm, (part,)))
-        with engine.memory_is_short():
-            self._replicas.first(norm(self._replicas.split(pad_rows(batch, self._rows))))
-
-    def _norm(self, batch: Mapping[str, Tensor]) -> Tensor:
-        return sum(engine.sum_of_squares(gradient) for gradient in self._gradients(batch))
+        """Computes a step by the program that is to train, and learns nothing from it. Raises OutOfMemory."""
+        self([batch], [0.0], first_step=0)
 
     def first_not_finite(self, batch: Batch) -> str | None:
         """The first variable whose gradient by this batch is not finite."""
@@ -154,7 +149,7 @@ class Step:
             batch = {name: ops.take(array, i, axis=0) for name, array in stacked.items()}
             return self._one_step(batch, ops.take(rates, i), ops.cast(first_step + i, "float32"), highest, alive)
 
-        alive = ops.convert_to_tensor(True)
+        alive = ops.greater(first_step, 0)
         if self.steps_per_call == 1:
             return ops.expand_dims(one(0, alive)[0], 0)
 

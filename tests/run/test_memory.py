@@ -10,6 +10,8 @@ import tensorflow as tf
 from lmkit.cli import main
 from lmkit.engine import tensorflow as engine
 from lmkit.errors import OutOfMemory
+from lmkit.run.decision import too_large
+from lmkit.training.precision import Decision
 from lmkit.training.step import Step
 
 DECODER = str(Path(__file__).parents[2] / "model_configs" / "debug-decoder.yaml")
@@ -21,15 +23,15 @@ def exhausted(*anything: Any) -> None:
 
 
 def test_auto_micro_batches_are_halved_until_a_step_fits_and_stay_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    tried, norm = [], Step._norm
+    compiled, one_step = [], Step._one_step
 
-    def short(self: Step, batch: Any) -> Any:
-        tried.append(self._micro_batches)
-        return norm(self, batch) if self._micro_batches == 4 else exhausted()
+    def short(self: Step, *arguments: Any) -> Any:
+        compiled.append(self._micro_batches)
+        return one_step(self, *arguments) if self._micro_batches == 4 else exhausted()
 
-    monkeypatch.setattr(Step, "_norm", short)
+    monkeypatch.setattr(Step, "_one_step", short)
     assert main(["train", DECODER, "--run-dir", str(tmp_path / "run"), *FEW, "training.gradient_accumulation_steps=auto"]) == 0
-    assert tried == [1, 2, 4]
+    assert compiled == [1, 2, 4]  # what fits is compiled for the trial and the training alike
     assert json.loads((tmp_path / "run" / "run.json").read_text())["decisions"]["micro_batches"] == 4
     assert "trying 4" in capsys.readouterr().err
 
@@ -43,6 +45,13 @@ def test_a_step_without_room_ends_with_an_estimate_and_the_keys_to_change(
     assert "GB by estimate" in said
     for key in ("training.gradient_accumulation_steps", "training.batch_size", "data.max_length", "training.rematerialize"):
         assert key in said
+
+
+@pytest.mark.parametrize(("needed", "said"), [(0.0, False), (3e9, True)])
+def test_only_what_was_estimated_is_said(needed: float, said: bool) -> None:
+    line = str(too_large(Decision("float32", True, 1, 1, needed_bytes=needed)))
+    assert ("about 3 GB by estimate" in line) is said and ("GB" in line) is said
+    assert "lower training.batch_size or data.max_length" in line
 
 
 def test_what_the_device_says_is_one_line() -> None:

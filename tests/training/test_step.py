@@ -18,12 +18,13 @@ ADAMW = AdamW(learning_rate=Constant(peak=0.02), weight_decay=0.1)
 WEIGHTS = {"mlm": 1.0, "nsp": 0.5}
 
 
-def make(optimizer=ADAMW, replicas=None, ema=None, **settings):
+def make(optimizer=ADAMW, replicas=None, ema=None, loss_scaling=False, **settings):
     replicas = replicas or tiny.alone()
     with replicas.scope():
         model = tiny.TinyModel()
     settings = {"weights": WEIGHTS, "clip_norm": 0.5, **settings}
-    return model, Step(model, build_optimizer(optimizer, model.named, ema=ema, replicas=replicas), replicas, **settings)
+    optimizer = build_optimizer(optimizer, model.named, ema=ema, loss_scaling=loss_scaling, replicas=replicas)
+    return model, Step(model, optimizer, replicas, **settings)
 
 
 def train(step, steps=12, group=1, rate=0.02, **batches):
@@ -170,6 +171,21 @@ def test_a_step_that_is_not_finite_changes_nothing_and_neither_do_those_after_it
     assert sums.finite.tolist() == [True, True, False, True]
     for part, wanted in zip(step.tensors(), expected, strict=True):
         assert_same(part, wanted, 0)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"xla": True}, {"steps_per_call": 4}, {"xla": True, "steps_per_call": 4}, {"micro_batches": 4, "loss_scaling": True}]
+)
+def test_a_trial_of_memory_runs_the_program_that_trains_and_changes_nothing(settings):
+    _, step = make(ema=Ema(decay=0.9), **settings)
+    before = step.tensors()
+    not_finite = tiny.batch(1) | {"nsp/weights": np.full((8,), np.nan, "float32")}
+    for batch in (tiny.batch(1), not_finite):
+        step.try_memory(batch)
+        for part, wanted in zip(step.tensors(), before, strict=True):
+            assert_same(part, wanted, 0)
+    assert step([tiny.batch(1)], [0.02], 1).finite.all() and step.compilations == 1
+    assert any((step.tensors()[0][name] != value).any() for name, value in before[0].items())
 
 
 def test_evaluation_gives_a_result_for_each_row_and_uses_no_dropout():
