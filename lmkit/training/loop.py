@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class Trainer:
         self._saved_at = clock()
         self._changed = state is None and plan.reach > 0  # the beginning too may be gone back to
         self._shown: Scalars = {}
+        self._refused: NumericsError | None = None  # of a save, which going back makes good
         self._seconds, self._timed_tokens = 0.0, 0  # since the last point, compilation, evaluation and saving left out
 
     def train(self) -> RunState:
@@ -68,7 +70,7 @@ class Trainer:
         self._evaluate_if_due()
         with Prefetch(self._batch_at, self.state.step, self._plan.steps, depth=self._step.steps_per_call + 3) as batches:
             while not self.is_done:
-                self._hooks.settle(wait=False)
+                self._settle(wait=False)
                 self._stop_if_asked()
                 if not self._advance(batches):
                     return False
@@ -82,6 +84,15 @@ class Trainer:
         """Whether the plan is fulfilled or early stopping ended it."""
         patience = self._plan.patience
         return self.state.step >= self._plan.steps or (patience is not None and self.state.waited >= patience)
+
+    def _settle(self, *, wait: bool) -> None:
+        """Raises what went wrong with the last save; weights that are not finite only where it waits: the next step is as bad."""
+        try:
+            self._hooks.settle(wait=wait)
+        except NumericsError as error:
+            self._refused = error
+        if wait and self._refused:
+            raise self._refused
 
     def _stop_if_asked(self) -> None:
         if self._hooks.stop():
@@ -165,8 +176,8 @@ class Trainer:
         policy = self._plan.loss_spikes if sums.spike[i] else self._plan.non_finite
         facts = facts_of(step, sums, i, state.recent.limits)
         if why := policy.spent(state.passed, step):
-            self._save_unless_saved()
             self._hooks.report(facts | {"first_not_finite": self._first_not_finite(batch)})
+            self._save_unless_saved()
             raise NumericsError(Problem(f"{words_of(facts)}; all steps before it are saved; {why}"))
         if policy.kind == "rollback":
             self._go_back(policy, words_of(facts))
@@ -182,6 +193,9 @@ class Trainer:
         What follows is the same whichever checkpoint it was, so that a run that is killed ends with the bits of one that is not.
         """
         before, first = self.state, max(self.state.step + 2 - policy.steps, 1)
+        with suppress(NumericsError):
+            self._settle(wait=True)
+        self._refused = None
         found = self._hooks.restore(first - 1)
         if found is None:
             raise NumericsError(Problem(f"{words}; there is no checkpoint to go back to"))
@@ -240,10 +254,10 @@ class Trainer:
         """Everything is on disk afterwards."""
         if self._changed:
             self._save()
-        self._hooks.settle(wait=True)
+        self._settle(wait=True)
 
     def _save(self, *, best: bool = False) -> None:
-        self._hooks.settle(wait=True)  # before there is another copy of all tensors
+        self._settle(wait=True)  # before there is another copy of all tensors
         model, slots = self._step.tensors()
         snapshot = Snapshot(self.state.step, model, slots, self.state.to_json(), self.state.metrics)
         self._hooks.save(snapshot, best=best)

@@ -14,7 +14,7 @@ from lmkit.checkpoints import own
 from lmkit.errors import DataError, Interrupted, MachineError, NumericsError
 from lmkit.tasks.spec import MaskedLm, NextSentence
 from lmkit.training import tags
-from lmkit.training.bad_steps import OFF, Policy
+from lmkit.training.bad_steps import END, OFF, Policy
 from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints
 from lmkit.training.evaluate import evaluate
@@ -321,6 +321,44 @@ def test_more_rollbacks_than_allowed_end_the_run():
     run = Run(replace(PLAN, non_finite=replace(BACK, at_most=1)), batch_at=poisoned(8, 16))
     with pytest.raises(NumericsError, match=r"step 16 .*at_most = 1 rollbacks are used up"):
         run.train()
+
+
+def thrown_away(tmp_path, policy, save_every, at=8):
+    """A run on disk whose learning rate is infinite once: the weights behind that step are not finite, its loss and gradients are."""
+    run = Run(Plan(steps=12, save_every=save_every, non_finite=policy), validation=False)
+    saved = Checkpoints(tmp_path, keep=9, reach=policy.steps, facts={})
+
+    def restore(step):
+        found = saved.back_to(step)
+        if found is not None:
+            Run.step.restore(found.model, found.optimizer)
+        return found and found.state
+
+    run.trainer._hooks = replace(run.recorder.hooks, save=saved, settle=saved.settle, restore=restore)
+    run.trainer._rate_at = lambda step: np.inf if step == at else 0.02
+    return run
+
+
+@pytest.mark.parametrize("save_every", [4, 5])
+def test_the_report_is_written_before_a_save_that_cannot_succeed(tmp_path, save_every):
+    run = thrown_away(tmp_path, END, save_every)
+    with pytest.raises(NumericsError, match="is not finite at step 8; it is not saved"):
+        run.train()
+    (report,) = run.recorder.reports
+    assert report["step"] == 9 and report["first_not_finite"] == "embeddings.token.embedding"
+
+
+def test_weights_that_are_not_finite_are_gone_back_from_wherever_saves_fall(tmp_path):
+    ends = []
+    for save_every in (1, 4, 5):
+        run = thrown_away(tmp_path / str(save_every), BACK, save_every).train()
+        assert [line.partition(": ")[2] for line in run.recorder.said] == ["going on from step 4, without steps 5 to 9"] or save_every == 5
+        ends.append(Run.step.tensors())
+        assert max(own.steps(tmp_path / str(save_every) / "checkpoints")) == 12
+    for end in ends[1:]:
+        for part, wanted in zip(end, ends[0], strict=True):
+            for name, tensor in wanted.items():
+                np.testing.assert_array_equal(part[name], tensor, err_msg=name)
 
 
 def enlarged(step, factor=1000):
