@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lmkit.training.spikes import SIGMAS, STEPS
-from lmkit.training.step import StepSums
+from lmkit.training.step import Outcome, StepSums
 
 RECENT = 1000  # steps in which skips are counted
 
@@ -57,7 +57,7 @@ def facts_of(step: int, sums: StepSums, i: int, limits: Sequence[float] | None) 
     """What is known of step i of a call, as JSON; numbers that are not finite are words. `limits` are those that a spike is above."""
     losses = {name: _number(loss[i] / max(weight[i], 1e-9)) for name, (loss, weight, _) in sums.tasks.items()}
     facts = {"step": step, "loss": _number(sums.loss[i]), "gradient_norm": _number(sums.gradient_norm[i]), "tasks": losses}
-    return facts | ({"limits": dict(zip(("loss", "gradient_norm"), limits or (), strict=True))} if sums.spike[i] else {})
+    return facts | ({"limits": dict(zip(("loss", "gradient_norm"), limits or (), strict=True))} if sums.outcome[i] == Outcome.SPIKE else {})
 
 
 def words_of(facts: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
 from lmkit.training.plan import Plan
 from lmkit.training.prefetch import Prefetch
 from lmkit.training.progress import RunState, Window
-from lmkit.training.step import Batch, Step, StepSums, signature
+from lmkit.training.step import Batch, Outcome, Step, StepSums, signature
 
 
 class Trainer:
@@ -108,10 +108,10 @@ class Trainer:
         else:
             group = self._group(batches)
             sums = self._call(group)
-            bad = np.flatnonzero(~sums.finite | sums.spike)
+            bad = np.flatnonzero(sums.outcome > Outcome.OVERFLOW)
             good = int(bad[0]) if len(bad) else len(group)
             for i in range(good):
-                self._pass_over() if sums.overflow[i] else self._account(sums, i, group[i])
+                self._account(sums, i, group[i]) if sums.outcome[i] == Outcome.LEARNED else self._pass_over()
             if good < len(group):
                 batches.give_back(group[good + 1 :])  # after a bad step a call does nothing
                 going_on = self._meet(sums, good, group[good])
@@ -173,7 +173,7 @@ class Trainer:
     def _meet(self, sums: StepSums, i: int, batch: Batch) -> bool:
         """A bad step, which has changed nothing: passes over it, goes back (False), or raises NumericsError with all before it saved."""
         state, step = self.state, self.state.step + 1
-        policy = self._plan.loss_spikes if sums.spike[i] else self._plan.non_finite
+        policy = self._plan.loss_spikes if sums.outcome[i] == Outcome.SPIKE else self._plan.non_finite
         facts = facts_of(step, sums, i, state.recent.limits)
         if why := policy.spent(state.passed, step):
             self._hooks.report(facts | {"first_not_finite": self._first_not_finite(batch)})

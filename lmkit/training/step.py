@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import keras
@@ -12,9 +13,20 @@ from lmkit.engine import tensorflow as engine
 from lmkit.training.trainable import Optimizer
 
 Tensor = Any
-# What a step came to, as the compiled step says it.
-LEARNED, NOT_FINITE, SPIKE, OVERFLOW = 1.0, 0.0, -1.0, 2.0
 Batch = Mapping[str, np.ndarray]
+
+
+class Outcome(IntEnum):
+    """What a step came to.
+
+    An overflow at the scale of its loss changes that scale alone. What is above it is bad: a loss or norm above its limit, or one that is
+    not finite, changes nothing, nor do the steps after it in a call.
+    """
+
+    LEARNED = 0
+    OVERFLOW = 1
+    SPIKE = 2
+    NOT_FINITE = 3
 
 
 @dataclass(frozen=True)
@@ -22,16 +34,13 @@ class StepSums:
     """What steps add up to; each array has one entry for a step.
 
     `tasks` maps a task to its (loss sum, weight sum, correct sum); `loss` is the total that was minimized,
-    sum over tasks of task weight * loss sum / weight sum, plus `balance`, what uneven use of experts adds. A step that is
-    not `finite` changed nothing, nor did those after it; the same holds for a `spike`, whose loss or norm is above its limit. An
-    `overflow` at the scale of its loss is neither: it changed the scale alone, and those after it went on.
+    sum over tasks of task weight * loss sum / weight sum, plus `balance`, what uneven use of experts adds. `outcome` holds an
+    Outcome for each.
     """
 
     loss: np.ndarray
     gradient_norm: np.ndarray
-    finite: np.ndarray
-    overflow: np.ndarray
-    spike: np.ndarray
+    outcome: np.ndarray
     balance: np.ndarray
     tasks: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -142,7 +151,7 @@ class Step:
             denominators = np.asarray([batch[f"{name}/denominator"] for batch in batches], "float32")
             tasks[name] = (table[:, 3 + 2 * i], denominators, table[:, 4 + 2 * i])
         loss, norm, outcome, balance = table[:, 0], table[:, 1], table[:, 2], table[:, -1]
-        return StepSums(loss, norm, outcome != NOT_FINITE, outcome == OVERFLOW, outcome == SPIKE, balance, tasks)
+        return StepSums(loss, norm, outcome.astype(int), balance, tasks)
 
     def _compute(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor, highest: Tensor) -> Tensor:
         return self._replicas.run(self._on_replica, (stacked, rates, first_step, count, highest))
@@ -178,11 +187,13 @@ class Step:
         norm = ops.sqrt(sum(engine.sum_of_squares(gradient) for gradient in gradients)) / loss_scale
         finite = ops.logical_and(ops.isfinite(norm), ops.isfinite(loss))
         spike = ops.any(ops.stack([loss, norm]) > highest)
-        outcome = ops.where(finite, ops.where(spike, SPIKE, LEARNED), ops.where(loss_scale > 1.0, OVERFLOW, NOT_FINITE))
-        learned = ops.logical_and(alive, ops.equal(outcome, LEARNED))
+        right = ops.where(spike, float(Outcome.SPIKE), float(Outcome.LEARNED))
+        wrong = ops.where(loss_scale > 1.0, float(Outcome.OVERFLOW), float(Outcome.NOT_FINITE))
+        outcome = ops.where(finite, right, wrong)
+        learned = ops.logical_and(alive, ops.equal(outcome, float(Outcome.LEARNED)))
         scale = (1.0 if self._clip_norm is None else self._clip_norm / ops.maximum(norm, self._clip_norm)) / loss_scale
         self._replicas.update(learned, lambda: self._optimizer.updates(gradients, scale=scale, learning_rate=rate, step=step))
-        alive = ops.logical_and(alive, ops.logical_or(learned, ops.equal(outcome, OVERFLOW)))
+        alive = ops.logical_and(alive, outcome <= float(Outcome.OVERFLOW))
         if scaling:
             self._replicas.update(alive, lambda: scaling.updates(learned))
         return ops.concatenate([ops.stack([loss, norm, outcome]), sums]), alive
