@@ -12,6 +12,7 @@ from lmkit.training import spikes, tags
 from lmkit.training.bad_steps import Passed, Policy, facts_of, is_passed, words_of
 from lmkit.training.evaluate import Stopped
 from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
+from lmkit.training.loss_scale import LAST
 from lmkit.training.plan import Plan
 from lmkit.training.prefetch import Prefetch
 from lmkit.training.progress import RunState, Window
@@ -111,7 +112,9 @@ class Trainer:
             bad = np.flatnonzero(sums.outcome > Outcome.OVERFLOW)
             good = int(bad[0]) if len(bad) else len(group)
             for i in range(good):
-                self._account(sums, i, group[i]) if sums.outcome[i] == Outcome.LEARNED else self._pass_over()
+                if sums.loss_scale is not None:
+                    state.loss_scale = float(sums.loss_scale[i])
+                self._account(sums, i, group[i]) if sums.outcome[i] == Outcome.LEARNED else self._overflow()
             if good < len(group):
                 batches.give_back(group[good + 1 :])  # after a bad step a call does nothing
                 going_on = self._meet(sums, good, group[good])
@@ -152,6 +155,12 @@ class Trainer:
         self.state.skipped += 1
         self._count()
 
+    def _overflow(self) -> None:
+        """A step that is passed over since its loss was scaled by too much, and the next by half of that."""
+        if self.state.loss_scale == LAST:
+            self._hooks.say(f"step {self.state.step + 1} overflows: from here losses are not scaled, and one more such step is not finite")
+        self._pass_over()
+
     def _count(self) -> None:
         state = self.state
         state.step, self._changed = state.step + 1, True
@@ -162,6 +171,8 @@ class Trainer:
                 "learning_rate": self._rate_at(state.step),
                 "tokens": state.tokens,
             }
+            if state.loss_scale is not None:
+                figures["loss_scale"] = state.loss_scale
             if state.skipped:
                 figures["skipped_steps"] = state.skipped
             if self._steps_per_epoch:

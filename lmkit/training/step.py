@@ -35,12 +35,13 @@ class StepSums:
 
     `tasks` maps a task to its (loss sum, weight sum, correct sum); `loss` is the total that was minimized,
     sum over tasks of task weight * loss sum / weight sum, plus `balance`, what uneven use of experts adds. `outcome` holds an
-    Outcome for each.
+    Outcome for each; `loss_scale` what its loss was multiplied by, None where no loss is scaled.
     """
 
     loss: np.ndarray
     gradient_norm: np.ndarray
     outcome: np.ndarray
+    loss_scale: np.ndarray | None
     balance: np.ndarray
     tasks: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -149,15 +150,15 @@ class Step:
         tasks = {}
         for i, name in enumerate(tasks_in(batches[0], list(self._weights))):
             denominators = np.asarray([batch[f"{name}/denominator"] for batch in batches], "float32")
-            tasks[name] = (table[:, 3 + 2 * i], denominators, table[:, 4 + 2 * i])
-        loss, norm, outcome, balance = table[:, 0], table[:, 1], table[:, 2], table[:, -1]
-        return StepSums(loss, norm, outcome.astype(int), balance, tasks)
+            tasks[name] = (table[:, 4 + 2 * i], denominators, table[:, 5 + 2 * i])
+        loss, norm, outcome, scale = (table[:, i] for i in range(4))
+        return StepSums(loss, norm, outcome.astype(int), scale if self._optimizer.scaling else None, table[:, -1], tasks)
 
     def _compute(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor, highest: Tensor) -> Tensor:
         return self._replicas.run(self._on_replica, (stacked, rates, first_step, count, highest))
 
     def _on_replica(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor, highest: Tensor) -> Tensor:
-        """A table with one row for each step: loss, gradient norm, outcome, each task's loss sum and correct sum, and the balance."""
+        """A table with a row for each step: loss, gradient norm, outcome, loss scale, each task's loss sum and correct sum, and balance."""
 
         def one(i: Any, alive: Tensor) -> tuple[Tensor, Tensor]:
             batch = {name: ops.take(array, i, axis=0) for name, array in stacked.items()}
@@ -172,7 +173,7 @@ class Step:
             here = ops.expand_dims(ops.arange(self.steps_per_call, dtype="int32") == i, 1)
             return ops.where(here, ops.expand_dims(row, 0), state[0]), alive
 
-        columns = 4 + 2 * len(tasks_in(stacked, list(self._weights)))
+        columns = 5 + 2 * len(tasks_in(stacked, list(self._weights)))
         return engine.loop(count, body, (ops.zeros((self.steps_per_call, columns)), alive))[0]
 
     def _one_step(
@@ -196,7 +197,7 @@ class Step:
         alive = ops.logical_and(alive, outcome <= float(Outcome.OVERFLOW))
         if scaling:
             self._replicas.update(alive, lambda: scaling.updates(learned))
-        return ops.concatenate([ops.stack([loss, norm, outcome]), sums]), alive
+        return ops.concatenate([ops.stack([loss, norm, outcome, loss_scale]), sums]), alive
 
     def _accumulate(self, batch: Mapping[str, Tensor], loss_scale: Tensor = 1.0) -> list[Tensor]:
         """The gradients of a replica's rows, times a scale, and the vector of its tasks' sums and their balance, by micro-batches."""

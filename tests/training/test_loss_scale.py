@@ -15,7 +15,10 @@ from lmkit.models.spec import Decoder
 from lmkit.tasks.build import build_head
 from lmkit.tasks.spec import CausalLm
 from lmkit.training.build import build_optimizer
+from lmkit.training.hooks import Hooks
+from lmkit.training.loop import Trainer
 from lmkit.training.loss_scale import DOUBLED_AFTER, START
+from lmkit.training.plan import Plan
 from lmkit.training.spec import AdamW, Constant, Sgd
 from lmkit.training.step import Outcome, Step
 
@@ -64,6 +67,7 @@ def test_an_overflow_halves_the_scale_and_is_left_out_of_a_run_that_goes_on(xla)
     step.restore(*start)
     sums = step([tiny.batch(1), tiny.batch(2), poisoned(3), tiny.batch(4)], [0.02] * 4, 1)
     assert sums.outcome.tolist() == [Outcome.LEARNED, Outcome.LEARNED, Outcome.OVERFLOW, Outcome.LEARNED]
+    assert sums.loss_scale.tolist() == [START, START, START, START / 2]
     assert scale_of(step) == (START / 2, 1)
     for found, wanted in zip(step.tensors(), expected, strict=True):
         for name in wanted.keys() - {SCALE, GOOD}:
@@ -94,6 +98,19 @@ def test_what_overflows_at_a_scale_of_one_is_not_finite_and_changes_nothing():
     outcomes = [step([poisoned(s)], [0.02], s).outcome[0] for s in (1, 2, 3)]
     assert outcomes == [Outcome.OVERFLOW, Outcome.NOT_FINITE, Outcome.NOT_FINITE]
     assert scale_of(step) == (1, 0)
+
+
+def test_the_scale_is_a_curve_and_its_end_is_said():
+    step, points, said = make(), [], []
+    model, slots = step.tensors()
+    step.restore(model, slots | {SCALE: np.float32(4.0)})
+    hooks = Hooks(log=lambda number, scalars: points.append(scalars["train/loss_scale"]), say=said.append)
+    batches = [tiny.batch(1), poisoned(2), poisoned(3), tiny.batch(4)]
+    state = Trainer(
+        step, Plan(steps=4, log_every=1), batch_at=batches.__getitem__, rate_at=lambda s: 0.02, weights=WEIGHTS, hooks=hooks
+    ).train()
+    assert points == [4, 4, 2, 1] and state.skipped == 2
+    assert len(said) == 1 and said[0].startswith("step 3 overflows")
 
 
 def test_float16_has_the_gradients_of_float32():
