@@ -6,7 +6,6 @@ from contextlib import suppress
 
 import numpy as np
 
-from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.errors import Interrupted, NumericsError, Problem
 from lmkit.training import spikes, tags
 from lmkit.training.bad_steps import Passed, Policy, facts_of, is_passed, words_of
@@ -187,7 +186,7 @@ class Trainer:
         policy = self._plan.loss_spikes if sums.outcome[i] == Outcome.SPIKE else self._plan.non_finite
         facts = facts_of(step, sums, i, state.recent.limits)
         if why := policy.spent(state.passed, step):
-            self._hooks.report(facts | {"first_not_finite": self._first_not_finite(batch)})
+            self._hooks.report(facts | {"first_not_finite": self._step.first_not_finite(batch)})
             self._save_unless_saved()
             raise NumericsError(Problem(f"{words_of(facts)}; all steps before it are saved; {why}"))
         if policy.kind == "rollback":
@@ -216,16 +215,6 @@ class Trainer:
         after.best, after.best_step, after.waited, after.judged = before.best, before.best_step, before.waited, before.judged
         self._changed = False
         self._hooks.say(f"{words}: going on from step {after.step}, without steps {bad.first} to {bad.last}")
-
-    def _first_not_finite(self, batch: Batch) -> str | None:
-        """The weight, part of the batch or gradient that is the first to hold what is not finite."""
-        model, _ = self._step.tensors()
-        if name := first_not_finite(model):
-            return name
-        if name := first_not_finite(batch):
-            return f"{name} of the batch"
-        name = self._step.first_not_finite(batch)
-        return name and f"gradient of {name}"
 
     def _speed(self) -> dict[str, float]:
         if not self._seconds:

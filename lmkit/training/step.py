@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.engine import tensorflow as engine
 from lmkit.training.trainable import Optimizer
 
@@ -137,10 +138,14 @@ class Step:
         return sum(engine.sum_of_squares(gradient) for gradient in self._gradients(batch))
 
     def first_not_finite(self, batch: Batch) -> str | None:
-        """The first variable whose gradient by this batch is not finite."""
+        """The weight, optimizer slot, part of the batch or gradient by it that is the first to hold what is not finite."""
+        if name := self._optimizer.first_not_finite():
+            return name
+        if name := first_not_finite(batch):
+            return f"{name} of the batch"
         finite = engine.compiled(lambda part: self._replicas.run(self._are_finite, (part,)))
         found = self._replicas.first(finite(self._replicas.split(pad_rows(batch, self._rows))))
-        return next((name for name, right in zip(self._optimizer.names, found, strict=True) if not right), None)
+        return next((f"gradient of {name}" for name, right in zip(self._optimizer.names, found, strict=True) if not right), None)
 
     def _are_finite(self, batch: Mapping[str, Tensor]) -> Tensor:
         *gradients, _ = self._replicas.sum(self._gradients(batch))

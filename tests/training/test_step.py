@@ -172,6 +172,16 @@ def test_a_step_that_is_not_finite_changes_nothing_and_neither_do_those_after_it
         assert_same(part, wanted, 0)
 
 
+def test_the_first_that_is_not_finite_may_be_a_weight_whose_average_is_or_a_slot():
+    model, step = make(ema=Ema(decay=0.9))
+    start = step.tensors()
+    model.named["heads.mlm.bias"].assign(np.full(tiny.VOCABULARY, np.inf))
+    assert step.first_not_finite(tiny.batch(1)) == "heads.mlm.bias"
+    slot = "encoder.layers.0.feed_forward.up.bias/m"
+    step.restore(start[0], start[1] | {slot: np.full(tiny.WIDTH, np.nan)})
+    assert step.first_not_finite(tiny.batch(1)) == f"optimizer slot {slot}"
+
+
 def test_evaluation_gives_a_result_for_each_row_and_uses_no_dropout():
     model, _ = make()
     evaluate = EvaluationStep(model, tiny.alone())
