@@ -258,9 +258,10 @@ class Trainer:
 
     def _save(self, *, best: bool = False) -> None:
         self._settle(wait=True)  # before there is another copy of all tensors
-        model, slots = self._step.tensors()
-        snapshot = Snapshot(self.state.step, model, slots, self.state.to_json(), self.state.metrics)
-        self._hooks.save(snapshot, best=best)
+        if self._hooks.save is not None:
+            model, slots = self._step.tensors()
+            snapshot = Snapshot(self.state.step, model, slots, self.state.to_json(), self.state.metrics)
+            self._hooks.save(snapshot, best=best)
         self._changed, self._saved_at = False, self._clock()
 
 

@@ -409,6 +409,15 @@ def test_a_spike_too_many_ends_the_run_and_tells_its_limits():
     assert report["gradient_norm"] > report["limits"]["gradient_norm"] > 0 and report["first_not_finite"] is None
 
 
+def test_who_does_not_save_makes_no_copy_of_the_tensors(monkeypatch, straight):
+    run = Run(PLAN)
+    run.trainer._hooks = replace(run.recorder.hooks, save=None)
+    with monkeypatch.context() as patched:
+        patched.setattr(Run.step, "tensors", lambda: pytest.fail("copied"))
+        run.train()
+    assert run.recorder.points == straight.recorder.points
+
+
 def test_a_save_that_fails_beside_the_training_ends_it_and_the_checkpoint_before_is_gone_on_from(tmp_path, straight):
     def full(point):
         if "step-00000010" in point:
