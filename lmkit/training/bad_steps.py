@@ -53,6 +53,14 @@ def is_passed(step: int, passed: Iterable[Passed]) -> bool:
     return any(one.first <= step <= one.last for one in passed)
 
 
+def still_needed(passed: Iterable[Passed], step: int, reach: int) -> list[Passed]:
+    """Without the skips that count no more at `step` and are behind all that a run goes back to, `reach` steps.
+
+    Where it has to go back further, such a step comes again as bad as it was.
+    """
+    return [one for one in passed if one.kind != "skip" or one.last > step - max(RECENT, reach)]
+
+
 def facts_of(step: int, sums: StepSums, i: int, limits: Sequence[float] | None) -> dict[str, Any]:
     """What is known of step i of a call, as JSON; numbers that are not finite are words. `limits` are those that a spike is above."""
     losses = {name: _number(loss[i] / max(weight[i], 1e-9)) for name, (loss, weight, _) in sums.tasks.items()}

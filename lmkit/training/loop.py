@@ -8,7 +8,7 @@ import numpy as np
 
 from lmkit.errors import Interrupted, NumericsError, Problem
 from lmkit.training import spikes, tags
-from lmkit.training.bad_steps import Passed, Policy, facts_of, is_passed, words_of
+from lmkit.training.bad_steps import Passed, Policy, facts_of, is_passed, still_needed, words_of
 from lmkit.training.evaluate import Stopped
 from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
 from lmkit.training.loss_scale import LAST
@@ -192,7 +192,7 @@ class Trainer:
         if policy.kind == "rollback":
             self._go_back(policy, words_of(facts))
             return False
-        state.passed.append(Passed(step, step, policy.kind, policy.key))
+        state.passed = [*still_needed(state.passed, step, self._plan.reach), Passed(step, step, policy.kind, policy.key)]
         self._hooks.say(f"{words_of(facts)}: passed over")
         self._pass_over()
         return True

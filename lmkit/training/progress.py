@@ -48,7 +48,7 @@ class RunState:
     without improvement; `evaluated` is the step of the last evaluation and `metrics` what it found. `judged` is the last evaluation that
     `best` knows of: one that is made again after going back is not judged again.
 
-    `passed` are all the steps that nothing is learned from, some of which may be still to come; `skipped` counts those behind.
+    `passed` are the steps that nothing is learned from and that count or may come (again); `skipped` counts those behind.
     `loss_scale` is that of the last step, None where losses are not scaled. `recent` is empty where nobody looks for spikes.
     """
 

@@ -14,7 +14,7 @@ from lmkit.checkpoints import own
 from lmkit.errors import DataError, Interrupted, MachineError, NumericsError
 from lmkit.tasks.spec import MaskedLm, NextSentence
 from lmkit.training import tags
-from lmkit.training.bad_steps import END, OFF, Policy
+from lmkit.training.bad_steps import END, OFF, Passed, Policy, still_needed
 from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints
 from lmkit.training.evaluate import evaluate
@@ -315,6 +315,22 @@ def test_a_rollback_learns_nothing_from_the_last_steps_and_keeps_the_best_so_far
     losses = [point["validation/loss"] for s, point in run.recorder.points if s in (10, 12, 14) and "validation/loss" in point]
     assert len(losses) == 3 and len(set(losses)) == 1, "no weight changes in steps that are passed over"
     assert run.recorder.best == sorted(set(run.recorder.best)), "no step is made the best twice"
+
+
+def test_of_many_skips_those_are_remembered_that_count_or_may_come_again():
+    every = [Passed(step, step, "skip", "non_finite") for step in range(1, 10_001, 100)]
+    back = Passed(3, 8, "rollback", "loss_spikes")
+    for reach, kept in ((0, 10), (3000, 30)):
+        found = still_needed([back, *every], 10_000, reach)
+        assert found == [back, *every[-kept:]]
+    policy = Policy("non_finite", "skip", at_most=10)
+    assert policy.spent(every, 10_000) == policy.spent(still_needed(every, 10_000, 0), 10_000) != ""
+
+
+def test_a_run_forgets_skips_that_are_long_behind(monkeypatch):
+    monkeypatch.setattr("lmkit.training.bad_steps.RECENT", 4)
+    run = Run(replace(PLAN, non_finite=SKIP), batch_at=poisoned(2, 8, 14, 20)).train()
+    assert [one.first for one in run.trainer.state.passed] == [20] and run.trainer.state.skipped == 4
 
 
 def test_more_rollbacks_than_allowed_end_the_run():
