@@ -1,7 +1,10 @@
 """Settings that hold for every test."""
 
 import os
+import sys
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # The same examples at every run, so that what lands is what was tested; HYPOTHESIS_PROFILE=explore looks for new ones.
@@ -11,3 +14,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 # Tests on the shared real data are an extra set: .ci/run runs it where those data are.
 collect_ignore = [] if "LMKIT_SHARED" in os.environ else ["shared"]
+
+
+@pytest.fixture(autouse=True)
+def arithmetic() -> Iterator[None]:
+    """What a test computes in ends with it: commands that run in this process set the policy of all layers to come."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].config.set_dtype_policy("float32")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lmkit.training.spikes import SIGMAS, STEPS
-from lmkit.training.step import StepSums
+from lmkit.training.step import Outcome, StepSums
 
 RECENT = 1000  # steps in which skips are counted
 
@@ -53,11 +53,19 @@ def is_passed(step: int, passed: Iterable[Passed]) -> bool:
     return any(one.first <= step <= one.last for one in passed)
 
 
+def still_needed(passed: Iterable[Passed], step: int, reach: int) -> list[Passed]:
+    """Without the skips that count no more at `step` and are behind all that a run goes back to, `reach` steps.
+
+    Where it has to go back further, such a step comes again as bad as it was.
+    """
+    return [one for one in passed if one.kind != "skip" or one.last > step - max(RECENT, reach)]
+
+
 def facts_of(step: int, sums: StepSums, i: int, limits: Sequence[float] | None) -> dict[str, Any]:
     """What is known of step i of a call, as JSON; numbers that are not finite are words. `limits` are those that a spike is above."""
     losses = {name: _number(loss[i] / max(weight[i], 1e-9)) for name, (loss, weight, _) in sums.tasks.items()}
     facts = {"step": step, "loss": _number(sums.loss[i]), "gradient_norm": _number(sums.gradient_norm[i]), "tasks": losses}
-    return facts | ({"limits": dict(zip(("loss", "gradient_norm"), limits or (), strict=True))} if sums.spike[i] else {})
+    return facts | ({"limits": dict(zip(("loss", "gradient_norm"), limits or (), strict=True))} if sums.outcome[i] == Outcome.SPIKE else {})
 
 
 def words_of(facts: dict[str, Any]) -> str:

@@ -77,10 +77,10 @@ class AfterEvaluation(Protocol):
 
 @dataclass(frozen=True)
 class Hooks:
-    """Everything the loop calls; what is left out does nothing."""
+    """Everything the loop calls; what is left out does nothing. Without `save` no snapshot is made."""
 
     log: Log = lambda step, scalars: None
-    save: Save = lambda snapshot, *, best: None
+    save: Save | None = None
     settle: Settle = lambda *, wait: None
     restore: Restore = lambda step: None
     report: Report = lambda facts: None

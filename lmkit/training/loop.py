@@ -2,18 +2,19 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 
 import numpy as np
 
-from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.errors import Interrupted, NumericsError, Problem
 from lmkit.training import spikes, tags
-from lmkit.training.bad_steps import Passed, Policy, facts_of, is_passed, words_of
+from lmkit.training.bad_steps import Passed, Policy, facts_of, is_passed, still_needed, words_of
 from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
+from lmkit.training.loss_scale import LAST
 from lmkit.training.plan import Plan
 from lmkit.training.prefetch import Prefetch
 from lmkit.training.progress import RunState, Window
-from lmkit.training.step import Batch, Step, StepSums, signature
+from lmkit.training.step import Batch, Outcome, Step, StepSums, signature
 
 
 class Trainer:
@@ -49,6 +50,7 @@ class Trainer:
         self._saved_at = clock()
         self._changed = state is None and plan.reach > 0  # the beginning too may be gone back to
         self._shown: Scalars = {}
+        self._refused: NumericsError | None = None  # of a save, which going back makes good
         self._seconds, self._timed_tokens = 0.0, 0  # since the last point, compilation, evaluation and saving left out
 
     def train(self) -> RunState:
@@ -67,7 +69,7 @@ class Trainer:
         self._evaluate_if_due()
         with Prefetch(self._batch_at, self.state.step, self._plan.steps, depth=self._step.steps_per_call + 3) as batches:
             while not self.is_done:
-                self._hooks.settle(wait=False)
+                self._settle(wait=False)
                 self._stop_if_asked()
                 if not self._advance(batches):
                     return False
@@ -80,6 +82,15 @@ class Trainer:
     def is_done(self) -> bool:
         """Whether the plan is fulfilled or early stopping ended it."""
         return self._plan.is_done(self.state.step, self.state.waited)
+
+    def _settle(self, *, wait: bool) -> None:
+        """Raises what went wrong with the last save; weights that are not finite only where it waits: the next step is as bad."""
+        try:
+            self._hooks.settle(wait=wait)
+        except NumericsError as error:
+            self._refused = error
+        if wait and self._refused:
+            raise self._refused
 
     def _stop_if_asked(self) -> None:
         if self._hooks.stop():
@@ -95,10 +106,12 @@ class Trainer:
         else:
             group = self._group(batches)
             sums = self._call(group)
-            bad = np.flatnonzero(~sums.finite | sums.spike)
+            bad = np.flatnonzero(sums.outcome > Outcome.OVERFLOW)
             good = int(bad[0]) if len(bad) else len(group)
             for i in range(good):
-                self._pass_over() if sums.overflow[i] else self._account(sums, i, group[i])
+                if sums.loss_scale is not None:
+                    state.loss_scale = float(sums.loss_scale[i])
+                self._account(sums, i, group[i]) if sums.outcome[i] == Outcome.LEARNED else self._overflow()
             if good < len(group):
                 batches.give_back(group[good + 1 :])  # after a bad step a call does nothing
                 going_on = self._meet(sums, good, group[good])
@@ -139,6 +152,12 @@ class Trainer:
         self.state.skipped += 1
         self._count()
 
+    def _overflow(self) -> None:
+        """A step that is passed over since its loss was scaled by too much, and the next by half of that."""
+        if self.state.loss_scale == LAST:
+            self._hooks.say(f"step {self.state.step + 1} overflows: from here losses are not scaled, and one more such step is not finite")
+        self._pass_over()
+
     def _count(self) -> None:
         state = self.state
         state.step, self._changed = state.step + 1, True
@@ -149,6 +168,8 @@ class Trainer:
                 "learning_rate": self._rate_at(state.step),
                 "tokens": state.tokens,
             }
+            if state.loss_scale is not None:
+                figures["loss_scale"] = state.loss_scale
             if state.skipped:
                 figures["skipped_steps"] = state.skipped
             if self._steps_per_epoch:
@@ -160,16 +181,16 @@ class Trainer:
     def _meet(self, sums: StepSums, i: int, batch: Batch) -> bool:
         """A bad step, which has changed nothing: passes over it, goes back (False), or raises NumericsError with all before it saved."""
         state, step = self.state, self.state.step + 1
-        policy = self._plan.loss_spikes if sums.spike[i] else self._plan.non_finite
+        policy = self._plan.loss_spikes if sums.outcome[i] == Outcome.SPIKE else self._plan.non_finite
         facts = facts_of(step, sums, i, state.recent.limits)
         if why := policy.spent(state.passed, step):
+            self._hooks.report(facts | {"first_not_finite": self._step.first_not_finite(batch)})
             self._save_unless_saved()
-            self._hooks.report(facts | {"first_not_finite": self._first_not_finite(batch)})
             raise NumericsError(Problem(f"{words_of(facts)}; all steps before it are saved; {why}"))
         if policy.kind == "rollback":
             self._go_back(policy, words_of(facts))
             return False
-        state.passed.append(Passed(step, step, policy.kind, policy.key))
+        state.passed = [*still_needed(state.passed, step, self._plan.reach), Passed(step, step, policy.kind, policy.key)]
         self._hooks.say(f"{words_of(facts)}: passed over")
         self._pass_over()
         return True
@@ -180,6 +201,9 @@ class Trainer:
         What follows is the same whichever checkpoint it was, so that a run that is killed ends with the bits of one that is not.
         """
         before, first = self.state, max(self.state.step + 2 - policy.steps, 1)
+        with suppress(NumericsError):
+            self._settle(wait=True)
+        self._refused = None
         found = self._hooks.restore(first - 1)
         if found is None:
             raise NumericsError(Problem(f"{words}; there is no checkpoint to go back to"))
@@ -189,16 +213,6 @@ class Trainer:
         after.best, after.best_step, after.waited, after.judged = before.best, before.best_step, before.waited, before.judged
         self._changed = False
         self._hooks.say(f"{words}: going on from step {after.step}, without steps {bad.first} to {bad.last}")
-
-    def _first_not_finite(self, batch: Batch) -> str | None:
-        """The weight, part of the batch or gradient that is the first to hold what is not finite."""
-        model, _ = self._step.tensors()
-        if name := first_not_finite(model):
-            return name
-        if name := first_not_finite(batch):
-            return f"{name} of the batch"
-        name = self._step.first_not_finite(batch)
-        return name and f"gradient of {name}"
 
     def _speed(self) -> dict[str, float]:
         if not self._seconds:
@@ -238,13 +252,14 @@ class Trainer:
         """Everything is on disk afterwards."""
         if self._changed:
             self._save()
-        self._hooks.settle(wait=True)
+        self._settle(wait=True)
 
     def _save(self, *, best: bool = False) -> None:
-        self._hooks.settle(wait=True)  # before there is another copy of all tensors
-        model, slots = self._step.tensors()
-        snapshot = Snapshot(self.state.step, model, slots, self.state.to_json(), self.state.metrics)
-        self._hooks.save(snapshot, best=best)
+        self._settle(wait=True)  # before there is another copy of all tensors
+        if self._hooks.save is not None:
+            model, slots = self._step.tensors()
+            snapshot = Snapshot(self.state.step, model, slots, self.state.to_json(), self.state.metrics)
+            self._hooks.save(snapshot, best=best)
         self._changed, self._saved_at = False, self._clock()
 
 

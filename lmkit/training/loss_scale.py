@@ -10,6 +10,7 @@ from lmkit.engine import tensorflow as engine
 Tensor = Any
 
 START, HIGHEST = 2.0**15, 2.0**24
+LAST = 2.0  # half of it is 1, which is no scale
 DOUBLED_AFTER = 2000  # finite steps in a row
 
 

@@ -48,8 +48,8 @@ class RunState:
     without improvement; `evaluated` is the step of the last evaluation and `metrics` what it found. `judged` is the last evaluation that
     `best` knows of: one that is made again after going back is not judged again.
 
-    `passed` are all the steps that nothing is learned from, some of which may be still to come; `skipped` counts those behind.
-    `recent` is empty where nobody looks for spikes.
+    `passed` are the steps that nothing is learned from and that count or may come (again); `skipped` counts those behind.
+    `loss_scale` is that of the last step, None where losses are not scaled. `recent` is empty where nobody looks for spikes.
     """
 
     step: int = 0
@@ -60,6 +60,7 @@ class RunState:
     waited: int = 0
     judged: int = 0
     skipped: int = 0
+    loss_scale: float | None = None
     passed: list[Passed] = field(default_factory=list)
     recent: Recent = field(default_factory=Recent)
     metrics: dict[str, float] = field(default_factory=dict)

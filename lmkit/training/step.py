@@ -2,19 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.engine import tensorflow as engine
 from lmkit.training.trainable import Optimizer
 
 Tensor = Any
-# What a step came to, as the compiled step says it.
-LEARNED, NOT_FINITE, SPIKE, OVERFLOW = 1.0, 0.0, -1.0, 2.0
 Batch = Mapping[str, np.ndarray]
+
+
+class Outcome(IntEnum):
+    """What a step came to.
+
+    An overflow at the scale of its loss changes that scale alone. What is above it is bad: a loss or norm above its limit, or one that is
+    not finite, changes nothing, nor do the steps after it in a call.
+    """
+
+    LEARNED = 0
+    OVERFLOW = 1
+    SPIKE = 2
+    NOT_FINITE = 3
 
 
 @dataclass(frozen=True)
@@ -22,16 +35,14 @@ class StepSums:
     """What steps add up to; each array has one entry for a step.
 
     `tasks` maps a task to its (loss sum, weight sum, correct sum); `loss` is the total that was minimized,
-    sum over tasks of task weight * loss sum / weight sum, plus `balance`, what uneven use of experts adds. A step that is
-    not `finite` changed nothing, nor did those after it; the same holds for a `spike`, whose loss or norm is above its limit. An
-    `overflow` at the scale of its loss is neither: it changed the scale alone, and those after it went on.
+    sum over tasks of task weight * loss sum / weight sum, plus `balance`, what uneven use of experts adds. `outcome` holds an
+    Outcome for each; `loss_scale` what its loss was multiplied by, None where no loss is scaled.
     """
 
     loss: np.ndarray
     gradient_norm: np.ndarray
-    finite: np.ndarray
-    overflow: np.ndarray
-    spike: np.ndarray
+    outcome: np.ndarray
+    loss_scale: np.ndarray | None
     balance: np.ndarray
     tasks: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -122,10 +133,14 @@ class Step:
         self([batch], [0.0], first_step=0)
 
     def first_not_finite(self, batch: Batch) -> str | None:
-        """The first variable whose gradient by this batch is not finite."""
+        """The weight, optimizer slot, part of the batch or gradient by it that is the first to hold what is not finite."""
+        if name := self._optimizer.first_not_finite():
+            return name
+        if name := first_not_finite(batch):
+            return f"{name} of the batch"
         finite = engine.compiled(lambda part: self._replicas.run(self._are_finite, (part,)))
         found = self._replicas.first(finite(self._replicas.split(pad_rows(batch, self._rows))))
-        return next((name for name, right in zip(self._optimizer.names, found, strict=True) if not right), None)
+        return next((f"gradient of {name}" for name, right in zip(self._optimizer.names, found, strict=True) if not right), None)
 
     def _are_finite(self, batch: Mapping[str, Tensor]) -> Tensor:
         *gradients, _ = self._replicas.sum(self._gradients(batch))
@@ -135,15 +150,15 @@ class Step:
         tasks = {}
         for i, name in enumerate(tasks_in(batches[0], list(self._weights))):
             denominators = np.asarray([batch[f"{name}/denominator"] for batch in batches], "float32")
-            tasks[name] = (table[:, 3 + 2 * i], denominators, table[:, 4 + 2 * i])
-        loss, norm, outcome, balance = table[:, 0], table[:, 1], table[:, 2], table[:, -1]
-        return StepSums(loss, norm, outcome != NOT_FINITE, outcome == OVERFLOW, outcome == SPIKE, balance, tasks)
+            tasks[name] = (table[:, 4 + 2 * i], denominators, table[:, 5 + 2 * i])
+        loss, norm, outcome, scale = (table[:, i] for i in range(4))
+        return StepSums(loss, norm, outcome.astype(int), scale if self._optimizer.scaling else None, table[:, -1], tasks)
 
     def _compute(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor, highest: Tensor) -> Tensor:
         return self._replicas.run(self._on_replica, (stacked, rates, first_step, count, highest))
 
     def _on_replica(self, stacked: Mapping[str, Tensor], rates: Tensor, first_step: Tensor, count: Tensor, highest: Tensor) -> Tensor:
-        """A table with one row for each step: loss, gradient norm, outcome, each task's loss sum and correct sum, and the balance."""
+        """A table with a row for each step: loss, gradient norm, outcome, loss scale, each task's loss sum and correct sum, and balance."""
 
         def one(i: Any, alive: Tensor) -> tuple[Tensor, Tensor]:
             batch = {name: ops.take(array, i, axis=0) for name, array in stacked.items()}
@@ -158,7 +173,7 @@ class Step:
             here = ops.expand_dims(ops.arange(self.steps_per_call, dtype="int32") == i, 1)
             return ops.where(here, ops.expand_dims(row, 0), state[0]), alive
 
-        columns = 4 + 2 * len(tasks_in(stacked, list(self._weights)))
+        columns = 5 + 2 * len(tasks_in(stacked, list(self._weights)))
         return engine.loop(count, body, (ops.zeros((self.steps_per_call, columns)), alive))[0]
 
     def _one_step(
@@ -173,14 +188,16 @@ class Step:
         norm = ops.sqrt(sum(engine.sum_of_squares(gradient) for gradient in gradients)) / loss_scale
         finite = ops.logical_and(ops.isfinite(norm), ops.isfinite(loss))
         spike = ops.any(ops.stack([loss, norm]) > highest)
-        outcome = ops.where(finite, ops.where(spike, SPIKE, LEARNED), ops.where(loss_scale > 1.0, OVERFLOW, NOT_FINITE))
-        learned = ops.logical_and(alive, ops.equal(outcome, LEARNED))
+        right = ops.where(spike, float(Outcome.SPIKE), float(Outcome.LEARNED))
+        wrong = ops.where(loss_scale > 1.0, float(Outcome.OVERFLOW), float(Outcome.NOT_FINITE))
+        outcome = ops.where(finite, right, wrong)
+        learned = ops.logical_and(alive, ops.equal(outcome, float(Outcome.LEARNED)))
         scale = (1.0 if self._clip_norm is None else self._clip_norm / ops.maximum(norm, self._clip_norm)) / loss_scale
         self._replicas.update(learned, lambda: self._optimizer.updates(gradients, scale=scale, learning_rate=rate, step=step))
-        alive = ops.logical_and(alive, ops.logical_or(learned, ops.equal(outcome, OVERFLOW)))
+        alive = ops.logical_and(alive, outcome <= float(Outcome.OVERFLOW))
         if scaling:
             self._replicas.update(alive, lambda: scaling.updates(learned))
-        return ops.concatenate([ops.stack([loss, norm, outcome]), sums]), alive
+        return ops.concatenate([ops.stack([loss, norm, outcome, loss_scale]), sums]), alive
 
     def _accumulate(self, batch: Mapping[str, Tensor], loss_scale: Tensor = 1.0) -> list[Tensor]:
         """The gradients of a replica's rows, times a scale, and the vector of its tasks' sums and their balance, by micro-batches."""

@@ -30,6 +30,7 @@ TAGS: Mapping[str, Tag] = {
     "gradient_norm": Tag("", "Norm of the whole gradient, summed over replicas, before clipping."),
     "tokens": Tag("tokens", "Tokens seen so far, padding not counted."),
     "skipped_steps": Tag("steps", "Steps so far from which nothing was learned, because they went wrong."),
+    "loss_scale": Tag("", "What the loss of a step in float16 is multiplied by: halved by an overflow, doubled after 2,000 steps without."),
     "epoch": Tag("epochs", "Passes over the training data so far."),
     "tokens_per_second": Tag("tokens/s", "Training speed since the point before, padding not counted.", higher_is_better=True, timed=True),
     "peak_share": Tag("", "Floating-point operations of the model as a share of what a matrix product reaches here.", True, True),

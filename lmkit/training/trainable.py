@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.engine import tensorflow as engine
 from lmkit.errors import CheckpointError, Problem, SpecError
 from lmkit.models.names import depths, matches
@@ -206,6 +207,11 @@ class Optimizer:
         """The weights of the whole model, frozen ones too, and the slots, on the host; averages stand in the weights' place."""
         with self.averaged():
             return _values(self._all), _values(self.slots)
+
+    def first_not_finite(self) -> str | None:
+        """The first weight, as it is trained, or slot that holds what is not finite."""
+        slot = first_not_finite(_values(self.slots))
+        return first_not_finite(_values(self._all)) or (slot and f"optimizer slot {slot}")
 
     def restore(self, model: Mapping[str, np.ndarray], slots: Mapping[str, np.ndarray]) -> None:
         """Sets weights and slots; raises CheckpointError when they are not those of this model and optimizer."""

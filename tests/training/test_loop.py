@@ -14,7 +14,7 @@ from lmkit.checkpoints import own
 from lmkit.errors import DataError, Interrupted, MachineError, NumericsError
 from lmkit.tasks.spec import MaskedLm, NextSentence
 from lmkit.training import tags
-from lmkit.training.bad_steps import OFF, Policy
+from lmkit.training.bad_steps import END, OFF, Passed, Policy, still_needed
 from lmkit.training.build import build_optimizer
 from lmkit.training.checkpointing import Checkpoints
 from lmkit.training.evaluate import evaluate
@@ -317,10 +317,64 @@ def test_a_rollback_learns_nothing_from_the_last_steps_and_keeps_the_best_so_far
     assert run.recorder.best == sorted(set(run.recorder.best)), "no step is made the best twice"
 
 
+def test_of_many_skips_those_are_remembered_that_count_or_may_come_again():
+    every = [Passed(step, step, "skip", "non_finite") for step in range(1, 10_001, 100)]
+    back = Passed(3, 8, "rollback", "loss_spikes")
+    for reach, kept in ((0, 10), (3000, 30)):
+        found = still_needed([back, *every], 10_000, reach)
+        assert found == [back, *every[-kept:]]
+    policy = Policy("non_finite", "skip", at_most=10)
+    assert policy.spent(every, 10_000) == policy.spent(still_needed(every, 10_000, 0), 10_000) != ""
+
+
+def test_a_run_forgets_skips_that_are_long_behind(monkeypatch):
+    monkeypatch.setattr("lmkit.training.bad_steps.RECENT", 4)
+    run = Run(replace(PLAN, non_finite=SKIP), batch_at=poisoned(2, 8, 14, 20)).train()
+    assert [one.first for one in run.trainer.state.passed] == [20] and run.trainer.state.skipped == 4
+
+
 def test_more_rollbacks_than_allowed_end_the_run():
     run = Run(replace(PLAN, non_finite=replace(BACK, at_most=1)), batch_at=poisoned(8, 16))
     with pytest.raises(NumericsError, match=r"step 16 .*at_most = 1 rollbacks are used up"):
         run.train()
+
+
+def thrown_away(tmp_path, policy, save_every, at=8):
+    """A run on disk whose learning rate is infinite once: the weights behind that step are not finite, its loss and gradients are."""
+    run = Run(Plan(steps=12, save_every=save_every, non_finite=policy), validation=False)
+    saved = Checkpoints(tmp_path, keep=9, reach=policy.steps, facts={})
+
+    def restore(step):
+        found = saved.back_to(step)
+        if found is not None:
+            Run.step.restore(found.model, found.optimizer)
+        return found and found.state
+
+    run.trainer._hooks = replace(run.recorder.hooks, save=saved, settle=saved.settle, restore=restore)
+    run.trainer._rate_at = lambda step: np.inf if step == at else 0.02
+    return run
+
+
+@pytest.mark.parametrize("save_every", [4, 5])
+def test_the_report_is_written_before_a_save_that_cannot_succeed(tmp_path, save_every):
+    run = thrown_away(tmp_path, END, save_every)
+    with pytest.raises(NumericsError, match="is not finite at step 8; it is not saved"):
+        run.train()
+    (report,) = run.recorder.reports
+    assert report["step"] == 9 and report["first_not_finite"] == "embeddings.token.embedding"
+
+
+def test_weights_that_are_not_finite_are_gone_back_from_wherever_saves_fall(tmp_path):
+    ends = []
+    for save_every in (1, 4, 5):
+        run = thrown_away(tmp_path / str(save_every), BACK, save_every).train()
+        assert [line.partition(": ")[2] for line in run.recorder.said] == ["going on from step 4, without steps 5 to 9"] or save_every == 5
+        ends.append(Run.step.tensors())
+        assert max(own.steps(tmp_path / str(save_every) / "checkpoints")) == 12
+    for end in ends[1:]:
+        for part, wanted in zip(end, ends[0], strict=True):
+            for name, tensor in wanted.items():
+                np.testing.assert_array_equal(part[name], tensor, err_msg=name)
 
 
 def enlarged(step, factor=1000):
@@ -369,6 +423,15 @@ def test_a_spike_too_many_ends_the_run_and_tells_its_limits():
         run.train()
     (report,) = run.recorder.reports
     assert report["gradient_norm"] > report["limits"]["gradient_norm"] > 0 and report["first_not_finite"] is None
+
+
+def test_who_does_not_save_makes_no_copy_of_the_tensors(monkeypatch, straight):
+    run = Run(PLAN)
+    run.trainer._hooks = replace(run.recorder.hooks, save=None)
+    with monkeypatch.context() as patched:
+        patched.setattr(Run.step, "tensors", lambda: pytest.fail("copied"))
+        run.train()
+    assert run.recorder.points == straight.recorder.points
 
 
 def test_a_save_that_fails_beside_the_training_ends_it_and_the_checkpoint_before_is_gone_on_from(tmp_path, straight):

@@ -15,9 +15,12 @@ from lmkit.models.spec import Decoder
 from lmkit.tasks.build import build_head
 from lmkit.tasks.spec import CausalLm
 from lmkit.training.build import build_optimizer
+from lmkit.training.hooks import Hooks
+from lmkit.training.loop import Trainer
 from lmkit.training.loss_scale import DOUBLED_AFTER, START
+from lmkit.training.plan import Plan
 from lmkit.training.spec import AdamW, Constant, Sgd
-from lmkit.training.step import Step
+from lmkit.training.step import Outcome, Step
 
 spec = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("tiny.py"))
 tiny = importlib.util.module_from_spec(spec)
@@ -63,7 +66,8 @@ def test_an_overflow_halves_the_scale_and_is_left_out_of_a_run_that_goes_on(xla)
     expected = step.tensors()
     step.restore(*start)
     sums = step([tiny.batch(1), tiny.batch(2), poisoned(3), tiny.batch(4)], [0.02] * 4, 1)
-    assert sums.finite.all() and sums.overflow.tolist() == [False, False, True, False]
+    assert sums.outcome.tolist() == [Outcome.LEARNED, Outcome.LEARNED, Outcome.OVERFLOW, Outcome.LEARNED]
+    assert sums.loss_scale.tolist() == [START, START, START, START / 2]
     assert scale_of(step) == (START / 2, 1)
     for found, wanted in zip(step.tensors(), expected, strict=True):
         for name in wanted.keys() - {SCALE, GOOD}:
@@ -79,7 +83,7 @@ def test_the_scale_grows_after_many_good_steps_and_goes_on_from_a_checkpoint():
     ends = []
     for _ in range(2):
         step.restore(*kept)
-        assert not step([tiny.batch(2)], [0.02], 2).overflow[0]
+        assert step([tiny.batch(2)], [0.02], 2).outcome[0] == Outcome.LEARNED
         assert scale_of(step) == (2 * START, 0)
         ends.append(step.tensors())
     for one, other in zip(*ends, strict=True):
@@ -91,9 +95,22 @@ def test_what_overflows_at_a_scale_of_one_is_not_finite_and_changes_nothing():
     step = make()
     model, slots = step.tensors()
     step.restore(model, slots | {SCALE: np.float32(2.0), GOOD: np.float32(7)})
-    sums = [step([poisoned(s)], [0.02], s) for s in (1, 2, 3)]
-    assert [(bool(one.finite[0]), bool(one.overflow[0])) for one in sums] == [(True, True), (False, False), (False, False)]
+    outcomes = [step([poisoned(s)], [0.02], s).outcome[0] for s in (1, 2, 3)]
+    assert outcomes == [Outcome.OVERFLOW, Outcome.NOT_FINITE, Outcome.NOT_FINITE]
     assert scale_of(step) == (1, 0)
+
+
+def test_the_scale_is_a_curve_and_its_end_is_said():
+    step, points, said = make(), [], []
+    model, slots = step.tensors()
+    step.restore(model, slots | {SCALE: np.float32(4.0)})
+    hooks = Hooks(log=lambda number, scalars: points.append(scalars["train/loss_scale"]), say=said.append)
+    batches = [tiny.batch(1), poisoned(2), poisoned(3), tiny.batch(4)]
+    state = Trainer(
+        step, Plan(steps=4, log_every=1), batch_at=batches.__getitem__, rate_at=lambda s: 0.02, weights=WEIGHTS, hooks=hooks
+    ).train()
+    assert points == [4, 4, 2, 1] and state.skipped == 2
+    assert len(said) == 1 and said[0].startswith("step 3 overflows")
 
 
 def test_float16_has_the_gradients_of_float32():
@@ -121,7 +138,7 @@ def test_float16_has_the_gradients_of_float32():
         optimizer = build_optimizer(words, variables, loss_scaling=precision == "float16", replicas=tiny.alone())
         step = Step(model, optimizer, tiny.alone(), weights={"lm": 1.0})
         before = step.tensors()[0]
-        assert not step([batch], [1e4], 1).overflow[0]
+        assert step([batch], [1e4], 1).outcome[0] == Outcome.LEARNED
         after = step.tensors()[0]
         gradients.append(np.concatenate([np.ravel(before[name] - after[name]) for name in before]))
     exact, half = gradients

@@ -8,7 +8,7 @@ import pytest
 
 from lmkit.training.build import build_optimizer
 from lmkit.training.spec import AdamW, Constant, Ema, Sgd
-from lmkit.training.step import EvaluationStep, Step
+from lmkit.training.step import EvaluationStep, Outcome, Step
 
 spec = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("tiny.py"))
 tiny = importlib.util.module_from_spec(spec)
@@ -168,7 +168,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_neither_do_those_after_it
     step.restore(*start)
     batches[2]["nsp/weights"] = np.full_like(batches[2]["nsp/weights"], np.nan)
     sums = step(batches, [0.02] * 4, 1)
-    assert sums.finite.tolist() == [True, True, False, True]
+    assert sums.outcome[:3].tolist() == [Outcome.LEARNED, Outcome.LEARNED, Outcome.NOT_FINITE]
     for part, wanted in zip(step.tensors(), expected, strict=True):
         assert_same(part, wanted, 0)
 
@@ -184,8 +184,18 @@ def test_a_trial_of_memory_runs_the_program_that_trains_and_changes_nothing(sett
         step.try_memory(batch)
         for part, wanted in zip(step.tensors(), before, strict=True):
             assert_same(part, wanted, 0)
-    assert step([tiny.batch(1)], [0.02], 1).finite.all() and step.compilations == 1
+    assert step([tiny.batch(1)], [0.02], 1).outcome.tolist() == [Outcome.LEARNED] and step.compilations == 1
     assert any((step.tensors()[0][name] != value).any() for name, value in before[0].items())
+
+
+def test_the_first_that_is_not_finite_may_be_a_weight_whose_average_is_or_a_slot():
+    model, step = make(ema=Ema(decay=0.9))
+    start = step.tensors()
+    model.named["heads.mlm.bias"].assign(np.full(tiny.VOCABULARY, np.inf))
+    assert step.first_not_finite(tiny.batch(1)) == "heads.mlm.bias"
+    slot = "encoder.layers.0.feed_forward.up.bias/m"
+    step.restore(start[0], start[1] | {slot: np.full(tiny.WIDTH, np.nan)})
+    assert step.first_not_finite(tiny.batch(1)) == f"optimizer slot {slot}"
 
 
 def test_evaluation_gives_a_result_for_each_row_and_uses_no_dropout():

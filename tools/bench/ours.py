@@ -97,7 +97,7 @@ def _training(work: Workload, configuration: str) -> Callable[[int], float]:
         while count > 0:
             now = min(count, decision.steps_per_call)
             sums = step([batches[(done + i) % len(batches)] for i in range(now)], [LEARNING_RATE] * now, done + 1)
-            if not sums.finite.all():
+            if sums.outcome.any():
                 raise RuntimeError("the loss is not finite")
             done, count = done + now, count - now
         return time.perf_counter() - start
