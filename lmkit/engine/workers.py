@@ -17,7 +17,7 @@ from lmkit.engine import devices
 from lmkit.engine.cluster import Cluster
 from lmkit.engine.peers import GONE, Watch, reach
 from lmkit.engine.tensorflow import Replicas
-from lmkit.errors import Interrupted, Problem
+from lmkit.errors import Interrupted, LmkitError, Problem
 
 PIECE = 2**22  # bytes that are sent at once
 LOST = (
@@ -104,18 +104,32 @@ class Workers(Replicas):
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Within the block, the loss of another process ends it with Interrupted: in seconds, whatever this process waits for."""
+        """Within the block, the loss of another process ends it with Interrupted: in seconds, whatever this process waits for.
+
+        What was wrong here before that stays the error. Either way this process does not wait for the one that is gone.
+        """
         watch = Watch(self.cluster, lambda: context.context().abort_collective_ops(tf.errors.UNAVAILABLE, "a process has ended"))
         try:
             yield
-        except tf.errors.OpError as error:
-            if watch.lost is None and not isinstance(error, LOST):
+        except BaseException as error:
+            failed = _operation(error)
+            if watch.lost is None and not isinstance(failed, LOST):
                 raise
             # TensorFlow's own end would wait for the process that is gone.
+            if failed is None:
+                atexit.register(os._exit, getattr(error, "exit_code", LmkitError.exit_code))
+                raise
             atexit.register(os._exit, Interrupted.exit_code)
-            raise Interrupted(Problem(_loss(self.cluster, watch.lost, str(error)))) from error
+            raise Interrupted(Problem(_loss(self.cluster, watch.lost, str(failed)))) from error
         finally:
             watch.end()
+
+
+def _operation(error: BaseException | None) -> tf.errors.OpError | None:
+    """The operation of TensorFlow that failed, where there is one behind the error: what is tidied up after it may fail too."""
+    while error is not None and not isinstance(error, tf.errors.OpError):
+        error = error.__context__
+    return error
 
 
 def _loss(cluster: Cluster, lost: int | None, said: str) -> str:

@@ -77,7 +77,8 @@ def session_of(spec: RunSpec, words: str, run: RunDirectory, cache: Path, crew: 
     crew.agree(run, facts)
 
     with console.quiet():  # imports TensorFlow, so only when everything else is in order
-        from lmkit.run.session import Session, World
+        from lmkit.run.session import Session
+        from lmkit.run.world import World
 
     return Session(spec, words, stuff, World(run, stop, console, crew.alarm, crew.devices(spec.runtime)), facts)
 

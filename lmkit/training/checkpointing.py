@@ -45,14 +45,14 @@ class Checkpoints:
     ) -> None:
         self._directory, self._best = run / "checkpoints", run / "best"
         self._keep, self._reach, self._facts = keep, reach, json.loads(json.dumps(facts))  # as they come back: lists for tuples
-        self._before_save, self._saved, self._say, self._beat, self._before = before_save, saved, say, beat, before
+        self.before_save, self._saved, self._say, self._beat, self._before = before_save, saved, say, beat, before
         self._operations, self._seen = 0, 0  # on the disk, and those that who waits knows of
         self._writing = Background("checkpoint", self._wait)
 
     def __call__(self, snapshot: Snapshot, *, best: bool) -> None:
         """Begins to save, once the one before is saved; then it becomes the best if it is, then what is too old is deleted."""
         self._writing.wait()
-        self._before_save()
+        self.before_save()
         self._writing.start(lambda: self._write(snapshot, best))
 
     def settle(self, *, wait: bool) -> None:
