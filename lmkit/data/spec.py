@@ -290,6 +290,13 @@ class Data(Spec):
         own = held is not None and not isinstance(held, Holdout)
         return [role for role in roles if own and role not in getattr(held, "columns", {})]
 
+    def rule_chat_template(self) -> Iterator[tuple[str, str]]:
+        if self.chat_template is not None:
+            from lmkit.text.chat_templates import no_template
+
+            if what := no_template(self.chat_template):
+                yield "chat_template", what
+
     def rule_targets_are_no_longer(self) -> Iterator[tuple[str, str]]:
         if self.target_length > self.max_length:
             yield "max_target_length", f"{self.max_target_length} is longer than max_length = {self.max_length}; raise that, or lower this"

@@ -49,7 +49,7 @@ def evaluate(
     """
     existing(run)
     if predictions is not None:
-        require_writable(predictions)
+        require_writable(predictions, data, "--predictions")
     with console.quiet():
         from lmkit.inference.scoring import parts_of
         from lmkit.run.open import open_trained

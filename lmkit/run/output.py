@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from lmkit.data.document import Document
 from lmkit.data.roles import near
-from lmkit.errors import DataError, MachineError, Problem
+from lmkit.errors import DataError, MachineError, Problem, SpecError
 
 Row = Mapping[str, Any]
 
@@ -47,8 +47,10 @@ def json_line(row: Row) -> str:
     return json.dumps(row, ensure_ascii=False, default=str)
 
 
-def require_writable(path: Path) -> None:
-    """Raises MachineError where no file of this name can be."""
+def require_writable(path: Path, read: Path | None, flag: str) -> None:
+    """Raises MachineError where no file of this name can be, SpecError where it is the one that is read."""
+    if read is not None and path.exists() and read.exists() and path.samefile(read):
+        raise SpecError(Problem(f"{path} is the file that is read, which would be lost; name another", flag, "command line"))
     if not path.absolute().parent.is_dir() or path.is_dir():
         raise MachineError(Problem("cannot be written: its folder does not exist, or it is a folder itself", where=str(path)))
 

@@ -71,7 +71,7 @@ class Asked:
         if self.texts and (self.columns or self.keep):
             raise SpecError(Problem("goes with --input; a text has no fields", "--columns" if self.columns else "--keep", "command line"))
         if self.output not in (None, "-"):
-            require_writable(Path(str(self.output)))
+            require_writable(Path(str(self.output)), Path(self.input) if self.input else None, "--output")
 
 
 def predict(run: Path, asked: Asked, console: Console, *, allow_code: bool = False, dtype: str = "float32") -> int:

@@ -62,7 +62,8 @@ def unknown_label(label: str, names: Sequence[str], called: Mapping[str, str], *
     """What is wrong with a label of the data: it is none of `names`, nor one that the data calls otherwise, as `called` says."""
     if called.get(label, label) in names:
         return None
-    return Problem(f'label "{label}" is not one of {", ".join(dict.fromkeys([*called, *names]))}', key, where)
+    known = ", ".join(dict.fromkeys([*called, *names]))
+    return Problem(f'label "{label}" is not one of {known}; if it is one, list it there too', key, where)
 
 
 def label_weights(

@@ -1,6 +1,7 @@
 """Which chat template a tokenizer has: that of its folder, a built-in one by name, or the text of one."""
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +56,14 @@ def source_of_template(word: str) -> str:
         except (OSError, ValueError) as error:
             raise SpecError(Problem(f"{word}: cannot be read: {error}", KEY)) from None
     return word
+
+
+def no_template(word: str) -> str:
+    """Why a word cannot be a template; empty where it may be one."""
+    if word in BUILTIN or word.endswith(".jinja") or "{{" in word or "{%" in word:
+        return ""
+    what, close = f'"{word}" is not one of {", ".join(BUILTIN)}, no file.jinja and no Jinja text', get_close_matches(word, BUILTIN, 1)
+    return f"{what}; did you mean {close[0]}?" if close else what
 
 
 def give_template(tokenizer: Tokenizer, word: str) -> None:

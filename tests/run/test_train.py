@@ -294,6 +294,8 @@ training:
     assert lmkit("predict", str(run), "--input", "-") == 0
     assert json.loads(capsys.readouterr().out) == alone
     assert lmkit("predict", str(run), "--input", str(part), "--output", str(home)) == 5
+    before = part.read_bytes()
+    assert lmkit("predict", str(run), "--input", str(part), "--output", str(part)) == 2 and part.read_bytes() == before
     assert "it is a folder itself" in capsys.readouterr().err
 
     slow = ("training.optimizer.learning_rate=1e-12", "training.early_stopping.patience=1", "training.evaluate_every=1 epochs")

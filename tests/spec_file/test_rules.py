@@ -79,6 +79,12 @@ def test_the_specs_that_are_spoilt_below_are_right(tmp_path: Path, text: str) ->
         ),
         (DOUBTFUL, "keep: 2", "evaluate_documents: 0", "18:61: tasks.qa.no_answer_threshold: auto needs answers of data.validation"),
         (DOUBTFUL, "threshold: auto", "threshold: 2", "18:61: tasks.qa.no_answer_threshold: expected"),
+        (
+            DECODER,
+            "max_length: 64",
+            "max_length: 64\n  chat_template: chatlm",
+            'data.chat_template: "chatlm" is not one of chatml, zephyr, plain',
+        ),
         (CLASSIFIER, "stars: {", "2 stars: {", "19:3: tasks.2 stars: expected a name of letters, digits, _ or -"),
         (CLASSIFIER, "{csv: a.csv, ", "{csv: a.csv, jsonl: b, ", "exclude each other here; keep one"),
     ],
