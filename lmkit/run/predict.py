@@ -28,6 +28,7 @@ COLUMNS = (
     {"text": "text", "text_pair": "text_pair"},
     {"text": "text"},
     {"words": "tokens"},
+    {"words": "words"},
     {"text": "text"},
 )
 READ = ("text", "words", "text_pair", "choices")  # roles that answers are given to
