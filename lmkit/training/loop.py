@@ -2,18 +2,18 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 
 import numpy as np
 
 from lmkit.errors import Interrupted, NumericsError, Problem
 from lmkit.training import spikes, tags
-from lmkit.training.bad_steps import Passed, Policy, facts_of, is_passed, still_needed, words_of
+from lmkit.training.bad_steps import is_passed
 from lmkit.training.hooks import Hooks, Scalars, Snapshot, Stop
 from lmkit.training.loss_scale import LAST
 from lmkit.training.plan import Plan
 from lmkit.training.prefetch import Prefetch
 from lmkit.training.progress import RunState, Window
+from lmkit.training.recovery import Recovery
 from lmkit.training.step import Batch, Outcome, Step, StepSums, signature
 
 
@@ -179,40 +179,14 @@ class Trainer:
             state.window = Window()
 
     def _meet(self, sums: StepSums, i: int, batch: Batch) -> bool:
-        """A bad step, which has changed nothing: passes over it, goes back (False), or raises NumericsError with all before it saved."""
-        state, step = self.state, self.state.step + 1
-        policy = self._plan.loss_spikes if sums.outcome[i] == Outcome.SPIKE else self._plan.non_finite
-        facts = facts_of(step, sums, i, state.recent.limits)
-        if why := policy.spent(state.passed, step):
-            self._hooks.report(facts | {"first_not_finite": self._step.first_not_finite(batch)})
-            self._save_unless_saved()
-            raise NumericsError(Problem(f"{words_of(facts)}; all steps before it are saved; {why}"))
-        if policy.kind == "rollback":
-            self._go_back(policy, words_of(facts))
-            return False
-        state.passed = [*still_needed(state.passed, step, self._plan.reach), Passed(step, step, policy.kind, policy.key)]
-        self._hooks.say(f"{words_of(facts)}: passed over")
-        self._pass_over()
-        return True
-
-    def _go_back(self, policy: Policy, words: str) -> None:
-        """To a checkpoint from before the last `policy.steps` steps, which are passed over when they come again.
-
-        What follows is the same whichever checkpoint it was, so that a run that is killed ends with the bits of one that is not.
-        """
-        before, first = self.state, max(self.state.step + 2 - policy.steps, 1)
-        with suppress(NumericsError):
-            self._settle(wait=True)
-        self._refused = None
-        found = self._hooks.restore(first - 1)
-        if found is None:
-            raise NumericsError(Problem(f"{words}; there is no checkpoint to go back to"))
-        self.state = after = RunState.from_json(found)
-        bad = Passed(max(first, after.step + 1), before.step + 1, policy.kind, policy.key)
-        after.passed = [*before.passed, bad]
-        after.best, after.best_step, after.waited, after.judged = before.best, before.best_step, before.waited, before.judged
-        self._changed = False
-        self._hooks.say(f"{words}: going on from step {after.step}, without steps {bad.first} to {bad.last}")
+        """A bad step, which has changed nothing; False when the run has gone back."""
+        recovery = Recovery(self._plan, self._hooks, self._step.first_not_finite, self._save_unless_saved)
+        after = recovery.meet(self.state, sums, i, batch)
+        if after is self.state:
+            self._pass_over()
+            return True
+        self.state, self._changed, self._refused = after, False, None
+        return False
 
     def _speed(self) -> dict[str, float]:
         if not self._seconds:

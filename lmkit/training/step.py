@@ -192,12 +192,13 @@ class Step:
         wrong = ops.where(loss_scale > 1.0, float(Outcome.OVERFLOW), float(Outcome.NOT_FINITE))
         outcome = ops.where(finite, right, wrong)
         learned = ops.logical_and(alive, ops.equal(outcome, float(Outcome.LEARNED)))
+        row = ops.concatenate([ops.stack([loss, norm, outcome, loss_scale]), sums])  # before the update, which moves the loss scale
         scale = (1.0 if self._clip_norm is None else self._clip_norm / ops.maximum(norm, self._clip_norm)) / loss_scale
         self._replicas.update(learned, lambda: self._optimizer.updates(gradients, scale=scale, learning_rate=rate, step=step))
         alive = ops.logical_and(alive, outcome <= float(Outcome.OVERFLOW))
         if scaling:
             self._replicas.update(alive, lambda: scaling.updates(learned))
-        return ops.concatenate([ops.stack([loss, norm, outcome, loss_scale]), sums]), alive
+        return row, alive
 
     def _accumulate(self, batch: Mapping[str, Tensor], loss_scale: Tensor = 1.0) -> list[Tensor]:
         """The gradients of a replica's rows, times a scale, and the vector of its tasks' sums and their balance, by micro-batches."""
