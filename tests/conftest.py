@@ -1,5 +1,8 @@
 """Settings that hold for every test."""
 
+import contextlib
+import ctypes
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -22,3 +25,14 @@ def arithmetic() -> Iterator[None]:
     yield
     if "keras" in sys.modules:
         sys.modules["keras"].config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory() -> Iterator[None]:
+    """What the tests of a file built is given back with it: programs and tensors of all of them together are tens of gigabytes."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()
+        gc.collect()
+        with contextlib.suppress(AttributeError):  # of the GNU library alone
+            ctypes.CDLL(None).malloc_trim(0)
