@@ -19,6 +19,7 @@ from lmkit.run.readable import readable
 from lmkit.run.signals import watch
 from lmkit.run.source import existing
 from lmkit.spec_file.spec import RunSpec
+from lmkit.tasks.spec import SentenceEmbedding
 
 CHUNK = 512  # rows in memory at once
 # The fields that a file may have for a model that knows of none.
@@ -149,6 +150,8 @@ def _documents(spec: RunSpec, asked: Asked, console: Console) -> Iterator[Answer
     candidates: Sequence[Columns] = [asked.columns] if asked.columns else COLUMNS
     if isinstance(known, Records):
         candidates = [{**columns, **asked.columns} for columns in _own_columns(known)]
+        if all(isinstance(spec.tasks.get(name), SentenceEmbedding) for name in asked.tasks or spec.tasks):
+            candidates += [{role: name for role, name in columns.items() if role != "text_pair"} for columns in candidates]
     if path == "-":
         return from_lines(console.lines(), candidates)
     return read_each(source_of(Path(path), candidates, known), whole=True)

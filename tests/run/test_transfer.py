@@ -128,3 +128,6 @@ def test_vectors_are_trained_and_compared(
     answer = json.loads(capsys.readouterr().out)["near"]
     assert answer["similarity"] == pytest.approx(1, abs=1e-5)
     assert answer["vector"] == pytest.approx(answer["vector_pair"])
+    (home / "alone.jsonl").write_text(json.dumps({"a": WORDS[0]}))
+    assert main(["predict", str(run), "--input", str(home / "alone.jsonl")]) == 0
+    assert json.loads(capsys.readouterr().out)["near"]["vector"] == pytest.approx(answer["vector"], abs=1e-6)
