@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lmkit.errors import MachineError, Problem
 
 NOT_SUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+LOOKS, PAUSE = 50, 0.02  # at the name of a holder, and seconds between them
 
 
 class Lock:
@@ -64,7 +66,7 @@ def _flock(descriptor: int, path: Path, say: Callable[[str], None]) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _in_use(path, _holder(descriptor)) from None
+        raise _in_use(path, _named(descriptor)) from None
     except OSError as error:
         if error.errno not in NOT_SUPPORTED:
             raise
@@ -90,6 +92,15 @@ def _holder(descriptor: int) -> dict[str, Any] | None:
         return found if isinstance(found, dict) and {"pid", "host", "boot"} <= found.keys() else None
     except ValueError:
         return None
+
+
+def _named(descriptor: int) -> dict[str, Any] | None:
+    """The holder, which writes its name a moment after it has the lock."""
+    for _ in range(LOOKS):
+        if holder := _holder(descriptor):
+            return holder
+        time.sleep(PAUSE)
+    return None
 
 
 def _alive(holder: dict[str, Any]) -> bool:

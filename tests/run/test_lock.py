@@ -1,18 +1,20 @@
 """The run's lock, with real processes: exactly one holds it, and the others say who."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from lmkit.errors import MachineError
-from lmkit.run.lock import take
+from lmkit.run.lock import BOOT_ID, take
 
 HOLD = """
 import sys
@@ -148,3 +150,17 @@ def test_where_the_file_system_has_no_locks_a_holder_that_lives_is_respected_and
     take(path, say=said.append).release()
     assert f"taken over from process {gone.stdout.strip()}" in said[-1]
     lock.release()
+
+
+def test_a_holder_that_is_about_to_write_its_name_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    with path.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        name = json.dumps(
+            {"pid": os.getpid(), "host": socket.gethostname(), "boot": BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""}
+        )
+        later = threading.Timer(0.1, lambda: path.write_text(name))
+        later.start()
+        with pytest.raises(MachineError, match=f"in use by process {os.getpid()} on "):
+            take(path)
+        later.join()
