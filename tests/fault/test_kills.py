@@ -13,9 +13,9 @@ start = afresh(lambda run: [sys.executable, "-m", "tools.faults.numbers", str(ru
 
 
 def test_runs_that_are_killed_end_bit_identical_to_the_one_that_was_not(tmp_path: Path) -> None:
-    outcomes = kills.campaign(start, tmp_path, runs=2, kills=5, limit=60)
+    outcomes = kills.campaign(start, tmp_path, runs=3, kills=5, limit=60)
     assert all(o.is_equal for o in outcomes), list(map(str, outcomes))
-    assert sum(len(o.kills) for o in outcomes) >= 4 and sum(o.in_flight for o in outcomes) >= 1, list(map(str, outcomes))
+    assert sum(len(o.kills) for o in outcomes) >= 8 and sum(o.in_flight for o in outcomes) >= 1, list(map(str, outcomes))
     assert sum(o.rejected for o in outcomes) == 0
 
 
