@@ -9,7 +9,7 @@ from lmkit.training.spec import Runtime, Training
 
 FASTER = 1.3  # bfloat16 products must be so much faster to pay for the casts around them
 SMALL = 0.008  # seconds of matrix products a layer and step, below which a graph's own overhead outweighs XLA's slower products
-OVERHEAD = 0.003  # seconds a layer and step that a graph of single kernels spends between them
+OVERHEAD = 0.003  # seconds a layer and step that a graph of single kernels spends between them; products shorter than that stay in float32
 WORTH = 1000  # steps after which the whole-step program has earned back its longer compilation
 CALL = 0.1  # seconds that one call of several steps should take, so that a stop is heard soon
 MOST = 16  # steps in a call; more gained nothing
@@ -92,7 +92,7 @@ def _measured(
     seconds = flops / speeds["float32"]
     small = seconds < SMALL * num_layers and steps >= WORTH
     on_gpu = devices.facts().kind == "gpu"
-    if small and training.precision == "auto" and not on_gpu:
+    if training.precision == "auto" and not on_gpu and (small or seconds < OVERHEAD * num_layers):
         chosen = "float32"
     xla = on_gpu or (small and chosen == "float32")
     fitting = int(CALL / (seconds + OVERHEAD * num_layers)) if xla and replicas == 1 else 1

@@ -53,7 +53,8 @@ def preferring(home: Path, name: str, task: Any, file: str = "pairs.jsonl", **tr
         data={"train": pairs, "validation": {"holdout": "20%"}, "max_length": 96},
         model={"from": str(home / "tuned")},
         tasks={"prefer": task},
-        training={"steps": 20, "batch_size": 4, "evaluate_every": 10, "save_every": 5, "optimizer": OPTIMIZER} | training,
+        training={"steps": 20, "batch_size": 4, "evaluate_every": 10, "save_every": 5, "optimizer": OPTIMIZER, "precision": "float32"}
+        | training,
     )
     return ["train", spec, "--run-dir", str(home / name)]
 

@@ -30,6 +30,11 @@ def test_a_larger_model_is_a_graph_in_whichever_precision_multiplies_faster(monk
     assert (fast.precision, fast.xla, fast.steps_per_call) == ("bfloat16", False, 1)
 
 
+def test_products_that_hardly_count_stay_in_float32_however_short_the_run_and_whatever_a_busy_machine_measures(monkeypatch):
+    for bfloat16 in (25e9, 190e9):
+        assert decided(monkeypatch=monkeypatch, flops=1e9, steps=50, bfloat16=bfloat16).precision == "float32"
+
+
 def test_a_run_too_short_to_earn_back_compilation_stays_a_graph(monkeypatch):
     assert not decided(monkeypatch=monkeypatch, flops=0.5e9, steps=50).xla
 
