@@ -38,6 +38,7 @@ SLOWEST, LARGEST = 1.0, 100 * 2**20  # seconds of the processor, bytes
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 ACTS = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.mkdir", "os.rename", "os.remove", "os.link",
         "os.symlink", "os.rmdir", "os.truncate", "os.chmod", "shutil.", "ctypes.dlopen", "pickle.", "marshal.loads", "urllib.")  # fmt: skip
+IMPORTING = "<frozen importlib._bootstrap_external>"  # reads the compiled file of a module that is needed for the first time
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         path, mode, flags = arguments
         if (isinstance(flags, int) and flags & WRITING) or (isinstance(mode, str) and set(mode) & set("wax+")):
             acts.append(f"open {path} {mode}")
-    elif event.startswith(ACTS):
+    elif event.startswith(ACTS) and sys._getframe(1).f_code.co_filename != IMPORTING:
         acts.append(f"{event} {arguments!r}"[:200])
 
 
