@@ -67,6 +67,17 @@ def test_pods_find_each_other_by_the_names_that_kubernetes_gives_them():
         (STEP | {"SLURMD_NODENAME": "gpu09"}, "--distribution=block"),
         (POD | {"LMKIT_WORKERS": "two"}, "expected the number of pods"),
         (POD | {"HOSTNAME": "laptop"}, "name-0, name-1"),
+        ({"TF_CONFIG": json.dumps({"cluster": {"worker": TWO}, "task": {"type": "worker"}})}, "expected {"),
+        ({"TF_CONFIG": '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1e400}}'}, "expected {"),
+        ({"TF_CONFIG": "[" * 20_000}, "expected {"),
+        (config({"worker": ["a:0", "b:1"]}), "got a:0"),
+        (config({"worker": ["a:1", "b:99999"]}), "got b:99999"),
+        (POD | {"LMKIT_WORKERS": "1" * 5000}, "expected the number of pods"),
+        (POD | {"LMKIT_WORKERS": "100000000000"}, "at most 10,000"),
+        (STEP | {"SLURM_STEP_NODELIST": "n[01-"}, "expected nodes such as"),
+        (STEP | {"SLURM_STEP_NODELIST": "n[1-999999999]"}, "at most 10,000"),
+        (STEP | {"SLURM_STEP_TASKS_PER_NODE": "9(x999999999)"}, "at most 10,000"),
+        (STEP | {"SLURM_PROCID": "first"}, "expected a number in SLURM_PROCID"),
     ],
 )
 def test_a_description_that_is_not_whole_is_refused_in_a_line(environment, what):
