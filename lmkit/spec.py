@@ -81,7 +81,7 @@ def _fraction(value: Any) -> Any:
 Count = Annotated[
     int,
     BeforeValidator(_count),
-    Field(ge=1),
+    Field(ge=1, le=10**15),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9.]+ *[kMBT]$"}]}),
 ]
 Fraction = Annotated[

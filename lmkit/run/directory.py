@@ -87,6 +87,11 @@ class RunDirectory:
         """Writes environment.json: versions and devices of the latest start."""
         write_file(self.environment, json.dumps(facts, indent=1, sort_keys=True) + "\n")
 
+    def require(self) -> None:
+        """Raises MachineError where the directory of a run that is at work was moved or deleted."""
+        if self.lock is not None:
+            self.lock.require()
+
     def close(self) -> None:
         """Releases the lock."""
         if self.lock is not None:

@@ -24,6 +24,12 @@ class Lock:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path, self._descriptor = path, descriptor
 
+    def require(self) -> None:
+        """Raises MachineError where the file, and most likely the directory around it, has been taken from under the holder."""
+        if not _is_still(self.path, self._descriptor):
+            what = "the run directory was moved or deleted while it was in use; what was saved is in it, bring it back to go on"
+            raise MachineError(Problem(what, where=str(self.path.parent)))
+
     def release(self) -> None:
         """Empties the file, so that the next holder knows that this one ended in order, and lets go; twice is harmless."""
         if self._descriptor >= 0:
@@ -118,7 +124,7 @@ def _alive(holder: dict[str, Any]) -> bool:
 def _is_still(path: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

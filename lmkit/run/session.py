@@ -101,7 +101,12 @@ class Session:
         logger = Logger(self.run.path, say=self.console.err)
         if logger.fresh:
             logger.text("spec", 0, f"```yaml\n{self.text}```")
-        checkpoints.before_save = logger.sync
+
+        def before_save() -> None:
+            self.run.require()
+            logger.sync()
+
+        checkpoints.before_save = before_save
         out, rate = self.console, batches.tokens_per_step
         bar = Bar(self.stop.guarding(out.write), is_terminal=out.is_terminal, width=out.width, tokens_per_step=rate)
         hang, report = spec.runtime.hang_minutes, self.run.path / REPORT if self.replicas.is_chief else None

@@ -9,7 +9,8 @@ from lmkit.spec_file.tree import Node, dotted, leaves
 
 SECRET = re.compile(
     r"hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]+:[^/\s:@]+@"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]+:[^/\s:@]+@|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}|AIza[A-Za-z0-9_-]{35}"
+    r"|X-(?:Amz|Goog)-Signature=[0-9a-fA-F]{20,}|(?i:\b(?:password|passwd|api[_-]?key|secret[_-]?key|access[_-]?token)\b\s*[=:]\s*\S{6,})"
 )
 WHAT = "looks like a password or token; do not put secrets in specs, let the library read them from the environment"
 

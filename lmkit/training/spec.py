@@ -276,12 +276,17 @@ class Runtime(Spec):
         None, description="Name or address of the TPU, `local` for this machine's; default: the one that is here, or that TPU_NAME names."
     )
     replicas: Count | None = Field(None, description="Devices of a mirrored run; on a machine with one CPU these are logical devices.")
-    steps_per_call: Literal["auto"] | Count = Field("auto", description="Optimizer steps in one call of the compiled function.")
-    wait_minutes: float = Field(10.0, gt=0, description="How long the processes of a multi_worker run wait for one another at the start.")
+    steps_per_call: Literal["auto"] | Annotated[Count, Field(le=10_000)] = Field(
+        "auto", description="Optimizer steps in one call of the compiled function."
+    )
+    wait_minutes: float = Field(
+        10.0, gt=0, le=100_000, description="How long the processes of a multi_worker run wait for one another at the start."
+    )
 
     hang_minutes: Annotated[float | None, Also(lambda v: None if v == "never" else v, lambda first: {"const": "never"})] = Field(
         5.0,
         gt=0,
+        le=100_000,
         description="A run in which nothing happens for so long (six times as long before the first step), and for three times its "
         "longest pause, writes hang.txt and ends with exit code 75; or `never`.",
     )

@@ -84,6 +84,21 @@ def test_the_lock_from_before_a_restart_is_taken_over_even_if_its_number_lives_a
     assert len(said) == 1
 
 
+def test_a_directory_that_is_taken_away_is_noticed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    lock = take(run / "run.lock")
+    lock.require()
+    run.rename(tmp_path / "elsewhere")
+    for again in (False, True):
+        if again:
+            run.mkdir()
+            (run / "run.lock").touch()
+        with pytest.raises(MachineError, match="moved or deleted"):
+            lock.require()
+    lock.release()
+
+
 def test_of_many_at_once_exactly_one_gets_it(tmp_path: Path) -> None:
     for round_number in range(3):
         path = tmp_path / f"run{round_number}.lock"

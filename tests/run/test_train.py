@@ -17,6 +17,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from lmkit.cli import main
+from lmkit.run.directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 DECODER, ENCODER = (str(ROOT / "model_configs" / f"debug-{kind}.yaml") for kind in ("decoder", "encoder"))
@@ -154,6 +155,24 @@ def test_a_run_in_which_nothing_happens_for_too_long_says_where_it_stands_and_go
     assert process.returncode == 75 and "hang.txt says where every thread stands; the same command continues" in said, said
     assert "lmkit/run/session.py" in (run / "hang.txt").read_text()
     assert lmkit("train", DECODER, "--run-dir", str(run), "runtime.hang_minutes=never") == 0
+
+
+def test_a_run_that_is_moved_while_it_trains_ends_and_goes_on_where_it_is(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, elsewhere = home / "moved", home / "elsewhere"
+    note = RunDirectory.note
+
+    def moving(self: RunDirectory, **facts: Any) -> None:
+        note(self, **facts)
+        if facts.get("saved") == 4 and self.path == run:
+            run.rename(elsewhere)
+
+    monkeypatch.setattr(RunDirectory, "note", moving)
+    assert lmkit("train", DECODER, "training.save_every=4 steps", "--run-dir", str(run)) == 5
+    assert "was moved or deleted while it was in use" in capsys.readouterr().err and not run.exists()
+    assert lmkit("train", DECODER, "training.save_every=4 steps", "--run-dir", str(elsewhere)) == 0
+    assert "going on from step 4" in capsys.readouterr().err
 
 
 def test_output_that_nobody_reads_any_more_stops_with_everything_saved(home: Path) -> None:

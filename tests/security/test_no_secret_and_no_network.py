@@ -37,6 +37,23 @@ def test_a_spec_that_holds_a_secret_is_refused_and_the_secret_not_repeated(
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "password = Tr0ub4dor",
+        "API_KEY: 12345678",
+        f"eyJ{'a1B2' * 4}.eyJ{'c3D4' * 4}.sig",
+        f"s3?X-Amz-Signature={'0f' * 32}",
+        f"AIza{'Sy1_-' * 7}",
+    ],
+)
+def test_secrets_of_other_forms_are_seen_too(capsys: pytest.CaptureFixture[str], secret: str) -> None:
+    Path("spec.yaml").write_text(SPEC.read_text() + f"# {secret}\n")
+    assert main(["check", "spec.yaml"]) == 2
+    said = capsys.readouterr()
+    assert "looks like a password or token" in said.err and secret not in said.err + said.out
+
+
 @pytest.mark.parametrize("override", [f"name={CANARY}", f"model.norm={CANARY}", f"{CANARY}=1", CANARY, f"training.steps=[{CANARY}"])
 def test_an_argument_that_holds_a_secret_is_refused_and_not_repeated(capsys: pytest.CaptureFixture[str], override: str) -> None:
     assert main(["train", str(SPEC), override]) == 2
