@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import core_schema
 
+LARGEST = 10**15  # no count of a spec is larger
 SUFFIXES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?(?:e([-+]?[0-9]{1,3}))?\s*([kMBT]?)(?:\s+([a-z]+))?$")
 
@@ -81,7 +82,7 @@ def _fraction(value: Any) -> Any:
 Count = Annotated[
     int,
     BeforeValidator(_count),
-    Field(ge=1, le=10**15),
+    Field(ge=1, le=LARGEST),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9.]+ *[kMBT]$"}]}),
 ]
 Fraction = Annotated[

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from lmkit.spec import Spec
+from lmkit.spec import LARGEST, Spec
 from lmkit.spec_file import words
 
 Complaint = dict[str, Any]  # one entry of pydantic's errors()
@@ -101,6 +101,8 @@ def _expected(complaint: Complaint) -> Iterable[str]:
         _, field = words.walk(complaint["loc"])
         found = words.bounds(field.annotation, field.metadata) if field is not None else {}
         found.update({name: context[name] for name in ("ge", "gt", "le", "lt") if name in context and name not in found})
+        if kind.startswith("greater") and found.get("le") == LARGEST:
+            del found["le"]
         return [f"a number {words.range_text(found)}" if found else "another number"]
     if kind == "string_pattern_mismatch":
         return ["letters, digits, _, - or ." if "._" in context["pattern"] else NAME]
