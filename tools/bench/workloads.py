@@ -39,12 +39,17 @@ CAUSAL = Workload("causal_lm", layers=6, width=384, heads=6, vocabulary=8192, le
 MASKED = Workload("masked_lm", layers=4, width=256, heads=4, vocabulary=30522, length=128, batch=32, dropout=0.1, masked=20)
 CHARACTER = Workload("causal_lm", layers=4, width=128, heads=4, vocabulary=65, length=64, batch=12)
 
+GPT2 = Workload("causal_lm", layers=12, width=768, heads=12, vocabulary=50257, length=1024, batch=16, dropout=0.1)  # for a GPU
+BERT = Workload("masked_lm", layers=12, width=768, heads=12, vocabulary=30522, length=512, batch=32, dropout=0.1, masked=76)  # likewise
+
 WORKLOADS = {
     "causal_lm": CAUSAL,
     "causal_lm_no_dropout": Workload(**{**CAUSAL.__dict__, "dropout": 0.0}),
     "masked_lm": MASKED,
     "masked_lm_no_dropout": Workload(**{**MASKED.__dict__, "dropout": 0.0}),
     "character": CHARACTER,
+    "gpt2": GPT2,
+    "bert": BERT,
     "generate_1": Workload(**{**CAUSAL.__dict__, "dropout": 0.0, "length": 64, "batch": 1, "new_tokens": 128}),
     "generate_8": Workload(**{**CAUSAL.__dict__, "dropout": 0.0, "length": 64, "batch": 8, "new_tokens": 128}),
 }
