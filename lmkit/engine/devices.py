@@ -1,5 +1,7 @@
 """What the machine is: set-up before TensorFlow's first operation, device facts, and a probe of its arithmetic speed."""
 
+import contextlib
+import ctypes
 import os
 import time
 from collections.abc import Mapping
@@ -116,9 +118,17 @@ def memory_bytes() -> float:
         return TPU_MEMORY
     gpus = _gpus()
     if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return float(details.get("memory_size", 16 * 2**30))
+        return _card_memory()
     return machine_memory() / len(tf.config.list_logical_devices("CPU"))
+
+
+def _card_memory() -> float:
+    """Bytes of the first card of this process, as CUDA's driver tells (TensorFlow does not); 16 GiB where there is no such driver."""
+    with contextlib.suppress(OSError, AttributeError):  # a card of another maker
+        cuda, card, size = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.c_size_t()
+        if not (cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(card), 0) or cuda.cuDeviceTotalMem_v2(ctypes.byref(size), card)):
+            return float(size.value)
+    return 16 * 2.0**30
 
 
 def set_precision(precision: Precision) -> None:
