@@ -216,6 +216,11 @@ def _columns(parser: Parser) -> None:
     parser.add_argument("--columns", metavar="ROLE=FIELD,...", help="which fields of the file hold what, such as text=body,label=stars")
 
 
+def _separator(parser: Parser) -> None:
+    line = "what stands between several labels of a text in one field, such as '|' (default as the spec says, or a comma)"
+    parser.add_argument("--label-separator", default="", metavar="TEXT", help=line)
+
+
 def _tasks(parser: Parser) -> None:
     parser.add_argument("--task", action="append", default=[], metavar="NAME", help="this task alone; may be given several times")
 
@@ -228,13 +233,14 @@ def _declare_init(parser: Parser) -> None:
     parser.add_argument("start", nargs="?", metavar="RECIPE|DATA", help="a shipped spec's name, or a data file; default: quickstart")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of to standard output; never overwrites")
     parser.add_argument("--list", action="store_true", help="list the shipped specs")
+    _separator(parser)
     _json(parser)
 
 
 def _init(a: Arguments, console: Console) -> int:
     from lmkit.run.init import init
 
-    return init(a.start, output=a.output, listing=a.list, as_json=a.json, console=console)
+    return init(a.start, output=a.output, listing=a.list, as_json=a.json, console=console, separator=a.label_separator)
 
 
 def _declare_check(parser: Parser) -> None:
@@ -358,6 +364,7 @@ def _declare_evaluate(parser: Parser) -> None:
         help="evaluate on this file instead of the run's validation data; text=FILE,target=FILE are two that are aligned by line",
     )
     _columns(parser)
+    _separator(parser)
     _tasks(parser)
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write what was answered there, beside what is right, as JSONL")
     _held(parser)
@@ -370,7 +377,8 @@ def _evaluate(a: Arguments, console: Console) -> int:
     from lmkit.run.given import columns_of
 
     files = {"data": a.data, "columns": columns_of(a.columns) if a.columns else {}, "predictions": a.predictions}
-    return evaluate(a.run, **files, tasks=a.task, as_json=a.json, console=console, allow_code=a.allow_code, dtype=a.dtype)
+    how = {"as_json": a.json, "allow_code": a.allow_code, "dtype": a.dtype, "separator": a.label_separator}
+    return evaluate(a.run, **files, tasks=a.task, console=console, **how)
 
 
 def _declare_predict(parser: Parser) -> None:

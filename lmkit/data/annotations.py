@@ -1,7 +1,7 @@
 """What records say of their texts, as columns of a cache: one class a role, fed a document at a time."""
 
 from array import array
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,12 @@ import numpy as np
 
 from lmkit.data.columns import ColumnWriter
 from lmkit.data.document import Document
+from lmkit.data.roles import SEPARATOR
+from lmkit.errors import Problem
 from lmkit.tasks.classification import label_order
 from lmkit.text.words import first_tokens
 
+SEPARATORS = ",;|"  # that labels are often joined by
 NONE = -1  # a token without a tag, a question without an answer
 
 Open = Callable[[str, Any], ColumnWriter]  # name and dtype to a new column
@@ -55,14 +58,30 @@ class Labels:
 class LabelSets:
     """`sets` int32 and `set_documents` int64 [n + 1]: document i has the labels sets[set_documents[i]:set_documents[i + 1]]."""
 
-    def __init__(self, open: Open) -> None:
+    def __init__(self, open: Open, separator: str = SEPARATOR) -> None:
         self.names, self._column, self._edges = Names(), open("sets", np.int32), open("set_documents", np.int64)
         self._numbers = array("i")
         self._edges.append(np.zeros(1, np.int64))
+        self._first: dict[str, str] = {}  # where each label stands first
+        self._several, self._separator = False, separator
 
     def add(self, document: Document, tokens: "Offsets", pair: "Offsets") -> None:
-        self._numbers.extend(self.names.number(label) for label in document.labels or ())
+        labels = document.labels or ()
+        self._numbers.extend(self.names.number(label) for label in labels)
         self._edges.append(np.array([len(self._numbers)]))
+        self._several |= len(labels) > 1
+        for label in labels:
+            if label not in self._first:
+                self._first[label] = document.where
+
+    def remarks(self) -> Iterator[str]:
+        """Labels that look like several: no text has two, or what they are joined of are labels too."""
+        for other in SEPARATORS.replace(self._separator, ""):
+            joined = {label: parts for label in self._first if all(parts := [part.strip() for part in label.split(other)]) and parts[1:]}
+            if joined and not (self._several and not any(self._first.keys() >= set(parts) for parts in joined.values())):
+                label = next(iter(joined))
+                what = f'{len(joined)} labels look like several with "{other}" between them, the first is "{label[:40]}"'
+                yield str(Problem(f'{what}; if they are, write label_separator: "{other}" under the source', "labels", self._first[label]))
 
     def finish(self) -> dict[str, list[str]]:
         self._column.append(self.names.final(self._numbers))
@@ -141,18 +160,19 @@ class Answers:
 
 Offsets = np.ndarray  # [n, 2]: the first character of each token and the one behind it
 Annotation = Labels | LabelSets | Values | Tags | Answers | Counted | CountedPair
+Remarking = LabelSets
 _KINDS: dict[str, type[Annotation]] = {"label": Labels, "labels": LabelSets, "value": Values, "tags": Tags, "answers": Answers}
 _KINDS |= {"messages": Counted, "response": Counted, "chosen": Counted, "rejected": CountedPair}
 ALIGNED = ("tags", "answers", "messages", "response", "rejected")  # need to know where tokens stand
 
 
-def annotations(roles: Collection[str], folder: Path, columns: dict[str, ColumnWriter]) -> list[Annotation]:
-    """Those of a source with these roles; their columns are added to `columns`."""
+def annotations(roles: Collection[str], folder: Path, columns: dict[str, ColumnWriter], separator: str) -> list[Annotation]:
+    """Those of a source with these roles, whose texts of several labels `separator` divides; their columns are added to `columns`."""
 
     def open(name: str, dtype: Any) -> ColumnWriter:
         return columns.setdefault(name, ColumnWriter(folder / f"{name}.npy", dtype))
 
-    return [kind(open) for role, kind in _KINDS.items() if role in roles]
+    return [LabelSets(open, separator) if kind is LabelSets else kind(open) for role, kind in _KINDS.items() if role in roles]
 
 
 def _answer(document: Document, pair: Offsets) -> tuple[int, int]:

@@ -45,7 +45,7 @@ class Cache:
     `sentences` are such offsets too, document edges included (None where they were not asked for). `more` are the columns
     of what else the records hold: `{role}_tokens` and `{role}_documents` of other texts (pair, target), and what
     data/annotations.py makes, whose labels are places in `names`, which are sorted (whole numbers by value).
-    `bytes` counts UTF-8 bytes of all texts; `skipped` counts what was left out, by reason.
+    `bytes` counts UTF-8 bytes of all texts; `skipped` counts what was left out, by reason; `remarks` say what looks wrong, with its place.
     """
 
     tokens: np.ndarray  # uint16 or uint32
@@ -56,6 +56,7 @@ class Cache:
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     file: np.ndarray | None = None  # int32[n], place in files
     line: np.ndarray | None = None  # int64[n]
@@ -100,14 +101,15 @@ def open_cache(
     """
     before = stamps(source, base)
     facts = contents(source, base, stop, warn)
-    words = source.model_dump(mode="json", exclude={"weight"} | (set() if needs_sentences else {"sentence"}))
+    unread = set() if "labels" in getattr(source, "columns", {}) else {"label_separator"}
+    words = source.model_dump(mode="json", exclude={"weight"} | unread | (set() if needs_sentences else {"sentence"}))
     words |= {"chat_template": require_chat(tokenizer).source} if conversational(getattr(source, "columns", {})) else {}
     words |= {"prefix": prefix} if prefix else {}
     mark = fingerprint(facts, source=words, tokenizer=tokenizer.hash, sentences=needs_sentences, version=VERSION)
     folder = directory / mark[:32]
     if folder.is_dir():
         try:
-            return _open(folder, mark, tokenizer)
+            return _remarked(_open(folder, mark, tokenizer), warn)
         except Damaged as error:
             warn(f"{error}; the cache is built again")
     try:
@@ -120,7 +122,13 @@ def open_cache(
     if stamps(source, base) != before:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(Problem("a data file changed while it was read; run again when it is still", where=before[0][0]))
-    return _open(folder, mark, tokenizer)
+    return _remarked(_open(folder, mark, tokenizer), warn)
+
+
+def _remarked(cache: Cache, warn: Warn) -> Cache:
+    for remark in cache.remarks:
+        warn(f"warning: {remark}")
+    return cache
 
 
 def _build(folder: Path, write: Callable[[Path], None]) -> None:
@@ -177,6 +185,7 @@ def _open(folder: Path, mark: str, tokenizer: Tokenizer) -> Cache:
             bytes=meta["bytes"],
             fingerprint=mark,
             skipped=meta["skipped"],
+            remarks=tuple(meta.get("remarks", ())),
             files=tuple(meta["files"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -6,17 +6,25 @@ from typing import Any
 
 from lmkit.data.conversations import read_conversation
 from lmkit.data.document import Document
-from lmkit.data.roles import conversational, near, read_roles
+from lmkit.data.roles import SEPARATOR, conversational, near, read_roles
 from lmkit.errors import DataError, Problem
 from lmkit.text.units import cut
 
 
 def to_documents(
-    record: Mapping[str, Any], columns: Mapping[str, str], file: str, line: int, *, longest: int, split: bool, replace: bool
+    record: Mapping[str, Any],
+    columns: Mapping[str, str],
+    file: str,
+    line: int,
+    *,
+    longest: int,
+    split: bool,
+    replace: bool,
+    separator: str = SEPARATOR,
 ) -> Iterator[Document]:
     """One document, or with `split` several where the text is longer than `longest` bytes."""
     where = f"{file}:{line}"
-    said = read_roles(record, columns, where, replace=replace)
+    said = read_roles(record, columns, where, replace=replace, separator=separator)
     if conversational(columns):
         said |= read_conversation(record, columns, where, replace=replace)
     document = Document(**said, file=file, line=line)

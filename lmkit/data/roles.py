@@ -10,6 +10,7 @@ from lmkit.errors import DataError, Problem
 from lmkit.text.joining import join_words
 
 LIST = '["one", "other"]'
+SEPARATOR = ","  # between the labels of a text that is no list
 NOWHERE = -1  # the first character of an answer whose place nobody says
 CONVERSATION = ("messages", "system", "prompt", "input", "response", "chosen", "rejected")  # read by data/conversations.py
 OPTIONAL = ("system", "input")  # a record may lack these
@@ -17,8 +18,10 @@ CONVERSATIONS = (("messages",), ("response",), ("chosen", "rejected"))  # what m
 ROLES = ("text", "words", "text_pair", "label", "labels", "value", "tags", "answers", "target", "choices", *CONVERSATION)
 
 
-def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str, *, replace: bool) -> dict[str, Any]:
-    """The fields of a Document that `columns` (role: field) name, those of conversations left out.
+def read_roles(
+    record: Mapping[str, Any], columns: Mapping[str, str], where: str, *, replace: bool, separator: str = SEPARATOR
+) -> dict[str, Any]:
+    """The fields of a Document that `columns` (role: field) name, those of conversations left out; `separator` ends a label in a text.
 
     Raises DataError with the place `where` for a wrong value."""
 
@@ -51,7 +54,7 @@ def read_roles(record: Mapping[str, Any], columns: Mapping[str, str], where: str
             case "label":
                 found["label"] = as_label(value(role), name, where)
             case "labels":
-                found["labels"] = as_labels(value(role), name, where)
+                found["labels"] = as_labels(value(role), name, where, separator)
             case "value":
                 found["value"] = as_number(value(role), name, where)
             case "answers":
@@ -143,11 +146,11 @@ def as_label(value: Any, name: str, where: str) -> str:
     return label
 
 
-def as_labels(value: Any, name: str, where: str) -> tuple[str, ...]:
-    """A list of labels, which a table may hold as JSON, or labels separated by commas in one text; none is allowed."""
+def as_labels(value: Any, name: str, where: str, separator: str = SEPARATOR) -> tuple[str, ...]:
+    """A list of labels, which a table may hold as JSON, or labels with `separator` between them in one text; none is allowed."""
     value = _unpacked(value, LIST, name, where)
     if isinstance(value, str):
-        value = [part for part in value.split(",") if part.strip()]
+        value = [part for part in value.split(separator) if part.strip()]
     labels = tuple(as_label(each, name, where) for each in as_list(value, "a list of labels", name, where))
     repeated = next((label for label in labels if labels.count(label) > 1), None)
     if repeated is not None:

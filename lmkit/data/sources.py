@@ -184,8 +184,9 @@ def _of_record(source: Records, record: dict[str, Any], file: str, number: int) 
     if found == "-1" and source.unlabelled == "fail":
         what = "-1 mostly means no label; write unlabelled: skip under the source, or unlabelled: never where -1 is one"
         raise DataError(Problem(what, name, f"{file}:{number}"))
-    limits: dict[str, Any] = {"longest": source.max_record_bytes, "split": source.long_records == "split"}
-    return list(to_documents(record, source.columns, file, number, **limits, replace=source.encoding_errors == "replace"))
+    habits: dict[str, Any] = {"longest": source.max_record_bytes, "split": source.long_records == "split"}
+    habits |= {"replace": source.encoding_errors == "replace", "separator": source.label_separator}
+    return list(to_documents(record, source.columns, file, number, **habits))
 
 
 def _builtin(name: str) -> Iterator[Document]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from lmkit.data.roles import CONVERSATIONS, ROLES, conversational, near
+from lmkit.data.roles import CONVERSATIONS, ROLES, SEPARATOR, conversational, near
 from lmkit.spec import ONE_OR_MORE, Also, Count, Fraction, Name, PathText, Spec
 
 FieldName = Annotated[
@@ -74,10 +74,19 @@ class Records(Questions):
         description="What to do with a record whose label is null, empty or -1 where one is asked for: refuse it, or leave it out; "
         "`never`: -1 is a label like others.",
     )
-
+    label_separator: str = Field(
+        SEPARATOR,
+        min_length=1,
+        examples=["|"],
+        description="What stands between the labels of a field that holds several as one text; a list, or a list as JSON, needs none.",
+    )
     train_on: Literal["responses", "all", "last"] = Field(
         "responses", description="What a causal_lm learns of a conversation: what the assistant says, everything, or its last turn."
     )
+
+    def rule_labels_are_separated(self) -> Iterator[tuple[str, str]]:
+        if self.label_separator != SEPARATOR and "labels" not in self.columns:
+            yield "label_separator", "is for several labels of a text; name their field, columns: {labels: ...}, or remove it"
 
     def rule_train_on_has_conversations(self) -> Iterator[tuple[str, str]]:
         if self.train_on != "responses" and not conversational(self.columns):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lmkit.data.annotations import ALIGNED, annotations
+from lmkit.data.annotations import ALIGNED, Remarking, annotations
 from lmkit.data.answers import placed
 from lmkit.data.choice_columns import COLUMNS as CHOICES
 from lmkit.data.choice_columns import add_choices
@@ -20,7 +20,7 @@ from lmkit.data.columns import ColumnWriter
 from lmkit.data.conversations import Told, told
 from lmkit.data.document import Document, numbered
 from lmkit.data.files import Stop
-from lmkit.data.roles import conversational
+from lmkit.data.roles import SEPARATOR, conversational
 from lmkit.data.sources import read
 from lmkit.data.spec import AnySource, Questions
 from lmkit.errors import DataError, Interrupted, Problem
@@ -59,7 +59,9 @@ def tokenize(
     """Writes all columns and `cache.json` into `folder`, which is whole only when this returns."""
     roles = getattr(source, "columns", {})
     chat = partial(told, chat=require_chat(tokenizer), train_on=getattr(source, "train_on", "all")) if conversational(roles) else None
-    writer = _Writer(folder, tokenizer, sentence=source.sentence if needs_sentences else None, roles=tuple(roles), tell=chat)
+    separator = getattr(source, "label_separator", SEPARATOR)
+    sentence = source.sentence if needs_sentences else None
+    writer = _Writer(folder, tokenizer, sentence=sentence, roles=tuple(roles), tell=chat, separator=separator)
     try:
         documents = _placed(numbered(read(source, base=base, stop=stop, skipped=writer.skipped)), source, writer.skipped)
         for batch in _batches(_behind(prefix, documents) if prefix else documents):
@@ -112,7 +114,9 @@ def _batches(documents: Iterator[Numbered]) -> Iterator[list[Numbered]]:
 class _Writer:
     """The columns while they grow."""
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, *, sentence: Any, roles: Sequence[str], tell: Tell | None) -> None:
+    def __init__(
+        self, folder: Path, tokenizer: Tokenizer, *, sentence: Any, roles: Sequence[str], tell: Tell | None, separator: str
+    ) -> None:
         self.folder, self.tokenizer, self.sentence, self.tell = folder, tokenizer, sentence, tell
         ids = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
         types: dict[str, Any] = {"tokens": ids, "documents": np.int64, "file": np.int32, "line": np.int64, "ordinal": np.int64}
@@ -127,7 +131,7 @@ class _Writer:
         for name in self.columns:
             if name == "sentences" or name.endswith("documents"):
                 self.columns[name].append(np.zeros(1, np.int64))
-        self.annotations = annotations(roles, folder, self.columns)
+        self.annotations = annotations(roles, folder, self.columns, separator)
         self.aligned = any(role in roles for role in ALIGNED)
         self.seen: dict[str, int] = {}  # files in the order of reading
         self.skipped: Counter[str] = Counter()
@@ -244,6 +248,7 @@ class _Writer:
             "names": names,
             "bytes": self.bytes,
             "skipped": dict(self.skipped),
+            "remarks": [remark for annotation in self.annotations if isinstance(annotation, Remarking) for remark in annotation.remarks()],
             "files": list(self.seen),
         }
         with open(self.folder / META, "w", encoding="utf-8") as file:

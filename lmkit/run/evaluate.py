@@ -41,11 +41,13 @@ def evaluate(
     console: Console,
     allow_code: bool = False,
     dtype: str = "float32",
+    separator: str = "",
 ) -> int:
     """Prints every figure of every task, as a table or as JSON: losses over rows, and scores of answers with their intervals.
 
-    `columns` say which fields of `data` hold what, where the run does not say so; `tasks` are evaluated, or all. `predictions` is a
-    file for what was answered, beside what is right. Raises SpecError for such a file where no task is scored by answers.
+    `columns` say which fields of `data` hold what, and `separator` what stands between labels, where the run does not say so; `tasks`
+    are evaluated, or all. `predictions` is a file for what was answered, beside what is right. Raises SpecError for such a file where
+    no task is scored by answers.
     """
     existing(run)
     if predictions is not None:
@@ -55,7 +57,7 @@ def evaluate(
         from lmkit.run.open import open_trained
 
     opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
-    spec = on_file(opened.spec, data, columns, run, tasks)
+    spec = on_file(opened.spec, data, columns, run, tasks, separator)
     with watch(console.err, saves=False) as stop:
         batches, caches = _batches(opened, spec, data is None, (RUNS if is_foreign(run) else run.parent) / CACHE, console, stop)
         if not len(batches):

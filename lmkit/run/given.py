@@ -101,7 +101,7 @@ def source_like(source: AnySource, path: Path) -> AnySource:
         raise DataError(Problem(f"has no named fields, and the run reads {', '.join(source.columns)}; name a {endings}", where=str(path)))
     if isinstance(source, found):
         return source.model_copy(update={key_of(found): (str(path),)})
-    return _named(found, path, source.columns)
+    return _named(found, path, source.columns).model_copy(update={"label_separator": source.label_separator})
 
 
 def aligned_of(path: Path) -> Parallel | None:

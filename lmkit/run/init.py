@@ -18,8 +18,11 @@ KINDS = {".txt": "text", ".md": "text", **{ending: key_of(source) for ending, so
 FILES = {"conll": ENTITIES, "conllu": TAGS, "squad": QUESTIONS, "text": LANGUAGE}  # what files of one kind are for
 
 
-def init(start: str | None, *, output: Path | None, listing: bool, as_json: bool, console: Console) -> int:
-    """Writes the spec to standard output, or to a file that must not be there yet; as JSON, which specs may be, without comments."""
+def init(start: str | None, *, output: Path | None, listing: bool, as_json: bool, console: Console, separator: str = "") -> int:
+    """Writes the spec to standard output, or to a file that must not be there yet; as JSON, which specs may be, without comments.
+
+    `separator` stands between the labels of a text in one field.
+    """
     if listing and as_json:
         console.out(json.dumps({name: headline(path) for name, path in recipes().items()}, ensure_ascii=False, indent=2))
         return 0
@@ -29,7 +32,7 @@ def init(start: str | None, *, output: Path | None, listing: bool, as_json: bool
         for name, path in known.items():
             console.out(f"{name:<{width}}  {headline(path)}")
         return 0
-    text = spec_text(start or "quickstart")
+    text = spec_text(start or "quickstart", separator)
     text = json.dumps(plain_words(text), ensure_ascii=False, indent=2) + "\n" if as_json else text
     if output is None:
         console.write(text)
@@ -45,22 +48,27 @@ def init(start: str | None, *, output: Path | None, listing: bool, as_json: bool
     return 0
 
 
-def spec_text(start: str) -> str:
+def spec_text(start: str, separator: str = "") -> str:
     """The text for a recipe's name, or for a data file."""
     path = Path(start)
     if ending_of(path) in KINDS or path.exists():
-        return for_data(path)
+        return for_data(path, separator)
+    if separator:
+        raise SpecError(Problem("is for a data file with several labels of a text", "--label-separator", "command line"))
     return recipe(start).read_text(encoding="utf-8")
 
 
-def for_data(path: Path) -> str:
+def for_data(path: Path, separator: str = "") -> str:
     """A spec for one data file, of the task that its kind or the fields of its first record tell."""
     kind = "squad" if is_squad_file(path) else KINDS.get(ending_of(path))
     if kind is None:
         raise SpecError(Problem(f"is no kind of data file known here; known are {', '.join(KINDS)}", where=str(path)))
-    purpose, columns = (FILES[kind], {}) if kind in FILES else purpose_of(_first(path))
+    purpose, columns = (FILES[kind], {}) if kind in FILES else purpose_of(_first(path), separator)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-._") or "model"
-    words = {kind: str(path)} | ({"columns": columns} if columns else {})
+    words: dict[str, Any] = {kind: str(path)} | ({"columns": columns} if columns else {})
+    if separator and "labels" not in columns:
+        raise SpecError(Problem("is for several labels of a text, and no field of them is found", "--label-separator", str(path)))
+    words |= {"label_separator": separator} if separator else {}
     data = [
         f"  train: {text_of(words)}",
         "  validation: {holdout: 5%}  # or a source of its own, like train",

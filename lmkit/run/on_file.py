@@ -11,9 +11,9 @@ from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import ReplacedToken, SentenceEmbedding, TwoSegments
 
 
-def on_file(spec: RunSpec, path: Path | None, columns: Columns, run: Path, tasks: Collection[str] = ()) -> RunSpec:
+def on_file(spec: RunSpec, path: Path | None, columns: Columns, run: Path, tasks: Collection[str] = (), separator: str = "") -> RunSpec:
     """The words with these tasks, or all; with a file, it is data.validation of those that read the same source, and `columns` say
-    what its fields hold.
+    what its fields hold, `separator` what stands between several labels, where the run does not say it.
 
     Raises DataError where the file lacks a field, and for an imported model without a file; SpecError for columns without one, and
     for a task that is none.
@@ -26,11 +26,19 @@ def on_file(spec: RunSpec, path: Path | None, columns: Columns, run: Path, tasks
     spec = spec.model_copy(update={"tasks": {name: task for name, task in spec.tasks.items() if not tasks or name in tasks}})
     if path is None and columns:
         raise SpecError(Problem("say what the fields of a file are; add --data FILE", "--columns", "command line"))
+    if path is None and separator:
+        raise SpecError(Problem("say how the labels of a file are separated; add --data FILE", "--label-separator", "command line"))
     if path is None and spec.imported:
         raise DataError(Problem("the model was imported and brings no text; name a file with --data", where=str(run)))
     if path is None:
         return spec
-    return _imported(spec, path, columns, run) if spec.imported else _trained(spec, path, columns)
+    spec = _imported(spec, path, columns, run) if spec.imported else _trained(spec, path, columns)
+    source = spec.data.validation
+    if not separator:
+        return spec
+    if not isinstance(source, Records) or "labels" not in source.columns:
+        raise SpecError(Problem("is for several labels of a text, and this model reads none here", "--label-separator", str(path)))
+    return _validated_by(spec, source.model_copy(update={"label_separator": separator}))
 
 
 def lengths(longest: int) -> tuple[int, ...]:

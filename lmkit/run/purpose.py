@@ -33,8 +33,13 @@ class Purpose:
         return found
 
 
-def purpose_of(record: Mapping[str, Any]) -> tuple[Purpose, dict[str, str]]:
-    """What records like this one are for, and the fields of its roles: the first that fits, else a language model of its longest text."""
+def purpose_of(record: Mapping[str, Any], separator: str = "") -> tuple[Purpose, dict[str, str]]:
+    """What records like this one are for, and the fields of its roles: the first that fits, else a language model of its longest text.
+
+    With a separator, what is called as labels are is several of them.
+    """
+    if separator:
+        record = {name: value.split(separator) if _text(value) and name.lower() in SEVERAL else value for name, value in record.items()}
     for purpose in PURPOSES:
         columns = purpose.columns(record)
         if columns is not None:
@@ -115,6 +120,7 @@ ONE_TEXT: Roles = {"text": (_text, TEXT)}
 TWO_TEXTS: Roles = {"text_pair": (_text, PAIR)}
 WORDS: Roles = {"words": (_names, ("tokens", "words"))}
 SYSTEM: Roles = {"system": (_text_or_none, ("system", "system_prompt"))}
+SEVERAL = (*LABEL, "tags", "categories", "topics", "genres")
 TAG = ("tags", "ner_tags", "ner", "pos_tags", "upos", "labels")
 
 CHAT, CLASSES = "chat: causal_lm", "label: {kind: classification, metrics: [accuracy, f1]}"
@@ -168,7 +174,7 @@ PURPOSES = (  # the first that fits
         "labels: {kind: classification, multi_label: true, metrics: [accuracy, f1_micro]}",
         "encoder",
         "labels/f1_micro",
-        {**ONE_TEXT, "labels": (_names, (*LABEL, "tags", "categories"))},
+        {**ONE_TEXT, "labels": (_names, SEVERAL)},
     ),
     Purpose(CLASSES, "encoder", "label/f1", {**ONE_TEXT, "label": (_label, LABEL)}, TWO_TEXTS),
     Purpose(CLASSES, "encoder", "label/f1", {**ONE_TEXT, "label": (_word, ("target",))}, TWO_TEXTS),
