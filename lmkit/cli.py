@@ -332,8 +332,8 @@ def _doctor(a: Arguments, console: Console) -> int:
 def _declare_verify_parallel(parser: Parser) -> None:
     _spec(parser)
     parser.add_argument("--steps", type=_natural, default=20, metavar="N", help="steps from the beginning of the run (default 20)")
-    parser.add_argument("--replicas", type=_natural, default=2, metavar="N", help="GPUs, or parts of the processor (default 2)")
-    parser.add_argument("--workers", type=_natural, default=1, metavar="N", help="compare so many processes too")
+    parser.add_argument("--replicas", type=_side, metavar="N", help="GPUs, or parts of the processor (default: runtime.replicas, or 2)")
+    parser.add_argument("--workers", type=_side, metavar="N", help="compare so many processes too")
     parser.add_argument("--also", action="append", default=[], metavar="KEY=VALUE", help="compare the spec with this laid over it too")
     parser.add_argument("--side", type=Path, help=argparse.SUPPRESS)  # what the verb starts itself with
     _code(parser)
@@ -467,6 +467,12 @@ def _export(a: Arguments, console: Console) -> int:
 def _natural(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'expected a whole number of 1 or more, got "{text}"')
+    return int(text)
+
+
+def _side(text: str) -> int:
+    if not text.isdecimal() or not 2 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f'expected a whole number from 2 to 64, got "{text}"')
     return int(text)
 
 

@@ -20,17 +20,23 @@ from lmkit.run.rehearse import WORDS
 from lmkit.run.signals import watch
 from lmkit.spec_file.load import load
 from lmkit.spec_file.spec import RunSpec
+from lmkit.training.spec import Lion
 
+MOST = 64  # replicas
+SIGNS = "lion steps by signs, and rounding turns the sign of what is almost 0: losses, norms and momentum are compared"
 PAUSE = 0.05  # seconds between two looks at the processes
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What to compare: one replica with so many, with so many processes, and with each of `also` laid over the spec."""
+    """What to compare: one replica with so many, with so many processes, and with each of `also` laid over the spec.
+
+    Without a number of replicas it is the spec's, or 2.
+    """
 
     steps: int = 20
-    replicas: int = 2
-    workers: int = 1
+    replicas: int | None = None
+    workers: int | None = None
     also: tuple[str, ...] = ()
 
 
@@ -52,11 +58,10 @@ def verify_parallel(spec: Path, *, overrides: Sequence[str], wish: Wish, as_json
     require_permission(loaded.spec, allowed=allow_code, where=str(spec))
     for words in wish.also:
         load(spec, [*overrides, words])
+    replicas = replicas_of(loaded.spec, wish)
     sides = list(sides_of(loaded.spec, wish))
-    if len(sides) < 2:
-        raise SpecError(Problem("there is nothing to compare; write --replicas 2 or more", where="command line"))
     command = [sys.executable, "-m", "lmkit.cli", "verify-parallel", str(spec), *overrides, "--json"]
-    command += ["--steps", str(wish.steps), "--replicas", str(wish.replicas), *(["--allow-code"] if allow_code else [])]
+    command += ["--steps", str(wish.steps), "--replicas", str(replicas), *(["--allow-code"] if allow_code else [])]
     with TemporaryDirectory(prefix="lmkit-verify-") as home, watch(console.err, saves=False) as stop:
         folders = [Path(home, str(i)) for i in range(len(sides))]
         for side, folder in zip(sides, folders, strict=True):
@@ -66,27 +71,50 @@ def verify_parallel(spec: Path, *, overrides: Sequence[str], wish: Wish, as_json
                 if (folders[0] / name).is_file():
                     shutil.copy(folders[0] / name, folder / name)
             _run(side, [*command, "--side", str(folder)], folder, console.environment, stop)
-        found = [compared(side.name, folders[0], folder) for side, folder in zip(sides[1:], folders[1:], strict=True)]
+        signs = isinstance(loaded.spec.training.optimizer, Lion)
+        found = [compared(side.name, folders[0], folder, signs=signs) for side, folder in zip(sides[1:], folders[1:], strict=True)]
         steps = len(figures_of(folders[0]))
     equal = not any(one.differs for one in found)
-    facts = {"ok": equal, "steps": steps, "sides": [asdict(one) for one in found]}
-    for line in [json.dumps(facts)] if as_json else _lines(loaded.spec.name, steps, found):
+    facts = {"ok": equal, "steps": steps, "sides": [asdict(one) for one in found], "note": SIGNS if signs else ""}
+    for line in [json.dumps(facts)] if as_json else [*_lines(loaded.spec.name, steps, found), *([SIGNS] if signs else [])]:
         console.out(line)
     return 0 if equal else NumericsError.exit_code
 
 
+def replicas_of(spec: RunSpec, wish: Wish) -> int:
+    """How many replicas are compared with one. Raises SpecError where the batch has no equal parts for so many."""
+    asked = wish.replicas or spec.runtime.replicas or 2
+    if wish.replicas is None and asked > MOST:
+        raise SpecError(Problem(f"{asked} are too many to compare; write --replicas {MOST} or less", "runtime.replicas"))
+    count, size, micro = max(asked, 2), spec.training.batch_size, _micro_batches(spec)
+    if not _fits(spec, count * micro):
+        fitting = sorted((n for n in range(2, MOST + 1) if _fits(spec, n * micro)), key=lambda n: abs(n - count))[:3]
+        counts = " or ".join(map(str, sorted(fitting)))
+        way = f"write --replicas {counts}" if counts else f"write training.batch_size={count * micro} behind the spec"
+        parts = f"{count} replicas" + (f" of {micro} micro-batches" if micro > 1 else "")
+        raise SpecError(Problem(f"training.batch_size = {size} is not divisible by {parts}; {way}", "--replicas", "command line"))
+    return count
+
+
+def _micro_batches(spec: RunSpec) -> int:
+    own = spec.training.gradient_accumulation_steps
+    return 1 if own == "auto" else own
+
+
+def _fits(spec: RunSpec, parts: int) -> bool:
+    return spec.training.batch_size % parts == 0 and not any(spec.split_groups(parts))
+
+
 def sides_of(spec: RunSpec, wish: Wish) -> Iterator[Side]:
     """One replica, and what is compared with it."""
-    own = spec.training.gradient_accumulation_steps
-    micro = 1 if own == "auto" else own
+    micro, replicas = _micro_batches(spec), replicas_of(spec, wish)
     alone = ("runtime.strategy=mirrored", "runtime.tpu=null", "runtime.replicas=1", f"training.gradient_accumulation_steps={micro}")
     yield Side("1 replica", alone)
-    if wish.replicas > 1:
-        yield Side(f"{wish.replicas} replicas", (*alone, f"runtime.replicas={wish.replicas}"))
-    for parts in range(2 * micro, wish.replicas * micro + 1, micro):
-        if spec.training.batch_size % parts == 0 and not any(spec.split_groups(parts)):
+    yield Side(f"{replicas} replicas", (*alone, f"runtime.replicas={replicas}"))
+    for parts in range(2 * micro, replicas * micro + 1, micro):
+        if _fits(spec, parts):
             yield Side(f"{parts} micro-batches", (*alone, f"training.gradient_accumulation_steps={parts}"))
-    if wish.workers > 1:
+    if wish.workers:
         together = ("runtime.strategy=multi_worker", "runtime.replicas=null")
         yield Side(f"{wish.workers} processes", (*alone, *together), wish.workers)
     for words in wish.also:

@@ -32,9 +32,10 @@ def test_what_is_compared_fits_the_batch_and_its_groups() -> None:
     def names(*overrides: str, **wish: int) -> list[str]:
         return [side.name for side in sides_of(load(SPEC, ["training.batch_size=12", *overrides]).spec, Wish(**wish))][1:]
 
-    assert names(replicas=5) == ["5 replicas", "2 micro-batches", "3 micro-batches", "4 micro-batches"]
+    assert names(replicas=6) == ["6 replicas", "2 micro-batches", "3 micro-batches", "4 micro-batches", "6 micro-batches"]
     assert names("training.gradient_accumulation_steps=3") == ["2 replicas", "6 micro-batches"]
-    assert names(replicas=1, workers=2) == ["2 processes"]
+    assert names("runtime.replicas=3") == ["3 replicas", "2 micro-batches", "3 micro-batches"]
+    assert names(workers=3) == ["2 replicas", "2 micro-batches", "3 processes"]
 
 
 def record(folder: Path, steps: list[dict[str, float]], **tensors: float) -> Path:
@@ -63,12 +64,37 @@ def test_the_first_difference_is_told_by_step_and_task(tmp_path: Path) -> None:
     assert far.differs == "after the last step: a/moment" and far.weights == pytest.approx(1.0)
 
 
+def test_where_weights_move_by_signs_their_momentum_is_compared(tmp_path: Path) -> None:
+    one = record(tmp_path / "one", [{"loss": 3.0, "gradient_norm": 1.0}], **{"a": 1.0, "a/m": 0.5, "a/twin": 1.0})
+    turned = record(tmp_path / "turned", [{"loss": 3.0, "gradient_norm": 1.0}], **{"a": 1.1, "a/m": 0.5, "a/twin": 1.1})
+    assert compared("2 replicas", one, turned).differs and not compared("2 replicas", one, turned, signs=True).differs
+    other = record(tmp_path / "other", [{"loss": 3.0, "gradient_norm": 1.0}], **{"a": 1.0, "a/m": 0.6, "a/twin": 1.0})
+    assert compared("2 replicas", one, other, signs=True).differs == "after the last step: a/m"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "what"),
     [
         (["training.batch_sise=4"], 2, "training.batch_sise: unknown key"),
-        (["--replicas", "1"], 2, "there is nothing to compare; write --replicas 2 or more"),
-        (["--replicas", "none"], 2, 'expected a whole number of 1 or more, got "none"'),
+        (["--replicas", "1"], 2, 'argument --replicas: expected a whole number from 2 to 64, got "1"'),
+        (["--replicas", "65"], 2, 'argument --replicas: expected a whole number from 2 to 64, got "65"'),
+        (["--replicas", "none"], 2, 'argument --replicas: expected a whole number from 2 to 64, got "none"'),
+        (
+            ["--replicas", "3"],
+            2,
+            "command line: --replicas: training.batch_size = 4 is not divisible by 3 replicas; write --replicas 2 or 4",
+        ),
+        (
+            ["training.batch_size=1"],
+            2,
+            "--replicas: training.batch_size = 1 is not divisible by 2 replicas; write training.batch_size=2 behind the spec",
+        ),
+        (["runtime.replicas=3"], 2, "training.batch_size: 4 is not divisible by runtime.replicas = 3; nearest: 3, 6"),
+        (
+            ["runtime.replicas=100", "training.batch_size=100"],
+            2,
+            "runtime.replicas: 100 are too many to compare; write --replicas 64 or less",
+        ),
         (["--also", "model.num_heads=5"], 2, "model.hidden_size: 32 is not divisible by num_heads = 5"),
     ],
 )
