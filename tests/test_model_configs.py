@@ -166,6 +166,8 @@ def sentences(line: str, random: np.random.Generator) -> str:
 def value_of(role: str, labels: list[str], random: np.random.Generator) -> object:
     if role == "label":
         return str(random.choice(labels))
+    if role in ("labels", "choices"):
+        return labels if role == "labels" else [words(random), words(random)]
     return float(random.integers(0, 6)) if role == "value" else words(random, 40)
 
 

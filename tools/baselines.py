@@ -60,11 +60,25 @@ def majority(data: Data) -> list[Any]:
 
 
 def logistic(data: Data) -> list[Any]:
-    """Logistic regression; each set of labels that occurs is a class."""
+    """Logistic regression."""
     known, asked = _features(data)
     classes = list(dict.fromkeys(data.gold))
     model = LogisticRegression(C=10, max_iter=1000).fit(known, [classes.index(each) for each in data.gold])
     return [classes[i] for i in model.predict(asked)]
+
+
+def commonest_label(data: Data) -> list[tuple[str, ...]]:
+    """The label that most texts have, alone."""
+    return [(Counter(chain.from_iterable(data.gold)).most_common(1)[0][0],)] * len(data.asked)
+
+
+def logistic_by_label(data: Data) -> list[tuple[str, ...]]:
+    """Logistic regression of each label by itself, in which texts with it and texts without it count alike."""
+    known, asked = _features(data)
+    model = LogisticRegression(max_iter=1000, class_weight="balanced")
+    labels = sorted(set(chain.from_iterable(data.gold)))
+    found = [model.fit(known, [label in gold for gold in data.gold]).predict(asked) for label in labels]
+    return [tuple(label for label, has in zip(labels, each, strict=True) if has) for each in zip(*found, strict=True)]
 
 
 def ridge(data: Data) -> list[float]:
@@ -115,6 +129,13 @@ def nearest_choice(data: Data) -> list[str]:
     return [str(each.index(_nearest(text, each))) for text, each in choices]
 
 
+def likest_choice(data: Data) -> list[str]:
+    """The place of the choice whose tf-idf vector has the greatest cosine to that of the text."""
+    weigh = _tf_idf(data, 1)
+    cosines = [weigh.transform(each.choices or ()) @ weigh.transform([each.text]).T for each in data.asked]
+    return [str(of_choices.toarray().argmax()) for of_choices in cosines]
+
+
 def copy(data: Data) -> list[str]:
     """The text itself."""
     return [document.text for document in data.asked]
@@ -134,7 +155,8 @@ def by_length(data: Data, sign: int) -> list[str]:
 LENGTHS: dict[str, Baseline] = {"longer answer": partial(by_length, sign=1), "shorter answer": partial(by_length, sign=-1)}
 BASELINES: dict[str, dict[str, Baseline]] = {
     "classification": {"majority": majority, "bag of words": logistic},
-    "multiple_choice": {"majority": majority, "most shared words": nearest_choice},
+    "multi_label": {"majority": majority, "most frequent label": commonest_label, "bag of words": logistic_by_label},
+    "multiple_choice": {"majority": majority, "most shared words": nearest_choice, "tf-idf cosine": likest_choice},
     "regression": {"tf-idf cosine": scaled_cosine, "bag of words": ridge},
     "sentence_embedding": {"tf-idf cosine": vectors},
     "token_classification": {"most frequent tag": frequent_tags},
@@ -196,11 +218,14 @@ def scores(path: Path, overrides: Sequence[str] = (), data: Path | None = None) 
         raise DataError(Problem("data.validation is no file; name one with --data", where=str(path)))
     asked = list(read(source))
     found: dict[str, Figure] = {}
-    for name, task in ((name, task) for name, task in spec.tasks.items() if task.kind in BASELINES):
+    for name, task in spec.tasks.items():
+        kind = "multi_label" if getattr(task, "multi_label", False) else task.kind
+        if kind not in BASELINES:
+            continue
         known = [document for each, source in spec.data.train.items() if task.data in (None, each) for document in read(source)]
         labels = _labels(name, task, known)
         of_known, of_asked = ([_gold(name, task, labels, document) for document in documents] for documents in (known, asked))
-        for baseline, answer in BASELINES[task.kind].items():
+        for baseline, answer in BASELINES[kind].items():
             if answer not in OF_PAIRS or asked[0].pair is not None:
                 pairs = list(zip(of_asked, answer(Data(known, of_known, asked)), strict=True))
                 found |= {f"{name}/{baseline}/{figure}": value for figure, value in _figures(task, pairs, labels).items()}

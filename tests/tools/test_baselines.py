@@ -38,6 +38,21 @@ def test_the_majority_is_right_as_often_as_its_label_occurs_and_words_tell_the_r
     assert found == {"majority/accuracy": 0.6, "bag of words/accuracy": 1.0}
 
 
+def test_each_of_several_labels_has_words_of_its_own_and_the_commonest_one_is_right_where_it_is(tmp_path: Path) -> None:
+    train = [{"text": "a red ball", "labels": ["red"]}, {"text": "a big ball", "labels": ["big"]}, {"text": "a ball", "labels": []}] * 4
+    both = {"text": "a big red ball", "labels": ["big", "red"]}
+    found = figures(tmp_path, "{kind: classification, multi_label: true, metrics: [accuracy, f1_micro]}", train, [*train[:3], both])
+    assert found["majority/accuracy"] == 0.25 and found["bag of words/accuracy"] == 1
+    assert found["most frequent label/f1_micro"] == 0.5  # 2 of the 4 answers, which are 2 of the 4 labels
+
+
+def test_the_choice_that_shares_rare_words_is_the_likest(tmp_path: Path) -> None:
+    known = [{"text": f"dogs see {name}", "choices": ["cats", "foxes"], "label": 0} for name in ("owls", "cows", "elks")] * 10
+    asked = [{"text": "dogs see elks", "choices": ["dogs see", "elks"], "label": 1}]
+    found = figures(tmp_path, "{kind: multiple_choice}", known, asked)
+    assert found == {"majority/accuracy": 0, "most shared words/accuracy": 0, "tf-idf cosine/accuracy": 1}
+
+
 def test_characters_tell_texts_apart_that_are_written_without_spaces(tmp_path: Path) -> None:
     train = [{"text": "房间很好", "label": "1"}, {"text": "房间很差", "label": "0"}] * 4
     test = [{"text": "早餐好", "label": "1"}, {"text": "早餐差", "label": "0"}]
