@@ -1,12 +1,13 @@
 """What simple means reach on a spec's own data: `python tools/baselines.py SPEC [--data FILE] [key=value ...]`.
 
 They learn from data.train, answer data.validation or the file, and are scored by the functions of `lmkit evaluate`, with its intervals.
-A task kind is added in BASELINES; an answer has the form that lmkit/tasks/scores.py reads.
+A task kind is added in BASELINES; an answer has the form that lmkit/tasks/scores.py reads. OF_TOKENS have the entropy of their tokens.
 """
 
 import argparse
 import os
 import sys
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,12 +29,14 @@ from lmkit.data.spec import Holdout
 from lmkit.errors import DataError, LmkitError, Problem
 from lmkit.inference.gold import right
 from lmkit.run import table
+from lmkit.run.material import material, tokenizer_of
 from lmkit.run.on_file import on_file
 from lmkit.scores.answers import normalized
 from lmkit.scores.characters import UNSPACED
 from lmkit.scores.classes import classification
 from lmkit.scores.figure import ROUNDS, Figure
 from lmkit.spec_file.load import load
+from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.classification import label_names
 from lmkit.tasks.scores import Pair, scores_of
 from lmkit.tasks.spec import AnyTask, Labelled
@@ -166,6 +169,7 @@ BASELINES: dict[str, dict[str, Baseline]] = {
     "reward": LENGTHS,
 }
 OF_PAIRS, PREFERENCES = (scaled_cosine, vectors), ("dpo", "reward")
+OF_TOKENS = ("causal_lm", "masked_lm", "prefix_lm", "span_corruption")
 
 
 def _tf_idf(data: Data, words: int) -> TfidfVectorizer:
@@ -213,22 +217,39 @@ def _nearest(text: str, candidates: Sequence[str]) -> str:
 def scores(path: Path, overrides: Sequence[str] = (), data: Path | None = None) -> dict[str, Figure]:
     """The figures of every baseline of every task, as `task/baseline/figure`. Raises LmkitError for what is wrong with spec or data."""
     spec = on_file(load(path, list(overrides)).spec, data, {}, path)
-    source = spec.data.validation
-    if source is None or isinstance(source, Holdout):
-        raise DataError(Problem("data.validation is no file; name one with --data", where=str(path)))
-    asked = list(read(source))
     found: dict[str, Figure] = {}
     for name, task in spec.tasks.items():
         kind = "multi_label" if getattr(task, "multi_label", False) else task.kind
-        if kind not in BASELINES:
-            continue
-        known = [document for each, source in spec.data.train.items() if task.data in (None, each) for document in read(source)]
-        labels = _labels(name, task, known)
-        of_known, of_asked = ([_gold(name, task, labels, document) for document in documents] for documents in (known, asked))
-        for baseline, answer in BASELINES[kind].items():
-            if answer not in OF_PAIRS or asked[0].pair is not None:
-                pairs = list(zip(of_asked, answer(Data(known, of_known, asked)), strict=True))
-                found |= {f"{name}/{baseline}/{figure}": value for figure, value in _figures(task, pairs, labels).items()}
+        if kind in BASELINES:
+            found |= {f"{name}/{figure}": value for figure, value in _of_answers(spec, name, task, BASELINES[kind]).items()}
+        elif kind in OF_TOKENS:
+            found[f"{name}/unigram entropy/loss"] = Figure(unigram_entropy(spec, name))
+    return found
+
+
+def unigram_entropy(spec: RunSpec, name: str) -> float:
+    """The nats of a token that a task is asked of data.validation: no one distribution for all of them comes nearer."""
+    with tempfile.TemporaryDirectory() as cache:
+        quiet: dict[str, Any] = {"say": lambda _: None, "stop": lambda: False}
+        stuff = material(spec, tokenizer=tokenizer_of(spec, **quiet), cache=Path(cache), **quiet)
+        asked = [batch[f"{name}/labels"][batch[f"{name}/weights"] > 0] for batch in stuff.batches.validation if f"{name}/labels" in batch]
+    _, counts = np.unique(np.concatenate(asked), return_counts=True)
+    return float(np.log(counts.sum()) - (counts * np.log(counts)).sum() / counts.sum())
+
+
+def _of_answers(spec: RunSpec, name: str, task: AnyTask, baselines: dict[str, Baseline]) -> dict[str, Figure]:
+    source = spec.data.validation
+    if source is None or isinstance(source, Holdout):
+        raise DataError(Problem("is no file; name one with --data", "data.validation"))
+    asked = list(read(source))
+    known = [document for each, source in spec.data.train.items() if task.data in (None, each) for document in read(source)]
+    labels = _labels(name, task, known)
+    of_known, of_asked = ([_gold(name, task, labels, document) for document in documents] for documents in (known, asked))
+    found: dict[str, Figure] = {}
+    for baseline, answer in baselines.items():
+        if answer not in OF_PAIRS or asked[0].pair is not None:
+            pairs = list(zip(of_asked, answer(Data(known, of_known, asked)), strict=True))
+            found |= {f"{baseline}/{figure}": value for figure, value in _figures(task, pairs, labels).items()}
     return found
 
 

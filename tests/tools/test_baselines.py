@@ -1,6 +1,7 @@
 """What simple means reach: their figures on data that tell what these must be."""
 
 import json
+import math
 import runpy
 from collections.abc import Sequence
 from itertools import pairwise
@@ -118,5 +119,10 @@ def test_rows_that_are_held_out_of_the_training_data_need_a_file(tmp_path: Path)
     assert scores(spec, ["data.validation={holdout: 10%}"], tmp_path / "test.jsonl")["it/majority/accuracy"].value == 1
 
 
+def test_two_letters_that_are_equally_frequent_are_worth_log_two_each(tmp_path: Path) -> None:
+    found = figures(tmp_path, "causal_lm", [{"text": "abcd" * 9}], [{"text": "ab" * 500}], body="decoder")
+    assert found == {"unigram entropy/loss": pytest.approx(math.log(2), abs=0.02)}
+
+
 def test_a_task_without_a_baseline_has_no_figure(tmp_path: Path) -> None:
-    assert figures(tmp_path, "masked_lm", [{"text": "a"}], [{"text": "b"}]) == {}
+    assert figures(tmp_path, "next_sentence", [{"text": "a"}], [{"text": "b"}]) == {}
