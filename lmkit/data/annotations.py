@@ -125,7 +125,7 @@ class Counted:
         self._column = open("counted", np.int8)
 
     def add(self, document: Document, tokens: "Offsets", pair: "Offsets") -> None:
-        self._column.append(_followed(tokens, document.counted or (), len(document.text)))
+        self._column.append(followed(tokens, document.counted or (), len(document.text)))
 
     def finish(self) -> dict[str, list[str]]:
         return {}
@@ -138,7 +138,7 @@ class CountedPair:
         self._column = open("pair_counted", np.int8)
 
     def add(self, document: Document, tokens: "Offsets", pair: "Offsets") -> None:
-        self._column.append(_followed(pair, document.counted_pair or (), len(document.pair or "")))
+        self._column.append(followed(pair, document.counted_pair or (), len(document.pair or "")))
 
     def finish(self) -> dict[str, list[str]]:
         return {}
@@ -183,7 +183,7 @@ def _answer(document: Document, pair: Offsets) -> tuple[int, int]:
     return (int(inside[0]), int(inside[-1])) if len(inside) else (NONE, NONE)
 
 
-def _followed(tokens: Offsets, learned: Sequence[tuple[int, int]], end: int) -> np.ndarray:
+def followed(tokens: Offsets, learned: Sequence[tuple[int, int]], end: int) -> np.ndarray:
     """bool: what follows each token of a text of `end` characters touches one of the spans that are learned."""
     begin, behind = np.append(tokens, [[end, end + 1]], axis=0).T
     spans = np.array(learned or ((end + 1, end + 1),))

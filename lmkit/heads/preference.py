@@ -47,15 +47,19 @@ class DirectPreferenceHead(LanguageModelHead):
     def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any, row_key: Any = None) -> dict[str, Any]:
         """As every head, with `margin`: beta times the log ratio of a row, whose sign says whether it counts as correct."""
         own = {key: batch[f"{self.name}/{key}"] for key in ("labels", "counted", "weights")}
-        x_NE = self.projected(ops.reshape(hidden_BTD, (-1, self.hidden_size)))
-        loss_N, _, _ = self.judged(x_NE, ops.reshape(own["labels"], (-1,)), embedding)
-        log_BT = -ops.reshape(loss_N, ops.shape(own["labels"])) * own["counted"]
-        segments = batch["segments"]
-        log_B2 = ops.stack([ops.sum(ops.where(ops.equal(segments, i), log_BT, 0.0), axis=1) for i in (1, 2)], axis=1)
+        log_B2 = self.log_probabilities(hidden_BTD, own["labels"], own["counted"], batch["segments"], embedding)
         ratio_B2 = log_B2 - batch.get(f"{self.name}/reference", 0.0)
         ratio_B = ratio_B2[:, 0] - ratio_B2[:, 1]
         loss_B = preference_loss(ratio_B, self.loss, self.beta, self.smoothing)
         return _preferred(loss_B, self.beta * ratio_B, own["weights"]) | {"log_probabilities": log_B2}
+
+    def log_probabilities(self, hidden_BTD: Any, labels_BT: Any, counted_BT: Any, segments_BT: Any, embedding: Any) -> Any:
+        """[B, 2]: of the labels that are counted in either segment."""
+        loss_N, _, _ = self.judged(
+            self.projected(ops.reshape(hidden_BTD, (-1, self.hidden_size))), ops.reshape(labels_BT, (-1,)), embedding
+        )
+        log_BT = -ops.reshape(loss_N, ops.shape(labels_BT)) * counted_BT
+        return ops.stack([ops.sum(ops.where(ops.equal(segments_BT, i), log_BT, 0.0), axis=1) for i in (1, 2)], axis=1)
 
 
 class RewardHead(SequenceClassHead):
@@ -63,15 +67,14 @@ class RewardHead(SequenceClassHead):
 
     def call(self, hidden_BTD: Any, *, batch: dict[str, Any], embedding: Any = None, row_key: Any = None) -> dict[str, Any]:
         """As every head, with `margin`, the difference of the scores."""
-        better_B, worse_B = (
-            ops.cast(
-                ops.squeeze(self.logits(hidden_BTD, ops.cast(ops.equal(batch["segments"], i), "int32"), row_key, batch["tokens"]), -1),
-                "float32",
-            )
-            for i in (1, 2)
-        )
-        margin_B = better_B - worse_B
+        scores_B2 = self.scores(hidden_BTD, batch["segments"], batch["tokens"], row_key)
+        margin_B = scores_B2[:, 0] - scores_B2[:, 1]
         return _preferred(ops.softplus(-margin_B), margin_B, batch[f"{self.name}/weights"])
+
+    def scores(self, hidden_BTD: Any, segments_BT: Any, tokens_BT: Any, row_key: Any = None) -> Any:
+        """[B, 2] float32: of either segment."""
+        own = [self.logits(hidden_BTD, ops.cast(ops.equal(segments_BT, i), "int32"), row_key, tokens_BT) for i in (1, 2)]
+        return ops.cast(ops.concatenate(own, axis=1), "float32")
 
 
 def _preferred(loss_B: Any, margin_B: Any, weights_B: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from lmkit.inference.embeddings import embedder
 from lmkit.inference.long_texts import document_scores
 from lmkit.inference.masks import filler, lacks_masks
 from lmkit.inference.opened import OpenedModel
+from lmkit.inference.preferences import preferred_of_two, rewards_of_two
 from lmkit.inference.rows import compiled_reader, require_going, room
 from lmkit.inference.spans import span_finder
 from lmkit.inference.token_answers import replaced_finder, word_labeller
@@ -119,7 +120,9 @@ def _reader(opened: OpenedModel, name: str, task: AnyTask) -> Reader | None:
             return Reader(_nothing, partial(_written, opened, write))
         case Reward():
             return Reader(_nothing, _scorer(opened, name))
-        case CausalLm() | SpanCorruption() | PrefixLm() | DirectPreference():
+        case DirectPreference():
+            return Reader(_two_answers, preferred_of_two(opened, name, task.beta))
+        case CausalLm() | SpanCorruption() | PrefixLm():
             return None
         case _:
             assert_never(task)
@@ -143,6 +146,10 @@ def _choices(document: Document) -> str:
 
 def _second_text(document: Document) -> str:
     return "" if document.pair is not None else "has one text, and two are needed; add --pair, or a field text_pair"
+
+
+def _two_answers(document: Document) -> str:
+    return "" if document.rejected else "has no two answers to compare; give --input FILE with the fields of chosen and rejected"
 
 
 def _classifier(opened: OpenedModel, name: str, task: AnyTask, labels: Sequence[str]) -> Read:
@@ -172,7 +179,10 @@ def _measurer(opened: OpenedModel, name: str, task: AnyTask) -> Read:
 
 
 def _scorer(opened: OpenedModel, name: str) -> Read:
-    """Scores of conversations, and of texts as they are, without special tokens around them: as pairs were learned."""
+    """Scores of conversations, and of texts as they are, without special tokens around them: as pairs were learned. Of two answers that
+    stand side by side, the scores of both.
+    """
+    of_two = rewards_of_two(opened, name)
     head, longest, chat = opened.model.heads[name], room(opened), chat_of(opened.tokenizer)
     read = compiled_reader(opened, name, lambda hidden, batch: head.logits(hidden, batch["segments"], None, batch["tokens"]))
 
@@ -184,7 +194,15 @@ def _scorer(opened: OpenedModel, name: str) -> Read:
         ids = np.concatenate(opened.tokenizer.encode(parts, specials=document.messages is not None))[-longest:]
         return bare().row(ids)
 
-    return lambda documents: [{"score": float(value[0])} for (value,) in read([row(document) for document in documents])]
+    def answer(documents: Sequence[Document]) -> list[Answer]:
+        twofold = [i for i, document in enumerate(documents) if document.rejected]
+        single = [i for i, document in enumerate(documents) if not document.rejected]
+        answers = dict(zip(twofold, of_two([documents[i] for i in twofold]), strict=True))
+        scores = read([row(documents[i]) for i in single])
+        answers |= {i: {"score": float(value[0])} for i, (value,) in zip(single, scores, strict=True)}
+        return [answers[i] for i in range(len(documents))]
+
+    return answer
 
 
 def json_text(text: str) -> str:

@@ -31,8 +31,8 @@ def chooser(opened: OpenedModel, name: str) -> Callable[[Sequence[Document]], li
             rows.append(joined_rows(tokenizer.rows([document.text] * len(each), each, max_length=share)))
         most = max(map(len, choices), default=1)
 
-        def there(chosen: list[int], count: int) -> dict[str, Any]:
-            found = np.zeros((count, most), np.float32)
+        def there(chosen: list[int], shape: tuple[int, int]) -> dict[str, Any]:
+            found = np.zeros((shape[0], most), np.float32)
             for row, i in enumerate(chosen):
                 found[row, : len(choices[i])] = 1
             return {"choices": found}

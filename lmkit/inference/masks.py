@@ -47,8 +47,8 @@ def filler(opened: OpenedModel, name: str) -> Callable[[Sequence[Document]], lis
         rows = _rows(opened, documents)
         places = [np.flatnonzero(row.ids == mask) for row in rows]
 
-        def where(chosen: list[int], count: int) -> dict[str, Any]:
-            found = np.zeros((count, MASKS), np.int32)
+        def where(chosen: list[int], shape: tuple[int, int]) -> dict[str, Any]:
+            found = np.zeros((shape[0], MASKS), np.int32)
             for row, i in enumerate(chosen):
                 found[row, : len(places[i])] = places[i]
             return {"where": found}

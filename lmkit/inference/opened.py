@@ -17,7 +17,8 @@ class OpenedModel:
     """What is asked, and `path`, where it came from.
 
     It answers `at_once` rows in a batch at most, and asks before each whether to `stop`. `habits` reads what the makers of a
-    model that was `imported` say of writing; whatever it draws follows from `seed`.
+    model that was `imported` say of writing; whatever it draws follows from `seed`. `began` makes the model as it was before it was
+    trained.
     """
 
     path: Path
@@ -29,5 +30,6 @@ class OpenedModel:
     seed: int
     imported: bool
     habits: Callable[[], Habits | None]
+    began: Callable[[], Model]
     at_once: int = 32
     stop: Callable[[], bool] = never

@@ -15,6 +15,11 @@ CELLS = 512  # for each row of a batch at most: where rows are longer there are 
 
 Batch = dict[str, Any]
 Forward = Callable[[Any, Batch], Any]  # hidden states [B, T, D] and the batch to one or several arrays [B, ...]
+More = Callable[[list[int], tuple[int, int]], Batch]
+
+
+def nothing_more(chosen: list[int], shape: tuple[int, int]) -> Batch:
+    return {}
 
 
 def room(opened: OpenedModel) -> int:
@@ -51,7 +56,7 @@ def batches(rows: Sequence[Row], pad: int, longest: int, most: int) -> Iterator[
 def compiled_reader(opened: OpenedModel, name: str, forward: Forward) -> Callable[..., list[tuple[np.ndarray, ...]]]:
     """A function from rows to what `forward` makes of each of them, as a tuple of arrays.
 
-    `more(chosen)` adds to a batch what else `forward` reads: arrays with a row for each index of `chosen`.
+    `more(chosen, shape)` adds to a batch of this shape what else `forward` reads: arrays with a row for each index of `chosen`.
     """
     model, pad, longest = opened.model, opened.tokenizer.pad, opened.data.max_length
     causal = model.heads[name].causal
@@ -61,11 +66,11 @@ def compiled_reader(opened: OpenedModel, name: str, forward: Forward) -> Callabl
 
     call = compiled(step)
 
-    def read(rows: Sequence[Row], more: Callable[[list[int], int], Batch] = lambda chosen, count: {}) -> list[tuple[np.ndarray, ...]]:
+    def read(rows: Sequence[Row], more: More = nothing_more) -> list[tuple[np.ndarray, ...]]:
         found: list[tuple[np.ndarray, ...]] = [()] * len(rows)
         for chosen, batch in batches(rows, pad, longest, opened.at_once):
             require_going(opened)
-            made = call(batch | more(chosen, len(batch["tokens"])))
+            made = call(batch | more(chosen, batch["tokens"].shape))
             arrays = [finite(one) for one in (made if isinstance(made, tuple | list) else (made,))]
             for place, i in enumerate(chosen):
                 found[i] = tuple(array[place] for array in arrays)

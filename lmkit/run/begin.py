@@ -1,17 +1,24 @@
 """The weights that a run begins with where its model comes from another one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lmkit.heads.model import Model
 from lmkit.models.names import matches
 from lmkit.models.spec import FromRun
-from lmkit.run.model import shapes_of, take_over, under_our_names
+from lmkit.run.model import build_model, shapes_of, take_over, under_our_names, variables_of
 from lmkit.run.pretrained import parts_of
 from lmkit.run.source import source_of
 from lmkit.spec_file.spec import RunSpec
 from lmkit.training.trainable import require_parts
+
+
+def as_begun(spec: RunSpec, *, vocab_size: int, labels: Mapping[str, Sequence[str]]) -> Model:
+    """A model as a run of the spec begins with it."""
+    model = build_model(spec, vocab_size=vocab_size, labels=labels)
+    begin(spec, model, variables_of(model), vocab_size=vocab_size, say=lambda line: None)
+    return model
 
 
 def begin(spec: RunSpec, model: Model, variables: Mapping[str, Any], *, vocab_size: int, say: Callable[[str], None]) -> None:

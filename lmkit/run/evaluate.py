@@ -5,7 +5,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmkit.data.batches import Evaluation
+import numpy as np
+
+from lmkit.data.batches import Batch, Evaluation
 from lmkit.data.build import evaluation_batches
 from lmkit.data.cache import Cache, open_cache
 from lmkit.data.document import Document
@@ -20,8 +22,9 @@ from lmkit.run.output import require_writable, texts_of, whole_file
 from lmkit.run.signals import watch
 from lmkit.run.source import existing, is_foreign
 from lmkit.scores.figure import ROUNDS, Figure
+from lmkit.scores.preferences import preferences
 from lmkit.spec_file.spec import RunSpec
-from lmkit.tasks.spec import TwoSegments
+from lmkit.tasks.spec import DirectPreference, Reward, TwoSegments
 
 if TYPE_CHECKING:
     from lmkit.inference.scoring import Part
@@ -65,7 +68,10 @@ def evaluate(
         parts = parts_of(spec.tasks, spec.data, caches, stop=stop)
         if predictions is not None and not parts:
             kinds = ", ".join(f"{name} ({task.kind})" for name, task in spec.tasks.items())
-            raise SpecError(Problem(f"no task here is scored by answers: {kinds}; leave it out", "--predictions", "command line"))
+            what = f"no task here is scored by answers: {kinds}; leave it out"
+            if any(isinstance(task, DirectPreference | Reward) for task in spec.tasks.values()):
+                what += ", or write rewards and margins by lmkit predict --input"
+            raise SpecError(Problem(what, "--predictions", "command line"))
         found = _of_rows(opened, spec, batches, caches, console, stop) | _of_answers(opened, parts, predictions, stop)
     if as_json:
         console.out(table.as_json(found, run=str(run), step=opened.step))
@@ -88,9 +94,19 @@ def _of_rows(
     replicas = engine.replicas("one_device")
     data = fingerprints(caches, opened.tokenizer)
     began = as_it_began(opened, batches, EvaluationStep(opened.model, replicas), data=data, say=console.err, stop=stop)
-    figures = evaluator(spec.tasks, opened.model, Referred(batches, began), opened.tokenizer, opened.labels, replicas, xla=False)(stop)
+    margins: dict[str, list[float]] = {name: [] for name, task in spec.tasks.items() if isinstance(task, DirectPreference | Reward)}
+
+    def hear(batch: Batch, rows: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        for name in margins.keys() & rows.keys():
+            margins[name] += rows[name]["predicted"][batch[f"{name}/weights"] > 0].tolist()
+
+    measure = evaluator(spec.tasks, opened.model, Referred(batches, began), opened.tokenizer, opened.labels, replicas, xla=False)
+    figures = measure(stop, hear)
     engine.finite(figures.get("loss", 0.0))
-    return {name: Figure(value) for name, value in figures.items()}
+    preferred = {name: preferences(found, rounds=ROUNDS) for name, found in margins.items() if found}
+    return {name: Figure(value) for name, value in figures.items()} | {
+        f"{name}/{figure}": value for name, found in preferred.items() for figure, value in found.items()
+    }
 
 
 def _of_answers(opened: "OpenedRun", parts: Sequence["Part"], predictions: Path | None, stop: Stop) -> dict[str, Figure]:

@@ -9,6 +9,7 @@ from lmkit.checkpoints.tensors import Tensors, in_dtype
 from lmkit.engine import devices
 from lmkit.heads.model import Model
 from lmkit.inference.opened import OpenedModel
+from lmkit.run.begin import as_begun
 from lmkit.run.code import require_permission, run_code
 from lmkit.run.console import Console
 from lmkit.run.directory import RunDirectory
@@ -32,10 +33,11 @@ class OpenedRun:
     @property
     def answering(self) -> OpenedModel:
         """The model with what it takes to ask it."""
-        spec, path = self.spec, self.directory.path
+        spec, path, size = self.spec, self.directory.path, self.tokenizer.vocab_size
         return OpenedModel(
-            path, spec.tasks, spec.data, self.tokenizer, self.model, self.labels, spec.seed, spec.imported, lambda: habits_of(path)
-        )
+            path, spec.tasks, spec.data, self.tokenizer, self.model, self.labels, spec.seed, spec.imported, lambda: habits_of(path),
+            lambda: as_begun(spec, vocab_size=size, labels=self.labels),
+        )  # fmt: skip
 
 
 def open_trained(path: Path, console: Console, *, allow_code: bool = False, dtype: str = "float32") -> OpenedRun:

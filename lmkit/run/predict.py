@@ -158,6 +158,8 @@ def _documents(spec: RunSpec, asked: Asked, console: Console) -> Iterator[Answer
 
 
 def _own_columns(known: Records) -> Sequence[Columns]:
+    if "rejected" in known.columns:
+        return (known.columns, *ANSWERED)
     if conversational(known.columns):
         prompt, first = known.columns.get("prompt", "prompt"), ANSWERED[0]
         return ({**first, "prompt": prompt}, *ANSWERED[1:])

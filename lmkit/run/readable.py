@@ -20,6 +20,9 @@ def answer_lines(answer: dict[str, Any]) -> Iterator[str]:
         shares = ", ".join(f"{label} {share:.3f}" for label, share in answer["probabilities"].items())
         said = answer["label"] if "label" in answer else ", ".join(answer["labels"]) or "no label"
         yield f"{said}  ({shares})"
+    elif "rewards" in answer:
+        shares = ", ".join(f"{side} {reward:.4f}" for side, reward in answer["rewards"].items())
+        yield f"{answer['preferred'] or 'neither'}  ({shares}; margin {answer['margin']:.4f})"
     elif "text" in answer:
         yield answer["text"]
     elif "value" in answer or "score" in answer:

@@ -18,7 +18,7 @@ from lmkit.tasks.spec import (
     TwoSegments,
 )
 from lmkit.text.tokenizer import Tokenizer
-from lmkit.training.evaluate import evaluate
+from lmkit.training.evaluate import Hear, evaluate
 from lmkit.training.step import EvaluationStep
 
 
@@ -48,11 +48,11 @@ def evaluator(
     *,
     xla: bool,
 ) -> Callable[..., dict[str, float]]:
-    """`evaluate(stop)` gives every figure of every task over the batches; compiled once for each shape."""
+    """`evaluate(stop, hear)` gives every figure of every task over the batches; compiled once for each shape."""
     step = EvaluationStep(model, replicas, xla=xla)
     sizes = label_counts(tasks, tokenizer.vocab_size, labels)
 
-    def run(stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
-        return evaluate(step, batches, tasks, label_counts=sizes, labels=labels, byte_length=tokenizer.byte_length, stop=stop)
+    def run(stop: Callable[[], bool] = lambda: False, hear: Hear = lambda batch, rows: None) -> dict[str, float]:
+        return evaluate(step, batches, tasks, label_counts=sizes, labels=labels, byte_length=tokenizer.byte_length, stop=stop, hear=hear)
 
     return run

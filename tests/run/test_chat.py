@@ -124,6 +124,10 @@ def test_preferences_are_evaluated_on_a_file_as_on_the_runs_own_rows(home: Path,
     assert main(["evaluate", str(run), "--data", str(home / "pairs.jsonl"), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)["figures"]
     assert figures["prefer/margin"] > 0 and figures["prefer/loss"] < np.log(2)
+    for answer in agreeing(home, run, capsys):
+        assert set(answer["log_probabilities"]) == {"chosen", "rejected"}
+    assert main(["predict", str(run), "--text", "hi"]) == 3
+    assert capsys.readouterr().err.splitlines()[-1].startswith('"hi": has no two answers to compare')
 
 
 def test_a_model_that_learned_nothing_prefers_nothing_however_its_data_change(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,3 +149,25 @@ def test_a_reward_scores_the_better_answer_higher(home: Path, capsys: pytest.Cap
     capsys.readouterr()
     assert main(["predict", str(home / "reward"), "--text", "Say blue.", "--json"]) == 0
     assert isinstance(json.loads(capsys.readouterr().out)["prefer"]["score"], float)
+    agreeing(home, home / "reward", capsys)
+
+
+def agreeing(home: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The answers to pairs, some of them longer than a row, which are worth what `evaluate` says."""
+    long = [{"p": "Say " + "no more of " * n + pair["p"][0]["content"], "c": pair["c"] * n, "r": pair["r"] * n * 2}
+            for n, pair in zip((1, 1, 4, 9), PAIRS, strict=False)]  # fmt: skip
+    (home / "long.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in long))
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--data", str(home / "long.jsonl"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert main(["predict", str(run), "--input", str(home / "long.jsonl")]) == 0
+    answers = [json.loads(line)["prefer"] for line in capsys.readouterr().out.splitlines()]
+    margins = [answer["margin"] for answer in answers]
+    assert said["figures"]["prefer/margin"] == pytest.approx(np.mean(margins), abs=1e-4)
+    assert said["figures"]["prefer/accuracy"] == np.mean(np.array(margins) > 0)
+    low, high = said["intervals"]["prefer/margin"]
+    assert low <= said["figures"]["prefer/margin"] <= high
+    for answer in answers:
+        assert answer["margin"] == pytest.approx(answer["rewards"]["chosen"] - answer["rewards"]["rejected"])
+        assert answer["preferred"] == ("chosen" if answer["margin"] > 0 else "rejected")
+    return answers
