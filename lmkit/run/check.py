@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lmkit.errors import SpecError
+from lmkit.errors import CheckpointError, SpecError
+from lmkit.models.spec import FromRun
 from lmkit.run.code import run_code
 from lmkit.run.console import Console
 from lmkit.spec_file.custom import parts_of
 from lmkit.spec_file.load import load
 from lmkit.spec_file.spec import RunSpec
+
+if TYPE_CHECKING:
+    from lmkit.run.taken import Taken
 
 
 def check(spec: Path, *, overrides: list[str], strict: bool, as_json: bool, console: Console, allow_code: bool = False) -> int:
@@ -17,17 +22,34 @@ def check(spec: Path, *, overrides: list[str], strict: bool, as_json: bool, cons
     With `allow_code`, its custom parts are run and must keep the contract of their rooms.
     """
     loaded = load(spec, overrides, strict=strict)
-    tried = _try_code(loaded.spec, console) if allow_code else []
+    with loaded.placing():
+        begins, unseen = _begins(loaded.spec)
+        tried = _try_code(loaded.spec, console) if allow_code else []
     if as_json:
         warnings = [problem.as_dict() for problem in loaded.warnings]
-        console.out(json.dumps({"ok": True, "name": loaded.spec.name, "warnings": warnings}, ensure_ascii=False))
+        facts = {"ok": True, "name": loaded.spec.name, "warnings": warnings} | ({"model_from": begins.as_dict()} if begins else {})
+        console.out(json.dumps(facts, ensure_ascii=False))
         return 0
     for warning in loaded.warnings:
         console.err(f"warning: {warning}")
+    for line in begins.lines() if begins else unseen:
+        console.out(line)
     for name in tried:
         console.out(f"{name} keeps the contract")
     console.out(f"{spec}: ok")
     return 0
+
+
+def _begins(spec: RunSpec) -> "tuple[Taken | None, list[str]]":
+    """What a model that comes from another one takes from there, or lines that say why that is not known."""
+    if not isinstance(spec.model, FromRun) or spec.model.body is not None:
+        return None, []
+    from lmkit.run.taken import taken
+
+    try:
+        return taken(spec), []
+    except CheckpointError as error:
+        return None, [f"model.from: cannot be looked into now, and training will have to: {problem}" for problem in error.problems]
 
 
 def _try_code(spec: RunSpec, console: Console) -> list[str]:

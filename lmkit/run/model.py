@@ -14,9 +14,10 @@ from lmkit.models.build import build_backbone
 from lmkit.models.initialize import initialize
 from lmkit.models.names import matches
 from lmkit.run.body import body_of
+from lmkit.run.taken import same_head
 from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.build import build_head
-from lmkit.tasks.spec import AnyTask, CausalLm, DirectPreference, PrefixLm, Seq2seq, SpanCorruption
+from lmkit.tasks.spec import AnyTask
 
 HEADS = "heads."
 
@@ -92,15 +93,11 @@ def take_over(model: Model, tensors: Mapping[str, np.ndarray], where: str, *, le
 
 def under_our_names(tensors: Mapping[str, np.ndarray], ours: Mapping[str, AnyTask], theirs: Mapping[str, AnyTask]) -> dict[str, np.ndarray]:
     """The tensors, where the only language-modelling head of theirs has the name of our only one: both tasks learn the same head."""
-    our, their = (_language_models(tasks) for tasks in (ours, theirs))
-    if len(our) != 1 or len(their) != 1 or our[0] in theirs or their[0] in ours:
+    renamed = same_head(ours, theirs)
+    if renamed is None:
         return dict(tensors)
-    old, new = f"{HEADS}{their[0]}.", f"{HEADS}{our[0]}."
+    new, old = (f"{HEADS}{name}." for name in renamed)
     return {name.replace(old, new) if name.startswith(old) else name: value for name, value in tensors.items()}
-
-
-def _language_models(tasks: Mapping[str, AnyTask]) -> list[str]:
-    return [name for name, task in tasks.items() if isinstance(task, CausalLm | Seq2seq | SpanCorruption | PrefixLm | DirectPreference)]
 
 
 def _missing(name: str, others: Mapping) -> bool:

@@ -74,13 +74,19 @@ def test_pretraining_goes_on_with_the_same_head_on_other_text(pretrained: Path, 
     assert 0 < moved < 0.1, "it goes on from where it was"
 
 
-def test_layers_learn_one_after_another_and_a_resumed_run_knows_which(home: Path, adapted: Path) -> None:
+def test_layers_learn_one_after_another_and_a_resumed_run_knows_which(
+    home: Path, adapted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
     words = {
         "data": pairs(home, text_pair="b", label="kind"),
         "model": {"from": str(adapted), "unfreeze_every": "3 steps"},
         "tasks": {"kind": {"kind": "classification", "pooling": "mean"}},
     }
+    capsys.readouterr()
     early = weights(train(home, "slow", **words))
+    assert main(["check", str(home / "slow.yaml"), "training.steps=7"]) == 0
+    later = "  learns later: layers.1 after 3 steps, layers.0 after 6 steps, embeddings never (9 steps are more than there are)"
+    assert later in capsys.readouterr().out.splitlines()
     start = weights(adapted)
     for name in start:
         if name.startswith(("embeddings.", "encoder.layers.0.")):
@@ -95,7 +101,19 @@ def test_layers_learn_one_after_another_and_a_resumed_run_knows_which(home: Path
 def test_parts_begin_anew_that_are_named_so(home: Path, adapted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = {"data": pairs(home, label="kind"), "tasks": {"kind": "classification"}}
     frozen = ["embeddings", "encoder"]
+    capsys.readouterr()
     run = train(home, "anew", model={"from": str(adapted), "reinitialize": ["layers.1"], "freeze": frozen}, **words)
+    said = capsys.readouterr().err
+    assert "heads new: kind\n" in said and "heads dropped: mlm\n" in said
+    assert main(["check", str(home / "anew.yaml")]) == 0
+    first, *lines, _ = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"model.from: the weights of {adapted}/") and "an encoder of 2 layers" in first
+    assert lines == [
+        "  taken over: embeddings, layers.0, norm",
+        "  begins anew: layers.1, heads.kind",
+        "  left behind: heads.mlm",
+        "  frozen: embeddings, encoder",
+    ]
     found, before, name = weights(run), weights(adapted), "attention.query.kernel"
     np.testing.assert_array_equal(found[f"encoder.layers.0.{name}"], before[f"encoder.layers.0.{name}"])
     drawn = normal(0, f"encoder.layers.1.{name}", 256).reshape(16, 16) * np.float32(Normal(0.02).stddev)
@@ -103,6 +121,23 @@ def test_parts_begin_anew_that_are_named_so(home: Path, adapted: Path, capsys: p
     spec = home / "anew.yaml"
     assert main(["train", str(spec), "--run-dir", str(home / "other"), "model.reinitialize=[layer.1]"]) == 2
     assert "model.reinitialize.0: layer.1 is no part of a model; did you mean layers.1?" in capsys.readouterr().err
+
+
+def test_check_says_which_heads_are_taken_over_and_what_does_not_go_together(
+    home: Path, pretrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = home / "heads.yaml"
+    training = {"steps": 4, "batch_size": 8, "optimizer": {"kind": "adamw", "learning_rate": 0.01}}
+    tasks = {"mlm": "masked_lm", "order": "sentence_order", "rtd": {"kind": "replaced_token", "generator": {"hidden_size": "25%"}}}
+    data, model = {**text(home, "web"), "max_length": 64}, {"from": str(pretrained)}
+    spec.write_text(json.dumps({"name": "heads", "data": data, "model": model, "tasks": tasks, "training": training}))
+    assert main(["check", str(spec)]) == 2
+    assert "heads.yaml:1:" in (said := capsys.readouterr().err) and "data.max_length: 64 is longer than the 32 learned positions" in said
+    assert main(["check", str(spec), "data.max_length=32", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["model_from"]
+    assert found["taken"] == ["embeddings", "layers.0-1", "norm", "heads.mlm", "heads.order"] and found["anew"] == ["heads.rtd"]
+    assert main(["check", str(spec), "data.max_length=32", f"model.from={home / 'nowhere'}"]) == 0
+    assert "model.from: cannot be looked into now, and training will have to: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
