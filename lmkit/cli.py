@@ -213,7 +213,8 @@ def _code(parser: Parser) -> None:
 
 
 def _columns(parser: Parser) -> None:
-    parser.add_argument("--columns", metavar="ROLE=FIELD,...", help="which fields of the file hold what, such as text=body,label=stars")
+    line = "which fields of the file hold what, such as text=body,label=stars; choices in fields of their own: choices=a,choices=b"
+    parser.add_argument("--columns", metavar="ROLE=FIELD,...", help=line)
 
 
 def _separator(parser: Parser) -> None:
@@ -373,8 +374,8 @@ def _declare_evaluate(parser: Parser) -> None:
 
 
 def _evaluate(a: Arguments, console: Console) -> int:
+    from lmkit.run.columns import columns_of
     from lmkit.run.evaluate import evaluate
-    from lmkit.run.given import columns_of
 
     files = {"data": a.data, "columns": columns_of(a.columns) if a.columns else {}, "predictions": a.predictions}
     how = {"as_json": a.json, "allow_code": a.allow_code, "dtype": a.dtype, "separator": a.label_separator}
@@ -405,7 +406,7 @@ def _declare_predict(parser: Parser) -> None:
 
 
 def _predict(a: Arguments, console: Console) -> int:
-    from lmkit.run.given import columns_of
+    from lmkit.run.columns import columns_of
     from lmkit.run.predict import Asked, predict
 
     keep = "all" if a.keep == "all" else [name for name in a.keep.split(",") if name]

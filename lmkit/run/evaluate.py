@@ -14,8 +14,8 @@ from lmkit.data.document import Document
 from lmkit.data.spec import Holdout
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run import table
+from lmkit.run.columns import Columns
 from lmkit.run.console import Console
-from lmkit.run.given import Columns
 from lmkit.run.material import CACHE, RUNS, fingerprints, material, prefix_of, start_of
 from lmkit.run.on_file import lengths, on_file
 from lmkit.run.output import require_writable, texts_of, whole_file

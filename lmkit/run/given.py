@@ -4,19 +4,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lmkit.data.document import Document
 from lmkit.data.files import tried
 from lmkit.data.jsonl import record_of
 from lmkit.data.records import to_documents
-from lmkit.data.roles import OPTIONAL, ROLES, conversational, fields_of, near
-from lmkit.data.sources import first_record, read_each
+from lmkit.data.roles import conversational
+from lmkit.data.sources import read_each
 from lmkit.data.spec import AnySource, Conll, Conllu, Csv, JsonLines, Parallel, Parquet, Records, Sentences, Squad, TextFiles, Tsv
 from lmkit.data.squad import is_squad
 from lmkit.errors import DataError, Problem, SpecError
+from lmkit.run.columns import Columns, lacking, missing
 
-Columns = Mapping[str, str]
 Named = JsonLines | Csv | Tsv | Parquet
 FORMATS: dict[str, type[Named]] = {
     ".jsonl": JsonLines,
@@ -69,7 +70,7 @@ def source_of(path: Path, candidates: Sequence[Columns], like: AnySource | None 
     if found is None:
         return TextFiles(text=(str(path),), document="line")
     sources = [_named(found, path, columns) for columns in candidates]
-    return next((source for source in sources[:-1] if _opens(source)), sources[-1])
+    return next((source for source in sources[:-1] if opens(source)), sources[-1])
 
 
 def source_like(source: AnySource, path: Path) -> AnySource:
@@ -117,32 +118,11 @@ def aligned_of(path: Path) -> Parallel | None:
     return Parallel(text=(found["text"],), target=(found["target"],))
 
 
-def columns_of(text: str) -> Columns:
-    """`text=body,label=stars` by role. Raises SpecError for anything else, and for a role that is none."""
-    found = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
-    if len(found) < text.count(",") + 1 or not all(found.values()):
-        raise SpecError(Problem(f"expected ROLE=FIELD,..., each role once, got {text}", "--columns", "command line"))
-    for role in found:
-        if role not in ROLES:
-            what = f"unknown role {role}{near(role, ROLES)}; the roles are {', '.join(ROLES)}"
-            raise SpecError(Problem(what, "--columns", "command line"))
-    return found
-
-
-def require_fields(source: AnySource, path: Path) -> None:
-    """Raises DataError, with the roles, where a file's first record lacks fields that the source names."""
-    fields = list(first_record(source)) if isinstance(source, JsonLines | Csv | Tsv) else []
-    columns = source.columns if isinstance(source, Records) else {}
-    lacking = {role: name for role, name in columns.items() if role not in OPTIONAL and not set(fields_of({role: name})) <= set(fields)}
-    if fields and lacking:
-        what = f"no field {' and '.join(f'{name!r} for the {role}' for role, name in lacking.items())}"
-        fix = ",".join(f"{role}=FIELD" for role in lacking)
-        raise DataError(Problem(f"{what}; the fields are {', '.join(map(repr, fields))}; say which: --columns {fix}", where=str(path)))
-
-
-def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[Document | DataError]:
+def from_lines(
+    lines: Iterable[str], candidates: Sequence[Columns], asked: Columns = MappingProxyType({})
+) -> Iterator[Document | DataError]:
     """A document for each line, with its record: a JSON object with the named fields where the first one is such, else a text, which
-    may be blank from then on.
+    may be blank from then on. `asked` are the columns of the command line.
 
     One that cannot be read is an error in its place. Raises DataError where there is nothing.
     """
@@ -157,8 +137,11 @@ def from_lines(lines: Iterable[str], candidates: Sequence[Columns]) -> Iterator[
             if isinstance(record, DataError):
                 yield record
                 continue
-            columns = columns or next((c for c in candidates if set(fields_of(c)) <= record.keys()), candidates[-1])
-            yield tried(_document, record, columns, number)
+            columns = columns or next((c for c in candidates if not lacking(c, record)), None)
+            if columns is None:
+                yield DataError(missing(candidates[-1], list(record), asked, f"{STANDARD_INPUT}:{number}"))
+            else:
+                yield tried(_document, record, columns, number)
         else:
             yield Document(line.rstrip("\r\n"), file=STANDARD_INPUT, line=number)
     if as_objects is None:
@@ -197,7 +180,7 @@ def _partner(source: Parallel, path: Path) -> str:
     return str(path.with_name(stem.removesuffix(endings[0]) + endings[1] + packed))
 
 
-def _opens(source: AnySource) -> bool:
+def opens(source: AnySource) -> bool:
     """Whether one of its first records has all fields; none may be there."""
     try:
         first = list(islice(read_each(source), FIRST))

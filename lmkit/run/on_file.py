@@ -6,7 +6,8 @@ from pathlib import Path
 from lmkit.data.roles import near
 from lmkit.data.spec import AnySource, Holdout, Records
 from lmkit.errors import DataError, Problem, SpecError
-from lmkit.run.given import Columns, ending_of, require_fields, source_like, source_of
+from lmkit.run.columns import Columns, require_fields
+from lmkit.run.given import ending_of, source_like, source_of
 from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import ReplacedToken, SentenceEmbedding, TwoSegments
 
@@ -54,7 +55,7 @@ def _imported(spec: RunSpec, path: Path, columns: Columns, run: Path) -> RunSpec
     rated = any(isinstance(task, SentenceEmbedding) for task in tasks.values())
     asked = {role: role for role in roles} | dict(columns)
     source = source_of(path, [asked] if columns else usual_columns(roles, rated=rated))
-    require_fields(source, path)
+    require_fields(source, path, columns)
     whole = not roles and not any(isinstance(task, TwoSegments) for task in tasks.values())
     data = spec.data.model_copy(update={"packing": whole})
     return _validated_by(spec.model_copy(update={"tasks": tasks, "data": data}), source)
@@ -92,5 +93,5 @@ def _trained(spec: RunSpec, path: Path, columns: Columns) -> RunSpec:
         if not isinstance(source, Records):
             raise SpecError(Problem("name fields, and this file has none", "--columns", str(path)))
         source = source.model_copy(update={"columns": {**source.columns, **columns}})
-    require_fields(source, path)
+    require_fields(source, path, columns)
     return _validated_by(spec.model_copy(update={"tasks": tasks}), source)

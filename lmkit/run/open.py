@@ -33,10 +33,10 @@ class OpenedRun:
     @property
     def answering(self) -> OpenedModel:
         """The model with what it takes to ask it."""
-        spec, path, size = self.spec, self.directory.path, self.tokenizer.vocab_size
+        spec, path = self.spec, self.directory.path
         return OpenedModel(
             path, spec.tasks, spec.data, self.tokenizer, self.model, self.labels, spec.seed, spec.imported, lambda: habits_of(path),
-            lambda: as_begun(spec, vocab_size=size, labels=self.labels),
+            lambda: as_begun(spec, vocab_size=self.tokenizer.vocab_size, labels=self.labels),
         )  # fmt: skip
 
 

@@ -10,10 +10,11 @@ from lmkit.data.document import Document
 from lmkit.data.files import sound
 from lmkit.data.roles import conversational
 from lmkit.data.sources import read_each
-from lmkit.data.spec import Records
+from lmkit.data.spec import JsonLines, Records
 from lmkit.errors import DataError, Problem, SpecError
+from lmkit.run.columns import Columns, require_fields
 from lmkit.run.console import Console
-from lmkit.run.given import Columns, from_lines, source_of
+from lmkit.run.given import from_lines, opens, source_of
 from lmkit.run.output import joined, json_line, kept_fields, require_writable, texts_of, whole_file
 from lmkit.run.readable import readable
 from lmkit.run.signals import watch
@@ -142,6 +143,8 @@ def answered(
 def _documents(spec: RunSpec, asked: Asked, console: Console) -> Iterator[Answered]:
     """A file's rows in the columns of the run, of which those are left out that say what is right; of an imported model, in those that
     the file has.
+
+    Raises DataError where it has not the columns: for lines of JSON, which may each have others, only if the first error is to end all.
     """
     path = str(asked.input)
     bound = next((spec.tasks[name].data for name in asked.tasks if name in spec.tasks), None)
@@ -149,17 +152,24 @@ def _documents(spec: RunSpec, asked: Asked, console: Console) -> Iterator[Answer
     known = next((source for source in sources if hasattr(source, "columns")), None)
     candidates: Sequence[Columns] = [asked.columns] if asked.columns else COLUMNS
     if isinstance(known, Records):
-        candidates = [{**columns, **asked.columns} for columns in _own_columns(known)]
+        own = _own_columns(known)
+        fitting = [columns for columns in own if asked.columns.keys() <= columns.keys()] or own[:1]
+        candidates = [{**columns, **asked.columns} for columns in fitting]
         if all(isinstance(spec.tasks.get(name), SentenceEmbedding) for name in asked.tasks or spec.tasks):
             candidates += [{role: name for role, name in columns.items() if role != "text_pair"} for columns in candidates]
     if path == "-":
-        return from_lines(console.lines(), candidates)
-    return read_each(source_of(Path(path), candidates, known), whole=True)
+        return from_lines(console.lines(), candidates, asked.columns)
+    source = source_of(Path(path), candidates, known)
+    if asked.columns and not isinstance(source, Records):
+        raise SpecError(Problem("name fields, and this file has none", "--columns", path))
+    if not opens(source) and (asked.on_error == "fail" or not isinstance(source, JsonLines)):
+        require_fields(source, Path(path), asked.columns)
+    return read_each(source, whole=True)
 
 
 def _own_columns(known: Records) -> Sequence[Columns]:
     if "rejected" in known.columns:
-        return (known.columns, *ANSWERED)
+        return (known.columns, *ANSWERED, known.columns)
     if conversational(known.columns):
         prompt, first = known.columns.get("prompt", "prompt"), ANSWERED[0]
         return ({**first, "prompt": prompt}, *ANSWERED[1:])

@@ -356,7 +356,7 @@ def test_what_a_file_lacks_is_said_in_one_line(writer: Path, home: Path, said: S
     (home / "other.csv").write_text("one,answer\nred fox,dog\nbrown owl,cat\n")
     (problem,) = said("evaluate", str(writer), "--data", "other.csv", code=3)["problems"]
     assert problem["where"] == "other.csv"
-    assert problem["what"] == "no field 'others' for the target; the fields are 'one', 'answer'; say which: --columns target=FIELD"
+    assert problem["what"] == "no field 'others' for the target; the fields are 'one', 'answer'; write --columns target=answer"
     found = said("evaluate", str(writer), "--data", "other.csv", "--columns", "target=answer")
     assert "write/bleu" in found["figures"]
     for columns, what in (("targt=answer", "unknown role targt; did you mean 'target'?"), ("target", "expected ROLE=FIELD,...")):

@@ -100,7 +100,7 @@ def test_lines_of_standard_input_are_texts_or_objects() -> None:
     [
         ([], "standard input: is empty"),
         (['{"review": "x"}\n', "plain\n"], "standard input:2:1: is no JSON"),
-        (['{"text": "x"}\n'], "standard input:1: review: field is missing"),
+        (['{"text": "x"}\n'], "standard input:1: no field 'review' for the text; the fields are 'text'; write --columns text=text"),
     ],
 )
 def test_wrong_lines_are_named(lines: list[str], what: str) -> None:

@@ -43,6 +43,6 @@ def test_of_an_imported_model_a_field_that_is_not_named_is_called_as_its_role(tm
     assert isinstance(source, Csv) and source.columns == {"text": "review", "label": "label"}
     path.write_text("review,stars\nfine,good\n")
     with pytest.raises(
-        DataError, match=r"no field 'label' for the label; the fields are 'review', 'stars'; say which: --columns label=FIELD"
+        DataError, match=r"no field 'label' for the label; the fields are 'review', 'stars'; write --columns text=review,label=stars"
     ):
         on_file(spec, path, {"text": "review"}, tmp_path)

@@ -120,8 +120,12 @@ def test_fields_are_carried_along(run: Run) -> None:
 def test_columns_may_be_named_on_the_command_line(run: Run) -> None:
     rows, _ = run("b.csv", "review\nlovely\n", columns={"text": "review"})
     assert rows == [{"text": "lovely", "stars": 6}]
-    with pytest.raises(DataError, match=r"b.csv:1: no column 'body'; the columns are 'review'"):
+    with pytest.raises(DataError, match=r"b.csv: no field 'body' for the text; the fields are 'review'; write --columns text=review"):
         run("b.csv", "review\nlovely\n")
+    with pytest.raises(SpecError, match=r"b.txt: --columns: name fields, and this file has none"):
+        run("b.txt", "lovely\n", columns={"text": "review"})
+    rows, _ = run("b.jsonl", '{"review": "lovely"}\n', on_error="null")
+    assert rows[0]["error"].startswith("b.jsonl:1: body: field is missing")
 
 
 def test_only_so_many_documents_are_in_memory_at_once() -> None:
