@@ -95,16 +95,16 @@ def readers(opened: OpenedModel, tasks: Collection[str] = ()) -> dict[str, Reade
 def _reader(opened: OpenedModel, name: str, task: AnyTask) -> Reader | None:
     match task:
         case Classification(multi_label=True):
-            return Reader(_nothing, _set_finder(opened, name, task, opened.labels[name]))
+            return Reader(_as_learned(opened, task), _set_finder(opened, name, task, opened.labels[name]))
         case Classification():
-            return Reader(_nothing, _classifier(opened, name, task, opened.labels[name]))
+            return Reader(_as_learned(opened, task), _classifier(opened, name, task, opened.labels[name]))
         case NextSentence() | SentenceOrder():
             labels = LABELS if isinstance(task, NextSentence) else ("ordered", "swapped")
             return Reader(_second_text, _classifier(opened, name, task, labels))
         case MultipleChoice():
             return Reader(_choices, chooser(opened, name))
         case Regression():
-            return Reader(_nothing, _measurer(opened, name, task))
+            return Reader(_as_learned(opened, task), _measurer(opened, name, task))
         case MaskedLm():
             return Reader(lacks_masks(opened), filler(opened, name))
         case TokenClassification():
@@ -146,6 +146,19 @@ def _choices(document: Document) -> str:
 
 def _second_text(document: Document) -> str:
     return "" if document.pair is not None else "has one text, and two are needed; add --pair, or a field text_pair"
+
+
+def _as_learned(opened: OpenedModel, task: AnyTask) -> Callable[[Document], str]:
+    """One text or two, as the task's sources have; either, where these are several that differ, or are not known."""
+    sources = [source for name, source in opened.data.train.items() if task.data in (None, name)]
+    paired = {"text_pair" in getattr(source, "columns", {}) for source in sources}
+    if opened.imported or len(paired) > 1:
+        return _nothing
+    return _second_text if True in paired else _only_text
+
+
+def _only_text(document: Document) -> str:
+    return "" if document.pair is None else "has two texts, and the model learned from one; leave --pair out, or the field text_pair"
 
 
 def _two_answers(document: Document) -> str:

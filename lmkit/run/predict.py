@@ -20,7 +20,7 @@ from lmkit.run.readable import readable
 from lmkit.run.signals import watch
 from lmkit.run.source import existing
 from lmkit.spec_file.spec import RunSpec
-from lmkit.tasks.spec import SentenceEmbedding
+from lmkit.tasks.spec import Classification, MaskedLm, MultipleChoice, QuestionAnswering, Regression, SentenceEmbedding, TwoSegments
 
 CHUNK = 512  # rows in memory at once
 # The fields that a file may have for a model that knows of none.
@@ -36,6 +36,8 @@ COLUMNS = (
 READ = ("text", "words", "text_pair", "choices")  # roles that answers are given to
 # The fields of an answer to be scored, where pairs of answers were learned from.
 ANSWERED = ({"prompt": "prompt", "response": "response"}, {"messages": "messages"}, {"text": "text"})
+
+WITH_PAIRS = (Classification, Regression, TwoSegments, MaskedLm, QuestionAnswering, SentenceEmbedding)  # tasks that read two texts
 
 Policy = Literal["fail", "skip", "null"]
 Answered = Document | DataError
@@ -67,6 +69,9 @@ class Asked:
         """Raises SpecError for what contradicts itself, MachineError for an output that cannot be written."""
         if bool(self.texts) == bool(self.input):
             raise SpecError(Problem("give either --text or --input", where="command line"))
+        for flag, given in (("--text", self.texts), ("--pair", self.pairs), ("--choice", self.choices)):
+            if any(not text.strip() for text in given):
+                raise SpecError(Problem("is empty; write a text", flag, "command line"))
         if self.pairs and len(self.pairs) != len(self.texts):
             raise SpecError(Problem(f"{len(self.pairs)} --pair for {len(self.texts)} --text; give one for each", where="command line"))
         if self.choices and not (self.texts and self.choices[1:]):
@@ -80,8 +85,9 @@ class Asked:
 def predict(run: Path, asked: Asked, console: Console, *, allow_code: bool = False, dtype: str = "float32") -> int:
     """Answers every row, one JSON object a line, in the order of the rows; `--text` without an output is answered for a reader.
 
-    Rows without an answer are counted on standard error. Raises DataError for the first of them, where `on_error` is fail, and
-    Interrupted after a signal; no part of a file is left then.
+    Rows without an answer are counted on standard error, and those that are in a file. Raises DataError for the first without, where
+    `on_error` is fail, SpecError where that is a text of the command line, and Interrupted after a signal; no part of a file is left
+    then.
     """
     asked.require()
     existing(run)
@@ -90,6 +96,7 @@ def predict(run: Path, asked: Asked, console: Console, *, allow_code: bool = Fal
         from lmkit.run.open import open_trained
 
     opened = open_trained(run, console, allow_code=allow_code, dtype=dtype)
+    _require_use(opened.spec, asked)
     model = opened.answering
     with watch(console.err, saves=False) as stop:
         answer = answerer(replace(model, at_once=asked.batch_size or model.at_once, stop=stop), asked.tasks)
@@ -98,19 +105,44 @@ def predict(run: Path, asked: Asked, console: Console, *, allow_code: bool = Fal
         documents: Iterable[Answered] = given or _documents(opened.spec, asked, console)
         unanswered: list[DataError] = []
         rows = answered(documents, answer, asked, unanswered.append)
-        said = readable if asked.texts and not asked.as_json and asked.output is None else lambda row: [json_line(row)]
-        if asked.output not in (None, "-"):
-            with whole_file(Path(str(asked.output))) as write:
-                for row in rows:
-                    write(row)
-        else:
-            for row in rows:
-                for line in said(row):
-                    console.out(line)
-    if unanswered:
-        what = "left out" if asked.on_error == "skip" else "null"
-        console.err(f"{len(unanswered):,} rows without an answer are {what}; the first: {unanswered[0]}")
+        try:
+            written = _written(rows, asked, console)
+        except DataError as error:
+            raise SpecError(*error.problems) if asked.texts else error from None
+    skipped = asked.on_error == "skip"
+    first = f"; the first: {unanswered[0]}" if unanswered else ""
+    if asked.output not in (None, "-"):
+        left = f", {len(unanswered):,} {'left out' if skipped else 'of them null'} without an answer{first}" if unanswered else ""
+        console.err(f"{asked.output}: {written:,} row{'' if written == 1 else 's'} written{left}")
+    elif unanswered:
+        console.err(f"{len(unanswered):,} rows without an answer are {'left out' if skipped else 'null'}{first}")
     return 0
+
+
+def _written(rows: Iterable[dict[str, Any]], asked: Asked, console: Console) -> int:
+    """How many rows there were, each of them now where it was asked for."""
+    number = 0
+    if asked.output not in (None, "-"):
+        with whole_file(Path(str(asked.output))) as write:
+            for row in rows:
+                write(row)
+                number += 1
+        return number
+    said = readable if asked.texts and not asked.as_json and asked.output is None else lambda row: [json_line(row)]
+    for row in rows:
+        for line in said(row):
+            console.out(line)
+        number += 1
+    return number
+
+
+def _require_use(spec: RunSpec, asked: Asked) -> None:
+    """Raises SpecError for texts of the command line that no task reads."""
+    tasks = [task for name, task in spec.tasks.items() if not asked.tasks or name in asked.tasks]
+    if asked.pairs and not any(isinstance(task, WITH_PAIRS) for task in tasks):
+        raise SpecError(Problem("no task here reads a second text; leave it out", "--pair", "command line"))
+    if asked.choices and not any(isinstance(task, MultipleChoice) for task in tasks):
+        raise SpecError(Problem("no task here chooses among texts; leave it out", "--choice", "command line"))
 
 
 def answered(

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmkit.data.document import Document
+from lmkit.data.spec import Data
 from lmkit.errors import DataError, SpecError
 from lmkit.inference.answers import answerer
 from lmkit.inference.opened import OpenedModel
@@ -110,6 +111,20 @@ def test_a_row_is_answered_by_the_tasks_that_can(everything: Any) -> None:
     assert json.loads(json.dumps(three)) == three
     for name, answer in three.items():
         assert list(answer_lines(answer)), name
+
+
+def test_a_run_answers_one_text_or_two_as_it_learned() -> None:
+    def asked(*columns: dict[str, str]) -> list[Any]:
+        sources = {f"s{i}": {"jsonl": "a.jsonl", "columns": each} for i, each in enumerate(columns)}
+        data = Data.model_validate({"train": sources, "max_length": 24})
+        return answerer(replace(opened("class"), data=data, imported=False))([Document("fox"), Document("fox", "dog")])
+
+    single, paired = {"text": "text", "label": "label"}, {"text": "text", "text_pair": "other", "label": "label"}
+    one, two = asked(single)
+    assert "class" in one and str(two).startswith('"fox": has two texts, and the model learned from one; leave --pair out')
+    one, two = asked(paired)
+    assert str(one).startswith('"fox": has one text, and two are needed; add --pair') and "class" in two
+    assert all("class" in each for each in asked(single, paired))
 
 
 def test_what_no_task_can_answer_is_said_with_the_reason() -> None:

@@ -126,8 +126,8 @@ def test_preferences_are_evaluated_on_a_file_as_on_the_runs_own_rows(home: Path,
     assert figures["prefer/margin"] > 0 and figures["prefer/loss"] < np.log(2)
     for answer in agreeing(home, run, capsys):
         assert set(answer["log_probabilities"]) == {"chosen", "rejected"}
-    assert main(["predict", str(run), "--text", "hi"]) == 3
-    assert capsys.readouterr().err.splitlines()[-1].startswith('"hi": has no two answers to compare')
+    assert main(["predict", str(run), "--text", "hi"]) == 2
+    assert '"hi": has no two answers to compare; give --input FILE' in capsys.readouterr().err
 
 
 def test_a_model_that_learned_nothing_prefers_nothing_however_its_data_change(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

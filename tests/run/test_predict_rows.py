@@ -128,6 +128,33 @@ def test_columns_may_be_named_on_the_command_line(run: Run) -> None:
     assert rows[0]["error"].startswith("b.jsonl:1: body: field is missing")
 
 
+def test_a_file_is_summed_up_when_it_is_written(run: Run, tmp_path: Path) -> None:
+    _, err = run("b.csv", "body\none\n", output="out.jsonl")
+    assert err == ["out.jsonl: 1 row written"] and len((tmp_path / "out.jsonl").read_text().splitlines()) == 1
+    _, (err,) = run("a.jsonl", BAD, output="out.jsonl", on_error="skip")
+    assert err.startswith("out.jsonl: 2 rows written, 3 left out without an answer; the first: a.jsonl:2: body: field is missing")
+    _, (err,) = run("a.jsonl", BAD, output="out.jsonl", on_error="null")
+    assert err.startswith("out.jsonl: 5 rows written, 3 of them null without an answer; the first: a.jsonl:2")
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ({"texts": ["one", " "]}, "--text: is empty; write a text"),
+        ({"texts": ["one"], "pairs": [""]}, "--pair: is empty; write a text"),
+        ({"texts": ["one", "two"], "pairs": ["three"]}, "1 --pair for 2 --text; give one for each"),
+        ({"texts": ["one"], "choices": ["two"]}, "--choice: choices are two or more, and go with --text"),
+        ({"texts": ["one"], "choices": ["two", "three"]}, "--choice: no task here chooses among texts; leave it out"),
+        ({"texts": ["one"], "input": "a.csv"}, "give either --text or --input"),
+        ({"texts": ["one"], "columns": {"text": "a"}}, "--columns: goes with --input; a text has no fields"),
+    ],
+)
+def test_what_is_wrong_with_texts_of_the_command_line_is_a_line_about_it(run: Run, words: dict[str, Any], what: str) -> None:
+    with pytest.raises(SpecError) as error:
+        run("a.csv", "body\none\n", **{"input": None, **words})
+    assert str(error.value) == f"command line: {what}"
+
+
 def test_only_so_many_documents_are_in_memory_at_once() -> None:
     given: list[int] = []
     documents = (Document("x", line=number) for number in range(4 * CHUNK) if given.append(number) is None)  # type: ignore[func-returns-value]
