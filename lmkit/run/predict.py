@@ -185,8 +185,9 @@ def _documents(spec: RunSpec, asked: Asked, console: Console) -> Iterator[Answer
     candidates: Sequence[Columns] = [asked.columns] if asked.columns else COLUMNS
     if isinstance(known, Records):
         own = _own_columns(known)
-        fitting = [columns for columns in own if asked.columns.keys() <= columns.keys()] or own[:1]
-        candidates = [{**columns, **asked.columns} for columns in fitting]
+        fitting = [columns for columns in own if asked.columns.keys() <= columns.keys()]
+        like = [columns for columns in own[:1] if conversational(columns) == conversational(asked.columns)]
+        candidates = [{**columns, **asked.columns} for columns in fitting or like or [{}]]
         if all(isinstance(spec.tasks.get(name), SentenceEmbedding) for name in asked.tasks or spec.tasks):
             candidates += [{role: name for role, name in columns.items() if role != "text_pair"} for columns in candidates]
     if path == "-":
