@@ -45,9 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _to_nowhere(sys.stdout)
         return 141
-    except Exception as error:
+    except (SystemExit, Exception) as error:
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's, which is not imported here
             return _report(MachineError(OUT_OF_MEMORY), as_json, console)
+        if _of_a_user(error):
+            return _bug(error, as_json, console)
+        if isinstance(error, SystemExit):
+            raise
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             what = (error.strerror or str(error)).lower()
             return _report(MachineError(Problem(what, where=str(error.filename or ""))), as_json, console)
@@ -180,19 +184,24 @@ def _report(error: LmkitError, as_json: bool, console: Console) -> int:
     return error.exit_code
 
 
-def _bug(error: Exception, as_json: bool, console: Console) -> int:
+def _of_a_user(error: BaseException) -> bool:
+    code = sys.modules.get("lmkit.run.code")
+    return code is not None and code.blame(error).where != ""
+
+
+def _bug(error: BaseException, as_json: bool, console: Console) -> int:
     import tempfile
     import traceback
 
-    from lmkit.run.code import files_run, first_line, place_in_code
+    from lmkit.run.code import blame, files_run, first_line
 
-    place = place_in_code(error)
+    place, key = blame(error)
     with tempfile.NamedTemporaryFile("w", prefix=f"lmkit-{'error' if place else 'bug'}-", suffix=".txt", delete=False) as file:
         file.write("".join(traceback.format_exception(error)))
-    what = f"{type(error).__name__}: {first_line(error)}"
+    what = first_line(error)
     problem, code = Problem(f"a bug in lmkit ({what}); please report it with {file.name}"), 70
     if place:
-        problem, code = Problem(f"{what}; the traceback is in {file.name}", where=place), SpecError.exit_code
+        problem, code = Problem(f"{what}; the traceback is in {file.name}", key, place), SpecError.exit_code
     elif files_run():
         mine = f"please report it with {file.name}, unless lmkit check --allow-code finds it in {' or '.join(files_run())}"
         problem = Problem(f"a bug in lmkit ({what}); {mine}")

@@ -15,7 +15,7 @@ from lmkit.heads.model import Model
 from lmkit.layers.build import code_of
 from lmkit.layers.weights import canonical
 from lmkit.models.spec import EncoderDecoder
-from lmkit.run.code import files_run, first_line, place_in_code
+from lmkit.run.code import blame, files_run, first_line
 from lmkit.run.metric_contract import metric_breaches
 from lmkit.run.trial import LENGTH, REAL, ROWS, Trial
 from lmkit.spec_file.custom import layers_of
@@ -178,8 +178,8 @@ def _of_layers(spec: RunSpec) -> list[Problem]:
         try:
             found += [Problem(f"not so: {sentence}: {what}", where=files) for what in islice(check(trial), MOST)]
         except Exception as error:
-            what = f"not so: {sentence}: {type(error).__name__}: {first_line(error)}"
-            found.append(Problem(what, where=place_in_code(error) or files))
+            place, key = blame(error)
+            found.append(Problem(f"not so: {sentence}: {first_line(error)}", key, place or files))
             if check is it_runs:
                 break
     return found

@@ -6,7 +6,7 @@ from typing import Any
 
 from lmkit.errors import Problem, SpecError
 from lmkit.layers.build import build_custom
-from lmkit.run.code import first_line, place_in_code
+from lmkit.run.code import blame, first_line
 from lmkit.scores.custom import Metric, own_figure
 from lmkit.scores.spec import CustomMetric
 from lmkit.spec_file.spec import RunSpec
@@ -58,7 +58,8 @@ def _tried(word: CustomMetric, labels: tuple[str, ...], pairs: list[Pair], task:
             yield from (Problem(f"{sentence}: {problem.what}", f"tasks.{task}.metrics", word.file) for problem in error.problems)
             return
         except Exception as error:
-            yield Problem(f"{sentence}: {type(error).__name__}: {first_line(error)}", where=place_in_code(error) or word.file)
+            place, key = blame(error)
+            yield Problem(f"{sentence}: {first_line(error)}", key or f"tasks.{task}.metrics", place or word.file)
             return
 
 

@@ -58,7 +58,11 @@ def test_a_part_that_keeps_the_contract_is_named(home: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("build", "call", "line"),
     [
-        (BUILD, CALL.replace("self.up(x_BTD)", "ops.reshape(x_BTD, (2, 3))"), "parts.py:18: not so: it runs: InvalidArgumentError: Input"),
+        (
+            BUILD,
+            CALL.replace("self.up(x_BTD)", "ops.reshape(x_BTD, (2, 3))"),
+            "parts.py:18: model.feed_forward: not so: it runs: InvalidArgumentError: Input",
+        ),
         (BUILD, CALL.replace("self.up(x_BTD)", "self.up(x_BTD)[:, :, :5]"), "parts.py: not so: it runs: InvalidArgumentError: Incomp"),
         (BUILD, CALL.replace("self.up(x_BTD)", "ops.stop_gradient(self.up(x_BTD))"), "feed_forward.up.kernel is nothing but zeros"),
         (
@@ -152,4 +156,11 @@ def test_an_error_in_a_users_code_is_told_from_a_bug_in_lmkit(home: Path, capsys
     Path("parts.py").write_text(OPENING + BUILD + CALL.replace("self.scale", "self.size"))
     assert main(["train", "spec.yaml", "--allow-code", "--run-dir", "run"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"{home}/parts.py:18: AttributeError: 'Part' object has no attribute 'size'") and "the traceback is in" in last
+    what = "model.feed_forward: AttributeError: 'Part' object has no attribute 'size'; the traceback is in"
+    assert last.startswith(f"{home}/parts.py:18: {what}")
+    assert said(OPENING.replace("class Part", "import nothing_here\n\n\nclass Part") + BUILD + CALL, capsys).startswith(
+        f"{home}/parts.py:8: model.feed_forward: ModuleNotFoundError: No module named 'nothing_here'; the traceback is in"
+    )
+    assert "parts.py:18: model.feed_forward: SystemExit: 3; the traceback" in said(
+        OPENING + BUILD + CALL.replace("return", "exit(3)#"), capsys
+    )

@@ -100,7 +100,7 @@ def broken(path: Path) -> list[str]:
 def test_every_kind_of_task_takes_one_and_tries_it(tmp_path: Path, task: str) -> None:
     assert broken(spec(tmp_path, task, f"[{own('Share')}]")) == []
     (said,) = broken(spec(tmp_path, task, f"[{own('Failing')}]"))
-    assert said.endswith("own.py:34: not so: a metric gives one number: ZeroDivisionError: division by zero")
+    assert said.endswith("own.py:34: tasks.it.metrics: not so: a metric gives one number: ZeroDivisionError: division by zero")
 
 
 def test_what_a_metric_breaks_is_said_under_the_sentence_that_it_breaks(tmp_path: Path) -> None:
