@@ -8,7 +8,7 @@ import numpy as np
 from lmkit.data.document import Document
 from lmkit.errors import DataError, Problem
 from lmkit.inference.token_answers import OUTSIDE
-from lmkit.tasks.classification import unknown_label
+from lmkit.tasks.classification import FOUND, unknown_label
 from lmkit.tasks.scores import Pair
 from lmkit.tasks.spec import (
     AnyTask,
@@ -40,7 +40,7 @@ def right(name: str, task: AnyTask, labels: Sequence[str], document: Document) -
     called = task.labels if isinstance(task.labels, dict) else {}
 
     def named(label: str) -> str:
-        if problem := unknown_label(label, labels, called, key=f"tasks.{name}.labels", where=document.where):
+        if problem := unknown_label(label, labels, called, key=f"tasks.{name}.labels", where=document.where, fix=FOUND):
             raise DataError(problem)
         return called.get(label, label)
 

@@ -1,12 +1,18 @@
 """Labels of a text or a pair of texts: one, or any number; how they are named, and how much each counts."""
 
 from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 
 from lmkit.errors import DataError, Problem
 from lmkit.tasks.rows import Examples, TokenRows
+
+DECLARED = "if it is one, list it there too"
+FOUND = "no text of the training data has it"
+MOST = 12  # labels that one message names, and unknown ones that are told
 
 
 def features(rows: TokenRows, *, examples: Examples, table: np.ndarray, weights: np.ndarray, shared: bool) -> dict[str, np.ndarray]:
@@ -46,24 +52,29 @@ def label_names(declared: Literal["auto"] | Sequence[str] | Mapping[str, str], f
     return names
 
 
-def label_table(names: Sequence[str], found: Mapping[str, str], *, key: str, called: Mapping[str, str] | None = None) -> np.ndarray:
+def label_table(
+    names: Sequence[str], found: Mapping[str, str], *, key: str, called: Mapping[str, str] | None = None, fix: str = DECLARED
+) -> np.ndarray:
     """int32 [len(found) + 1]: the id of each label of a source, which stands first where `found` says, and -1 for none.
 
-    `called` gives the names of labels that the data calls otherwise. Raises DataError naming every label that is not known.
+    `called` gives the names of labels that the data calls otherwise. Raises DataError naming the first labels that are not known.
     """
     called = called or {}
-    unknown = [problem for label, place in found.items() if (problem := unknown_label(label, names, called, key=key, where=place))]
-    if unknown:
+    told = (unknown_label(label, names, called, key=key, where=place, fix=fix) for label, place in found.items())
+    if unknown := [*islice(filter(None, told), MOST)]:
         raise DataError(*unknown)
     return np.array([*(names.index(called.get(label, label)) for label in found), -1], np.int32)
 
 
-def unknown_label(label: str, names: Sequence[str], called: Mapping[str, str], *, key: str, where: str) -> Problem | None:
+def unknown_label(label: str, names: Sequence[str], called: Mapping[str, str], *, key: str, where: str, fix: str) -> Problem | None:
     """What is wrong with a label of the data: it is none of `names`, nor one that the data calls otherwise, as `called` says."""
     if called.get(label, label) in names:
         return None
-    known = ", ".join(dict.fromkeys([*called, *names]))
-    return Problem(f'label "{label}" is not one of {known}; if it is one, list it there too', key, where)
+    known = list(dict.fromkeys([*called, *names]))
+    more = f" and {len(known) - MOST} more" if len(known) > MOST else ""
+    close = get_close_matches(label.lower(), [name.lower() for name in known], 1, 0.75)
+    near = next((f"did you mean {name}? " for name in known if name.lower() in close), "")
+    return Problem(f'label "{label}" is not one of {", ".join(known[:MOST])}{more}; {near}{fix}', key, where)
 
 
 def label_weights(

@@ -123,7 +123,8 @@ def _labelled(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ids of the labels of a column, and what each label counts."""
     called = task.labels if isinstance(task.labels, dict) else None
-    table = classification.label_table(labels, examples.names[column], key=f"{key}.labels", called=called)
+    fix = classification.FOUND if task.labels == "auto" else classification.DECLARED
+    table = classification.label_table(labels, examples.names[column], key=f"{key}.labels", called=called, fix=fix)
     wanted = task.class_weights if weigh else None
     records = len(examples.values["set_documents"]) - 1 if column == "sets" else None
     return table, classification.label_weights(wanted, labels, table, examples.counts[column], key=f"{key}.class_weights", records=records)

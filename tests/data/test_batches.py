@@ -297,7 +297,7 @@ def test_an_unknown_label_in_validation_names_the_label_the_choices_and_the_plac
     other = labelled(cache, np.array([0, 1, 0]), ("no", "maybe"))
     with pytest.raises(DataError) as caught:
         build(tokenizer, train, {"c": Classification()}, validation_cache=other)
-    assert str(caught.value) == 'corpus.txt:2: tasks.c.labels: label "maybe" is not one of no, yes; if it is one, list it there too'
+    assert str(caught.value) == 'corpus.txt:2: tasks.c.labels: label "maybe" is not one of no, yes; no text of the training data has it'
 
 
 def test_what_cannot_be_trained_on_is_refused(tokenizer: Any, cache: Make) -> None:

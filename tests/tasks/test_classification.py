@@ -29,6 +29,15 @@ def test_every_unknown_label_is_named_with_its_place() -> None:
     assert [(p.where, p.key) for p in caught.value.problems] == [("x:1", "tasks.c.labels"), ("y:9", "tasks.c.labels")]
 
 
+def test_an_unknown_label_is_told_with_the_nearest_and_the_first_of_many() -> None:
+    names = tuple(f"topic {number}" for number in range(150))
+    with pytest.raises(DataError) as caught:
+        label_table(names, {"Topic 7": "x:1"} | {f"{number}": f"x:{number}" for number in range(900)}, key="k", fix="add it")
+    assert len(caught.value.problems) == 12
+    assert str(caught.value.problems[0]).endswith("topic 11 and 138 more; did you mean topic 7? add it")
+    assert str(caught.value.problems[1]).endswith("topic 11 and 138 more; add it")
+
+
 def test_a_mapping_names_what_the_data_calls_otherwise_and_knows_the_names_too() -> None:
     called = {"0": "negative", "1": "positive", "2": "positive"}
     names = label_names(called, ["1", "0"], "k")
