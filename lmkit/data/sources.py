@@ -104,10 +104,11 @@ def read_each(
 
 
 def first_record(source: JsonLines | Csv | Tsv | Parquet) -> dict[str, Any]:
-    """The first record of its first file, an empty one where there are none. Raises DataError where it cannot be read."""
+    """The first record of its first file. Raises DataError where it cannot be read or holds none."""
     path = find(patterns(source), Path())[0]
-    _, record = next(_rows(source.model_copy(update={"columns": {}}), path, never, whole=True), (0, {}))
-    return sound(record)
+    for _, record in _rows(source.model_copy(update={"columns": {}}), path, never, whole=True):
+        return sound(record)
+    raise _no_records(source, str(path))
 
 
 def patterns(source: AnySource) -> tuple[str, ...]:
@@ -176,7 +177,11 @@ def _documents(source: Records, file: str, rows: Rows, skipped: Counter[str] | N
         else:
             yield from (with_(document, record=record) for document in made) if whole else made
     if not number:
-        raise DataError(Problem("holds no records", where=file))
+        raise _no_records(source, file)
+
+
+def _no_records(source: Records, file: str) -> DataError:
+    return DataError(Problem(f"holds no records{', only a header line' if isinstance(source, Csv | Tsv) else ''}", where=file))
 
 
 def _of_record(source: Records, record: dict[str, Any], file: str, number: int) -> list[Document]:

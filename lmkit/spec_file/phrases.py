@@ -29,9 +29,9 @@ MEANT = {"no": "false", "n": "false", "off": "false", "yes": "true", "y": "true"
 def shown(value: Any) -> str:
     """A found value, short: text in quotes, `true`, `null`, `a list`."""
     if isinstance(value, dict):
-        return "a mapping"
+        return "a mapping" if value else "an empty mapping"
     if isinstance(value, list | tuple):
-        return "a list"
+        return "a list" if value else "an empty list"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + '..."'
 

@@ -142,10 +142,11 @@ class RunSpec(Spec):
             return
         for name, task in self.tasks.items():
             for source_name, source in self.data.train.items():
-                missing = [role for role in task.roles if role not in getattr(source, "columns", {})]
+                named = getattr(source, "columns", {})
+                missing = [role for role in task.roles if role not in named]
                 if task.data in (None, source_name) and missing:
                     which = "data.train" if list(self.data.train) == ["train"] else f"data.train.{source_name}"
-                    columns = ", ".join(f"{role}: ..." for role in ("text", *missing))
+                    columns = ", ".join(f"{role}: {named.get(role, '...')}" for role in ("text", *task.roles))
                     yield f"tasks.{name}", f"{which} names no {' and '.join(missing)} field; add there columns: {{{columns}}}"
 
     def prefixes_of(self, source: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from lmkit.data.spec import SOURCE_KEYS
@@ -72,8 +73,8 @@ def leaves(node: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:
 def merge(base: Node, over: Node) -> Node:
     """`over` laid on `base`: mappings merge, everything else is replaced, null takes the key away (back to its default).
 
-    A mapping that chooses another variant (`kind`, or another kind of source) replaces the old one. A mapping without `kind` over
-    a scalar extends its long form: `{base: 5e5}` over `rotary` is `{kind: rotary, base: 5e5}`.
+    A mapping that chooses another variant (`kind`, another kind of source, named sources over one) replaces the old one. A mapping
+    without `kind` over a scalar extends its long form: `{base: 5e5}` over `rotary` is `{kind: rotary, base: 5e5}`.
     """
     if isinstance(base.value, str) and isinstance(over.value, dict) and not any(key in over.value for key in CHOOSERS):
         base = Node({"kind": Node(base.value, base.at, base.at)}, base.at, base.key_at)
@@ -103,11 +104,25 @@ def _nulls(node: Node) -> dict[str, str]:
 
 
 def _another_variant(base: Node, over: Node) -> bool:
+    if (_is_one(base) and _are_named(over)) or (_are_named(base) and _is_one(over)):
+        return True
     chosen = {key for key in CHOOSERS if key in over.value}
     before = {key for key in CHOOSERS if key in base.value}
     if not chosen or not before:
         return False
     return not chosen & before or ("kind" in chosen & before and base.value["kind"].value != over.value["kind"].value)
+
+
+def _is_one(node: Node) -> bool:
+    """Whether a mapping says what one source of data is."""
+    return any(key in SOURCE_KEYS and not isinstance(entry.value, dict) for key, entry in node.value.items() if entry.value is not None)
+
+
+def _are_named(node: Node) -> bool:
+    """Whether a mapping says what several sources are, and not how the columns of one are called."""
+    kept = {key: entry for key, entry in node.value.items() if entry.value is not None}
+    known = all(isinstance(entry.value, dict) and _is_one(entry) for entry in kept.values())
+    return bool(kept) and known and not get_close_matches("columns", kept)
 
 
 def _into_list(base: Node, over: Node) -> Node:

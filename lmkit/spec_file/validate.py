@@ -84,8 +84,8 @@ class _Examination:
             return
         node, reached = self.node(path)
         where = node.section_at if key or reached != path else node.at
-        if reached != path:
-            where = node.nulls.get(str(path[len(reached)]), where)
+        if reached != path and (null := node.nulls.get(str(path[len(reached)]))):
+            where, what = null, what.replace("missing; add", "is null (or empty) and has no default; write", 1)
         self.problems.append(Problem(what, dotted(path), where))
 
     def is_broken(self, path: Path) -> bool:
@@ -138,6 +138,8 @@ class _Examination:
         node, _ = self.node(path)
         if classes and value is not None and all(c["type"] in MAPPINGS for c in complaints):
             self.note(path, f"expected {mapping_of(classes, field, value)}, got {shown(value)}")
+        elif value in ({}, []) and field is not None and field.examples:
+            self.note(path, f"is empty; write for example {path[-1]}: {flow(field.examples[0])}")
         else:
             self.note(path, wrong_value(complaints, value, quoted=node.quoted, required=field is not None and field.is_required()))
         literal = all(c["type"] == "literal_error" for c in complaints) and isinstance(value, str)

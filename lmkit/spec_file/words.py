@@ -11,6 +11,11 @@ from lmkit.spec_file.tree import CHOSEN_BY_KEY
 # What other systems call a key.
 SYNONYMS = {
     "lr": "learning_rate",
+    "schedule": "learning_rate",
+    "scheduler": "learning_rate",
+    "lr_schedule": "learning_rate",
+    "lr_scheduler": "learning_rate",
+    "lr_scheduler_type": "learning_rate",
     "num_hidden_layers": "num_layers",
     "n_layer": "num_layers",
     "n_layers": "num_layers",

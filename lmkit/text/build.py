@@ -8,7 +8,7 @@ from typing import assert_never
 import tokenizers
 from tokenizers import AddedToken, normalizers, processors
 
-from lmkit.errors import CheckpointError, DataError
+from lmkit.errors import CheckpointError, DataError, Problem
 from lmkit.text.bpe import train_bpe
 from lmkit.text.character import train_character
 from lmkit.text.folder import read_folder
@@ -86,7 +86,7 @@ def _at_least_one(texts: Iterable[str]) -> Iterator[str]:
             found = True
             yield text
     if not found:
-        raise DataError("there is no text to train the tokenizer on")
+        raise DataError(Problem("there is no text to train the tokenizer on; all of it is empty", "data.train"))
 
 
 def _filled(backend: tokenizers.Tokenizer, vocab_size: int) -> tokenizers.Tokenizer:

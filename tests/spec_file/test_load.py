@@ -52,21 +52,34 @@ def test_null_in_an_extending_file_goes_back_to_the_default(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "overrides", "line"),
     [
-        ("model:\n  hidden_size: null\n", [], "spec.yaml:4:16: model.hidden_size: missing"),
-        ("data: null\n", [], "spec.yaml:3:7: data: missing"),
-        ("seed: 3\n", ["training.batch_size=null"], "command line argument 1: training.batch_size: missing"),
+        ("model:\n  hidden_size: null\n", [], "spec.yaml:4:16: model.hidden_size: {}; write for example hidden_size: "),
+        ("data:\n", [], "spec.yaml:3:6: data: {}; write for example data: {{train: "),
+        ("seed: 3\n", ["training.batch_size=null"], "command line argument 1: training.batch_size: {}; write for example batch_size: "),
+        ("tasks: {lm: null}\n", [], "spec.yaml:3:8: tasks: is empty; write for example tasks: {{lm: causal_lm}}"),
     ],
 )
 def test_a_null_that_takes_away_what_is_needed_is_where_that_is_said(tmp_path: Path, text: str, overrides: list[str], line: str) -> None:
     with pytest.raises(SpecError) as error:
         extended(tmp_path, text, *overrides)
-    assert len(error.value.problems) == 1 and line in str(error.value)
+    assert len(error.value.problems) == 1 and line.format("is null (or empty) and has no default") in str(error.value)
+
+
+def test_named_sources_take_the_place_of_one_and_one_that_of_named_ones(tmp_path: Path) -> None:
+    named = "data: {train: {a: {text: a.txt}, b: {csv: b.csv, columns: {text: body}}}}\n"
+    assert list(extended(tmp_path, named).spec.data.train) == ["a", "b"]
+    assert list(extended(tmp_path, "seed: 3\n", "data.train.c.text=c.txt").spec.data.train) == ["c"]
+    written(tmp_path, base=BASE, between="extends: base.yaml\n" + named)
+    for text, names in (("{text: c.txt}", ["train"]), ("{c: {text: c.txt}}", ["a", "b", "c"]), ("{b: {columns: {text: t}}}", ["a", "b"])):
+        assert list(load(written(tmp_path, spec=f"extends: between.yaml\ndata: {{train: {text}}}\n")).spec.data.train) == names
+    written(tmp_path, table="extends: base.yaml\ndata: {train: {csv: a.csv, columns: {text: a}}}\n")
+    with pytest.raises(SpecError, match=r"data.train.colums: unknown key; did you mean columns\?"):
+        load(tmp_path / "table.yaml", ["data.train.colums.text=body"])
 
 
 def test_what_a_null_took_away_can_be_given_again(tmp_path: Path) -> None:
     written(tmp_path, base=BASE, between="extends: base.yaml\nmodel: {hidden_size: null}\n")
     assert load(written(tmp_path, spec="extends: between.yaml\nmodel: {hidden_size: 32}\n")).spec.model.hidden_size == 32
-    with pytest.raises(SpecError, match=r"between.yaml:2:22: model.hidden_size: missing"):
+    with pytest.raises(SpecError, match=r"between.yaml:2:22: model.hidden_size: is null"):
         load(written(tmp_path, spec="extends: between.yaml\n"))
 
 
