@@ -61,7 +61,7 @@ def _words(block: Lines, path: Path) -> tuple[list[tuple[int, list[str]]], list[
         fields = line.split("\t")
         if len(fields) != len(FIELDS):
             hint = "; they end at tabs, here stand blanks" if "\t" not in line else ""
-            raise DataError(Problem(f"{len(fields)} columns, CoNLL-U has {len(FIELDS)}{hint}", where=where))
+            raise DataError(Problem(f"{len(fields)} column{'s' * (len(fields) > 1)}, CoNLL-U has {len(FIELDS)}{hint}", where=where))
         if WORD.fullmatch(fields[0]) and int(fields[0]) == len(words) + 1:
             words.append((number, fields))
             glued.append(_glued(fields))

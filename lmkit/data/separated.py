@@ -40,7 +40,7 @@ def read_separated(
 
 def _named(fields: list[str], header: list[str], quoted: bool, where: str) -> dict[str, str]:
     if len(fields) != len(header):
-        what = f"{len(fields)} fields where the header has {len(header)} ({', '.join(header)})"
+        what = f"{len(fields)} field{'s' * (len(fields) > 1)} where the header has {len(header)} ({', '.join(header)})"
         raise DataError(Problem(what + (_QUOTE_HINT if quoted and len(fields) > len(header) else ""), where=where))
     if fields == header:
         raise DataError(Problem("the header stands here a second time; remove this line", where=where))

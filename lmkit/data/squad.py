@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lmkit.data.document import Document
-from lmkit.data.files import SPLIT_LIMIT, Stop, lines, opened
+from lmkit.data.files import SPLIT_LIMIT, Stop, lines, opened, tried
 from lmkit.data.jsonl import strict_json
 from lmkit.data.roles import as_answers, as_text
 from lmkit.errors import DataError, Problem
@@ -21,11 +21,12 @@ def is_squad(path: Path) -> bool:
         return HEAD.match(file.read(4096).removeprefix(b"\xef\xbb\xbf")) is not None
 
 
-def read_squad(path: Path, *, errors: Literal["fail", "replace"], longest: int, stop: Stop) -> Iterator[Document]:
-    """One document a question: `text` asks, the paragraph is `pair`. Its `answers` are none where it is impossible, None if left out.
+def read_squad(path: Path, *, errors: Literal["fail", "replace"], longest: int, stop: Stop) -> Iterator[Document | DataError]:
+    """One document a question, or the error that says why it is none: `text` asks, the paragraph is `pair`. Its `answers` are none
+    where it is impossible, None if left out.
 
     A file has no lines that could name a question; its place is the question's number in the file and its id. Raises DataError for
-    what is wrong, a paragraph of more than `longest` bytes too.
+    what is wrong around questions, a paragraph of more than `longest` bytes too.
     """
     whole = _whole(path, errors, stop)
     number = 0
@@ -36,12 +37,17 @@ def read_squad(path: Path, *, errors: Literal["fail", "replace"], longest: int, 
                 raise DataError(Problem(f"longer than max_record_bytes = {longest:,}; raise it", "context", here))
             for question, place in _each(paragraph, "qas", here, "question"):
                 number += 1
-                where = f"{place} ({question['id']})" if "id" in question else place
-                text = as_text(_required(question, "question", where), "question", where, errors == "replace")
-                name = str(question.get("id", place.removeprefix(f"{path}: ")))
-                yield Document(text, pair=context, file=str(path), line=number, id=name, answers=_answers(question, where))
+                known = {"pair": context, "file": str(path), "line": number}
+                yield tried(_asked, question, place, errors == "replace", known)
     if not number:
         raise DataError(Problem("holds no questions", where=str(path)))
+
+
+def _asked(question: Mapping[str, Any], place: str, replace: bool, known: Mapping[str, Any]) -> Document:
+    where = f"{place} ({question['id']})" if "id" in question else place
+    text = as_text(_required(question, "question", where), "question", where, replace)
+    name = str(question.get("id", place.removeprefix(f"{known['file']}: ")))
+    return Document(text, id=name, answers=_answers(question, where), **known)
 
 
 def _answers(question: Mapping[str, Any], where: str) -> tuple[tuple[int, str], ...] | None:

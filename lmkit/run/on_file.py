@@ -94,4 +94,8 @@ def _trained(spec: RunSpec, path: Path, columns: Columns) -> RunSpec:
             raise SpecError(Problem("name fields, and this file has none", "--columns", str(path)))
         source = source.model_copy(update={"columns": {**source.columns, **columns}})
     require_fields(source, path, columns)
+    told = getattr(source, "columns", {"text": ""})
+    if all(any(role not in told for role in task.roles) for task in tasks.values()):
+        asked = dict.fromkeys(role for task in tasks.values() for role in task.roles)
+        raise DataError(Problem(f"holds {', '.join(told)}, and the run is evaluated by {', '.join(asked)}", where=str(path)))
     return _validated_by(spec.model_copy(update={"tasks": tasks}), source)

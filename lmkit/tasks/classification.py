@@ -12,7 +12,8 @@ from lmkit.tasks.rows import Examples, TokenRows
 
 DECLARED = "if it is one, list it there too"
 FOUND = "no text of the training data has it"
-MOST = 12  # labels that one message names, and unknown ones that are told
+MOST = 12  # labels that one message names
+TOLD = 5  # unknown labels that have a message each
 
 
 def features(rows: TokenRows, *, examples: Examples, table: np.ndarray, weights: np.ndarray, shared: bool) -> dict[str, np.ndarray]:
@@ -61,7 +62,7 @@ def label_table(
     """
     called = called or {}
     told = (unknown_label(label, names, called, key=key, where=place, fix=fix) for label, place in found.items())
-    if unknown := [*islice(filter(None, told), MOST)]:
+    if unknown := [*islice(filter(None, told), TOLD)]:
         raise DataError(*unknown)
     return np.array([*(names.index(called.get(label, label)) for label in found), -1], np.int32)
 

@@ -121,7 +121,7 @@ def test_broken_json_lines(tmp_path, line, said):
         ("Body,stars\nx,1\n", ["did you mean 'Body'"]),
         ("body;stars\nx;1\n", ["separated by ';'", "set delimiter: ';'"]),
         ("body,stars,body\nx,1,y\n", ["a.csv:1", "'body' stands twice"]),
-        ("body,stars\nx,1\ny\n", ["a.csv:3", "1 fields where the header has 2 (body, stars)"]),
+        ("body,stars\nx,1\ny\n", ["a.csv:3", "1 field where the header has 2 (body, stars)"]),
         ("body,stars\nx,1\na, b,1\n", ["a.csv:3", "3 fields", "in double quotes"]),
         ("body,stars\nx,1\nbody,stars\n", ["a.csv:3", "header stands here a second time"]),
         ('body,stars\nx,1\n"y,1\nz,2\n', ["a.csv:3", "never closed"]),
@@ -235,7 +235,7 @@ def test_numbers_that_are_none_are_refused_in_every_format(tmp_path, value):
 def test_broken_tab_separated_tables(tmp_path):
     source = Tsv(tsv=("a.tsv",), columns=COLUMNS)
     (tmp_path / "a.tsv").write_text("body\tstars\nx\t1\ny z\n")
-    refused(source, tmp_path, "a.tsv:3", "1 fields where the header has 2")
+    refused(source, tmp_path, "a.tsv:3", "1 field where the header has 2")
     (tmp_path / "a.tsv").write_text("body,stars\nx,1\n")
     refused(source, tmp_path, "a.tsv:1", "separated by ','", "read it as csv")
 

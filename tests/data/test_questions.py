@@ -16,7 +16,7 @@ from lmkit.data.cache import open_cache
 from lmkit.data.document import Document
 from lmkit.data.sources import read
 from lmkit.data.spec import Csv, Data, JsonLines, Squad
-from lmkit.data.squad import is_squad
+from lmkit.data.squad import is_squad, read_squad
 from lmkit.data.windows import Windows, window_rows
 from lmkit.errors import DataError
 from lmkit.tasks.spec import QuestionAnswering
@@ -79,6 +79,13 @@ def test_what_is_wrong_with_a_squad_file_is_said_with_its_place(tmp_path: Path, 
     with pytest.raises(DataError) as error:
         list(read(source, base=tmp_path))
     assert "\n" not in str(error.value) and all(part in str(error.value) for part in said), str(error.value)
+
+
+def test_a_question_that_is_none_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    source = squad(tmp_path, [QUESTIONS[0], {"id": "lost"}, QUESTIONS[1]])
+    first, lost, last = read_squad(tmp_path / "a.json", errors="fail", longest=source.max_record_bytes, stop=lambda: False)
+    assert isinstance(first, Document) and isinstance(last, Document) and (first.line, last.line) == (1, 3)
+    assert isinstance(lost, DataError) and "question 2 (lost): question: is missing; there are 'id'" in str(lost)
 
 
 def test_tables_hold_answers_as_json_or_as_text(tmp_path: Path) -> None:

@@ -46,3 +46,21 @@ def test_of_an_imported_model_a_field_that_is_not_named_is_called_as_its_role(tm
         DataError, match=r"no field 'label' for the label; the fields are 'review', 'stars'; write --columns text=review,label=stars"
     ):
         on_file(spec, path, {"text": "review"}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("test.conll", "A\tO\n", "test.conll: holds text, tags, and the run is evaluated by label"),
+        ("test.json", '{"data": [', "test.json: holds text, text_pair, answers, and the run is evaluated by label"),
+    ],
+)
+def test_a_file_that_cannot_tell_what_the_run_is_scored_by_is_named_with_what_it_holds(
+    tmp_path: Path, name: str, text: str, line: str
+) -> None:
+    words = SPEC.replace("token_classification", "classification").splitlines()
+    words[words.index("data:") : words.index("data:") + 3] = ["data: {train: {csv: a.csv, columns: {text: body, label: stars}}}"]
+    (tmp_path / "spec.yaml").write_text("\n".join(words))
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=line):
+        on_file(load(tmp_path / "spec.yaml").spec, tmp_path / name, {}, tmp_path)
