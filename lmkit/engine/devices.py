@@ -147,7 +147,10 @@ def xla_reads(dtype: str) -> bool:
 
 
 def product_flops(rows: int, inner: int, columns: int, precision: Precision, *, seconds: float = 0.05, xla: bool = False) -> float:
-    """FLOP/s of a matrix product [rows, inner] x [inner, columns], the best of repeated calls for about so many seconds."""
+    """FLOP/s of a matrix product [rows, inner] x [inner, columns], the best of five calls and of as many as fit in so many seconds.
+
+    Five, since of one that a busy machine held up a run would conclude that it has other units.
+    """
     generator = np.random.default_rng(0)
     left = tf.cast(generator.standard_normal((rows, inner), dtype=np.float32), precision)
     right = tf.cast(generator.standard_normal((inner, columns), dtype=np.float32), precision)
@@ -161,14 +164,12 @@ def product_flops(rows: int, inner: int, columns: int, precision: Precision, *, 
         return total
 
     product(left, right).numpy()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while True:
+    taken, end = list[float](), time.perf_counter() + seconds
+    while len(taken) < 5 or time.perf_counter() < end:
         start = time.perf_counter()
         product(left, right).numpy()
-        now = time.perf_counter()
-        best = min(best, now - start)
-        if now > end:
-            return 2.0 * rows * inner * columns * repeats / best
+        taken.append(time.perf_counter() - start)
+    return 2.0 * rows * inner * columns * repeats / min(taken)
 
 
 def peak_flops(precision: Precision) -> float:

@@ -101,11 +101,11 @@ def test_another_spec_is_refused_key_by_key(decoder: Path, capsys: pytest.Captur
 
 
 def test_a_longer_run_goes_on_from_the_shorter_one(decoder: Path, home: Path) -> None:
-    short, constant = home / "short", "training.optimizer.learning_rate=1e-3"
-    assert lmkit("train", DECODER, "--run-dir", str(short), constant, "training.steps=8", "training.evaluate_every=4 steps") == 0
-    assert lmkit("train", DECODER, "--run-dir", str(short), constant, "training.steps=16", "training.evaluate_every=4 steps") == 0
-    straight = home / "straight"
-    assert lmkit("train", DECODER, "--run-dir", str(straight), constant, "training.steps=16", "training.evaluate_every=4 steps") == 0
+    short, straight = home / "short", home / "straight"
+    alike = ("training.optimizer.learning_rate=1e-3", "training.precision=float32", "training.evaluate_every=4 steps")
+    assert lmkit("train", DECODER, "--run-dir", str(short), *alike, "training.steps=8") == 0
+    assert lmkit("train", DECODER, "--run-dir", str(short), *alike, "training.steps=16") == 0
+    assert lmkit("train", DECODER, "--run-dir", str(straight), *alike, "training.steps=16") == 0
     same(short, straight)
 
 
@@ -116,7 +116,13 @@ def start(spec: str, run: Path, *overrides: str, stderr: int = subprocess.STDOUT
 
 
 def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bits(home: Path) -> None:
-    more = ("training.steps=160", "training.evaluate_every=40 steps", "runtime.steps_per_call=1", "training.ema=0.9")
+    more = (
+        "training.steps=160",
+        "training.evaluate_every=40 steps",
+        "training.precision=float32",
+        "runtime.steps_per_call=1",
+        "training.ema=0.9",
+    )
     straight, stopped = home / "unstopped", home / "stopped"
     process = start(ENCODER, stopped, *more)
     while (
