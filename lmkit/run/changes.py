@@ -1,12 +1,12 @@
 """What a run and the spec that it is started with again differ in, key by key, and which of it a run may take."""
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lmkit.errors import CheckpointError, Problem, SpecError
+from lmkit.spec_file.plain_yaml import text_of
 
 GROWING = ("training.steps", "training.tokens", "training.epochs")
 # They say what is answered and how it is scored, not what is learned.
@@ -17,8 +17,11 @@ FREE = re.compile(
 Parse = Callable[[str], Any]
 
 
-def allowed_changes(path: Path, new: Any, parse: Parse) -> list[str]:
-    """The differences to the stored spec, one line each, when all of them are harmless; SpecError otherwise."""
+def allowed_changes(path: Path, new: Any, parse: Parse, derived: Collection[str] = ()) -> list[str]:
+    """The differences to the stored spec, one line each, when all of them are harmless; SpecError otherwise.
+
+    Keys that are `derived` follow from others, and are named only where nothing else differs.
+    """
     try:
         old = parse((path / "resolved.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -27,10 +30,11 @@ def allowed_changes(path: Path, new: Any, parse: Parse) -> list[str]:
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     refused = [key for key in changed if not _is_free(key, before.get(key), after.get(key))]
     if refused:
-        lines = [Problem(_difference(before, after, key), key, str(path)) for key in refused]
-        way = "another spec than this run's; give it another name or --run-dir, or set the run aside with --from-scratch"
+        named = [key for key in refused if key not in derived] or refused
+        lines = [Problem(_difference(before, after, key), key) for key in named]
+        way = "the run was begun with another spec; give this one another name or --run-dir, or set the run aside with --from-scratch"
         raise SpecError(*lines, Problem(way, where=str(path)))
-    return [f"{key}: {_shown(before, key)} -> {_shown(after, key)}" for key in changed]
+    return [f"{key}: {_difference(before, after, key)}" for key in changed]
 
 
 def _is_free(key: str, before: Any, after: Any) -> bool:
@@ -40,13 +44,13 @@ def _is_free(key: str, before: Any, after: Any) -> bool:
 
 
 def _difference(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> str:
-    both = before.get(key) is not None and after.get(key) is not None
-    limit = "; a run may be made longer, never shorter" if key in GROWING and both else ""
-    return f"the run has {_shown(before, key)}, the spec {_shown(after, key)}{limit}"
+    old, new = before.get(key), after.get(key)
+    shorter = key in GROWING and None not in (old, new) and not _is_free(key, old, new)
+    return f"{_shown(old)} -> {_shown(new)}{'; a run may be made longer, never shorter' if shorter else ''}"
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
-    return json.dumps(values[key], ensure_ascii=False, default=str) if values.get(key) is not None else "nothing"
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else text_of(value)
 
 
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,14 +110,15 @@ def open_run(
     spec_text: str,
     resolved_text: str,
     parse: Parse,
+    derived: Collection[str] = (),
     from_scratch: bool = False,
     resume: bool = False,
     say: Say = lambda line: None,
 ) -> RunDirectory:
     """Makes the directory of a new run, or opens that of a run with the same spec to continue it; takes its lock.
 
-    `parse` reads `resolved_text`, and the one stored before, into plain mappings that are compared key by key. `from_scratch`
-    moves what is there to `<name>.old-N` first. With `resume` it must be a run already.
+    `parse` reads `resolved_text`, and the one stored before, into plain mappings that are compared key by key; the `derived` keys of
+    it follow from others. `from_scratch` moves what is there to `<name>.old-N` first. With `resume` it must be a run already.
     Raises SpecError for another spec than the saved run's, MachineError for a folder of other files, a lock that is held and a
     disk that refuses, CheckpointError when `resume` finds no run. Until then nothing is changed.
     """
@@ -139,7 +140,7 @@ def open_run(
         changes: list[str] = []
         if state == "run":
             try:
-                changes = allowed_changes(path, parse(resolved_text), parse)
+                changes = allowed_changes(path, parse(resolved_text), parse, derived)
             except SpecError:
                 if _saved_any(path):
                     raise

@@ -38,25 +38,31 @@ def train(spec: Path, *, overrides: list[str], run_dir: Path | None, from_scratc
     with loaded.placing():
         resolved = with_body(loaded.spec)
         require_permission(resolved, allowed=allow_code, where=str(spec))
-        return _begin(resolved, loaded.text, run_dir or RUNS / resolved.name, from_scratch, console)
+        words, path = resolved_text(in_run(resolved)), run_dir or RUNS / resolved.name
+
+        def opened() -> RunDirectory:
+            return open_run(
+                path,
+                spec_text=loaded.text,
+                resolved_text=words,
+                parse=whole_words,
+                derived=loaded.derived,
+                from_scratch=from_scratch,
+                say=console.err,
+            )
+
+        return _begin(resolved, words, opened, path.parent / CACHE, console)
 
 
-def _begin(resolved: RunSpec, text: str, path: Path, from_scratch: bool, console: Console) -> int:
-    words = resolved_text(in_run(resolved))
-    with (
-        watch(console.err) as stop,
-        crew_of(resolved.runtime, stop, console) as crew,
-        crew.run_directory(
-            lambda: open_run(path, spec_text=text, resolved_text=words, parse=whole_words, from_scratch=from_scratch, say=console.err)
-        ) as run,
-    ):
+def _begin(resolved: RunSpec, words: str, opened: Callable[[], RunDirectory], cache: Path, console: Console) -> int:
+    with watch(console.err) as stop, crew_of(resolved.runtime, stop, console) as crew, crew.run_directory(opened) as run:
         for change in run.changes:
             crew.console.err(f"changed since the last start: {change}")
         if run.finished:
             crew.console.out(run.finished)
             crew.agree(run, {})
             return 0
-        session_of(resolved, words, run, path.parent / CACHE, crew).train()
+        session_of(resolved, words, run, cache, crew).train()
         return 0
 
 

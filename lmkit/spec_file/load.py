@@ -17,7 +17,7 @@ from lmkit.spec_file.resolve import resolve, words_of
 from lmkit.spec_file.secrets import hidden, secrets
 from lmkit.spec_file.size import size_problem
 from lmkit.spec_file.spec import RunSpec
-from lmkit.spec_file.tree import Node, Path, child, merge, plain
+from lmkit.spec_file.tree import Node, Path, child, dotted, merge, plain
 from lmkit.spec_file.validate import parsed, validate
 
 MOST_BYTES = 2**20
@@ -33,6 +33,11 @@ class Loaded:
     origins: dict[Path, str]  # path in `words_of(spec)` -> `file:line:column`, `command line argument N`, or `default: rule`
     text: str  # the spec file as written
     warnings: tuple[Problem, ...] = field(default=())
+
+    @property
+    def derived(self) -> set[str]:
+        """The keys whose values follow from others."""
+        return {dotted(path) for path, origin in self.origins.items() if origin.startswith("default:")}
 
     @contextmanager
     def placing(self) -> Iterator[None]:

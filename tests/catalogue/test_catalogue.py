@@ -699,9 +699,9 @@ def test_96_a_mistyped_run_names_the_runs_beside_it_and_is_never_begun(capsys: p
 @pytest.mark.parametrize(
     ("number", "override", "line"),
     [
-        (98, "training.optimizer={kind: lion, learning_rate: 1e-3}", 'training.optimizer.kind: the run has "adamw", the spec "lion"'),
-        (102, "training.batch_size=4", "training.batch_size: the run has 2, the spec 4"),
-        (102, "model.hidden_size=64", "model.hidden_size: the run has 32, the spec 64"),
+        (98, "training.optimizer={kind: lion, learning_rate: 1e-3}", "training.optimizer.kind: adamw -> lion"),
+        (102, "training.batch_size=4", "training.batch_size: 2 -> 4"),
+        (102, "model.hidden_size=64", "model.hidden_size: 32 -> 64"),
     ],
 )
 def test_a_run_of_another_spec(capsys: pytest.CaptureFixture[str], number: int, override: str, line: str) -> None:

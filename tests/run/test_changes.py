@@ -112,19 +112,19 @@ def test_a_word_that_a_run_lacks_had_its_default(tmp_path: Path, words: str) -> 
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("training.logits_chunk=512", 'training.logits_chunk: the run has "auto", the spec 512'),
-        ("tasks.mlm.mask_rate=0.2", "tasks.mlm.mask_rate: the run has 0.15, the spec 0.2"),
+        ("training.logits_chunk=512", "training.logits_chunk: auto -> 512"),
+        ("tasks.mlm.mask_rate=0.2", "tasks.mlm.mask_rate: 0.15 -> 0.2"),
     ],
 )
 def test_a_new_word_that_says_something_else_is_refused(tmp_path: Path, override: str, line: str) -> None:
     with pytest.raises(SpecError) as error:
         changes(tmp_path, override, stored=OLD.replace("mask_rate: 0.15, ", ""))
-    assert f"{tmp_path}: {line}" in str(error.value).splitlines()
+    assert line in str(error.value).splitlines()
 
 
 def test_a_harmless_new_word_is_taken_over(tmp_path: Path) -> None:
     assert changes(tmp_path, "training.non_finite=skip") == [
-        'training.non_finite.kind: "abort" -> "skip"',
+        "training.non_finite.kind: abort -> skip",
         "training.non_finite.at_most: nothing -> 10",
     ]
 
@@ -132,4 +132,4 @@ def test_a_harmless_new_word_is_taken_over(tmp_path: Path) -> None:
 def test_a_word_that_is_known_no_longer_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         changes(tmp_path, stored=OLD + "magic: 3\n")
-    assert f"{tmp_path}: magic: the run has 3, the spec nothing" in str(error.value).splitlines()
+    assert "magic: 3 -> nothing" in str(error.value).splitlines()

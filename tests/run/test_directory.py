@@ -71,13 +71,13 @@ def test_the_same_spec_continues_and_changes_no_file(tmp_path: Path) -> None:
         (changed(training__keep=5), "training.keep: 2 -> 5"),
         (changed(training__save_every={"value": 2, "unit": "minutes"}), "training.save_every.unit"),
         (changed(logging__every=1), "logging.every: 10 -> 1"),
-        (changed(logging__samples=["Once"]), 'logging.samples: [] -> ["Once"]'),
+        (changed(logging__samples=["Once"]), "logging.samples: [] -> [Once]"),
         (changed(tasks={"qa": {"no_answer_threshold": 0.4}}), "tasks.qa.no_answer_threshold: nothing -> 0.4"),
-        (changed(tasks={"t": {"decode": {"kind": "beam", "beams": 4}}}), 'tasks.t.decode.kind: nothing -> "beam"'),
-        (changed(tasks={"t": {"metrics": ["bleu", "rouge1"]}}), 'tasks.t.metrics: nothing -> ["bleu", "rouge1"]'),
-        (changed(tasks={"t": {"bleu_tokenizer": "zh"}}), 'tasks.t.bleu_tokenizer: nothing -> "zh"'),
-        (changed(tasks={"t": {"windows": {"pool": "max"}}}), 'tasks.t.windows.pool: nothing -> "max"'),
-        (changed(training__non_finite={"kind": "skip"}), 'training.non_finite.kind: nothing -> "skip"'),
+        (changed(tasks={"t": {"decode": {"kind": "beam", "beams": 4}}}), "tasks.t.decode.kind: nothing -> beam"),
+        (changed(tasks={"t": {"metrics": ["bleu", "rouge1"]}}), "tasks.t.metrics: nothing -> [bleu, rouge1]"),
+        (changed(tasks={"t": {"bleu_tokenizer": "zh"}}), "tasks.t.bleu_tokenizer: nothing -> zh"),
+        (changed(tasks={"t": {"windows": {"pool": "max"}}}), "tasks.t.windows.pool: nothing -> max"),
+        (changed(training__non_finite={"kind": "skip"}), "training.non_finite.kind: nothing -> skip"),
         (changed(training__evaluate_documents=50), "training.evaluate_documents: nothing -> 50"),
     ],
 )
@@ -93,12 +93,12 @@ def test_harmless_changes_are_taken_over_and_named(tmp_path: Path, spec: dict, l
 @pytest.mark.parametrize(
     ("spec", "line"),
     [
-        (changed(training__steps=50), "training.steps: the run has 100, the spec 50; a run may be made longer, never shorter"),
-        (changed(training__batch_size=16), "training.batch_size: the run has 8, the spec 16"),
-        (changed(model__attention={"window": [8, "full"]}), 'model.attention.window: the run has [4, "full"], the spec [8, "full"]'),
-        (changed(tasks={"t": {"windows": {"stride": 8}}}), "tasks.t.windows.stride: the run has nothing, the spec 8"),
-        (changed(model__position="rotary"), 'model.position: the run has nothing, the spec "rotary"'),
-        (changed(training__steps=None, training__tokens=10**6), "training.steps: the run has 100, the spec nothing"),
+        (changed(training__steps=50), "training.steps: 100 -> 50; a run may be made longer, never shorter"),
+        (changed(training__batch_size=16), "training.batch_size: 8 -> 16"),
+        (changed(model__attention={"window": [8, "full"]}), "model.attention.window: [4, full] -> [8, full]"),
+        (changed(tasks={"t": {"windows": {"stride": 8}}}), "tasks.t.windows.stride: nothing -> 8"),
+        (changed(model__position="rotary"), "model.position: nothing -> rotary"),
+        (changed(training__steps=None, training__tokens=10**6), "training.steps: 100 -> nothing"),
     ],
 )
 def test_another_spec_is_refused_key_by_key_and_nothing_changes(tmp_path: Path, spec: dict, line: str) -> None:
@@ -106,7 +106,7 @@ def test_another_spec_is_refused_key_by_key_and_nothing_changes(tmp_path: Path, 
     before = everything(tmp_path)
     with pytest.raises(SpecError) as error:
         start(tmp_path / "r", spec)
-    assert f"{tmp_path / 'r'}: {line}" in str(error.value).splitlines() and "--from-scratch" in str(error.value)
+    assert line in str(error.value).splitlines() and "--from-scratch" in str(error.value)
     assert everything(tmp_path) == before
     start(tmp_path / "r").close()
 

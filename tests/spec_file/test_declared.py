@@ -135,7 +135,7 @@ def test_a_run_goes_on_only_while_the_other_spec_says_the_same(tmp_path: Path, c
     written(tmp_path, other=BODY.replace("hidden_size: 16", "hidden_size: 32"))
     capsys.readouterr()
     assert main(asked) == 2
-    assert "model.hidden_size: the run has 16, the spec 32" in capsys.readouterr().err
+    assert "model.hidden_size: 16 -> 32" in capsys.readouterr().err
     written(tmp_path, other=BODY)
     assert main([*asked, "training.steps=4"]) == 0
     (tmp_path / "other.yaml").unlink()
