@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from lmkit.data.columns import Damaged, largest, open_column
 from lmkit.data.files import Stop, Warn, never, silent
-from lmkit.data.fingerprint import contents, fingerprint, stamps
+from lmkit.data.fingerprint import contents, files_of, fingerprint, stamps
 from lmkit.data.roles import conversational
 from lmkit.data.spec import AnySource
 from lmkit.data.tokenize import META, Progress, nothing, tokenize
@@ -45,6 +45,7 @@ class Cache:
     `sentences` are such offsets too, document edges included (None where they were not asked for). `more` are the columns
     of what else the records hold: `{role}_tokens` and `{role}_documents` of other texts (pair, target), and what
     data/annotations.py makes, whose labels are places in `names`, which are sorted (whole numbers by value).
+    `read` is each file with a hash of it.
     `bytes` counts UTF-8 bytes of all texts; `skipped` counts what was left out, by reason; `remarks` say what looks wrong, with its place.
     """
 
@@ -53,6 +54,7 @@ class Cache:
     sentences: np.ndarray | None  # int64[m + 1]
     bytes: int
     fingerprint: str
+    read: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
@@ -106,10 +108,17 @@ def open_cache(
     words |= {"chat_template": require_chat(tokenizer).source} if conversational(getattr(source, "columns", {})) else {}
     words |= {"prefix": prefix} if prefix else {}
     mark = fingerprint(facts, source=words, tokenizer=tokenizer.hash, sentences=needs_sentences, version=VERSION)
+
+    def opened() -> Cache:
+        cache = _open(folder, mark, tokenizer)
+        for remark in cache.remarks:
+            warn(f"warning: {remark}")
+        return replace(cache, read=files_of(facts))
+
     folder = directory / mark[:32]
     if folder.is_dir():
         try:
-            return _remarked(_open(folder, mark, tokenizer), warn)
+            return opened()
         except Damaged as error:
             warn(f"{error}; the cache is built again")
     try:
@@ -122,13 +131,7 @@ def open_cache(
     if stamps(source, base) != before:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(Problem("a data file changed while it was read; run again when it is still", where=before[0][0]))
-    return _remarked(_open(folder, mark, tokenizer), warn)
-
-
-def _remarked(cache: Cache, warn: Warn) -> Cache:
-    for remark in cache.remarks:
-        warn(f"warning: {remark}")
-    return cache
+    return opened()
 
 
 def _build(folder: Path, write: Callable[[Path], None]) -> None:

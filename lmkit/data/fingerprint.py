@@ -28,6 +28,11 @@ def contents(source: AnySource, base: Path, stop: Stop, warn: Warn) -> list[list
     return [_file(path, stop) for path in find(patterns(source), base, warn)]
 
 
+def files_of(facts: list[list[Any]]) -> dict[str, str]:
+    """The path of each file, and what changes when the file does."""
+    return {entry[0]: fingerprint([entry[1:]]) for entry in facts if os.path.isabs(entry[0])}
+
+
 def fingerprint(facts: list[list[Any]], **words: Any) -> str:
     return hashlib.sha256(json.dumps([facts, words], sort_keys=True, default=str).encode()).hexdigest()
 

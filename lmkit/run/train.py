@@ -14,6 +14,7 @@ from lmkit.run.crew import Crew, crew_of
 from lmkit.run.directory import RunDirectory, open_run
 from lmkit.run.material import CACHE, RUNS, Material, material, tokenizer_of
 from lmkit.run.signals import watch
+from lmkit.run.unchanged import require_unchanged
 from lmkit.spec_file.custom import files_of
 from lmkit.spec_file.load import load, resolved_text, whole_words
 from lmkit.spec_file.spec import RunSpec
@@ -77,6 +78,8 @@ def session_of(spec: RunSpec, words: str, run: RunDirectory, cache: Path, crew: 
     stuff = material(spec, tokenizer=tokenizer, cache=cache, say=console.err, stop=stop)
     console.err(_greeting(run, stuff))
 
+    if crew.is_chief:
+        require_unchanged(run, stuff)
     run.note(labels={name: list(names) for name, names in stuff.batches.labels.items()} or None)
     facts = {"spec": _sha(words), "data": stuff.fingerprints, "tokenizer": tokenizer.hash, "versions": versions()}
     facts |= {"code": {name: sha256 for name, (_, sha256) in files_of(spec).items()}}

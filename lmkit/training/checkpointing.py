@@ -12,12 +12,6 @@ from lmkit.errors import CheckpointError, Problem
 from lmkit.training.background import Background
 from lmkit.training.hooks import Snapshot
 
-# Facts that must be as they were when a run goes on, and what to say when they are not.
-FIXED = {
-    "data": "the data are not those that the run was trained on; bring them back, or use --from-scratch",
-    "tokenizer": "the tokenizer is not the one that the run was trained with; bring it back, or use --from-scratch",
-}
-
 
 class Checkpoints:
     """The checkpoints of one run directory; an instance is the loop's `save` hook, its method `settle` that of this name.
@@ -90,8 +84,8 @@ class Checkpoints:
         """The newest snapshot that is whole, or None for a run that has never saved; for who holds the run's lock.
 
         `model` and `optimizer` are what this run has (anything with `.shape` and `.dtype`, by name); `saved` is a step that is
-        known to have been saved. Raises CheckpointError when tensors, data or tokenizer differ, when no checkpoint is whole, and
-        when checkpoints are gone: a run that was to go on is never begun anew.
+        known to have been saved. Raises CheckpointError when tensors differ, when no checkpoint is whole, and when
+        checkpoints are gone: a run that was to go on is never begun anew.
         """
         found = own.load(self._directory, say=self._say, repair=True)
         if found is None:
@@ -99,9 +93,6 @@ class Checkpoints:
                 what = f"the run has saved step {saved} and its checkpoints are gone; bring them back, or use --from-scratch"
                 raise CheckpointError(Problem(what, where=str(self._directory)))
             return None
-        for key, what in FIXED.items():
-            if key in found.facts and key in self._facts and found.facts[key] != self._facts[key]:
-                raise CheckpointError(Problem(what, where=str(found.path)))
         require(found.model, model, found.path)
         require(found.optimizer, optimizer, found.path)
         best = found.state["loop"].get("best_step")

@@ -74,13 +74,6 @@ def test_a_run_that_never_saved_begins_and_one_whose_checkpoints_are_gone_does_n
         checkpoints(tmp_path).resume(model=MODEL, optimizer=SLOTS, saved=20)
 
 
-@pytest.mark.parametrize(("key", "word"), [("data", "data are not those"), ("tokenizer", "tokenizer is not the one")])
-def test_other_data_or_another_tokenizer_are_refused(tmp_path: Path, key: str, word: str) -> None:
-    checkpoints(tmp_path)(snapshot(1), best=False)
-    with pytest.raises(CheckpointError, match=word):
-        checkpoints(tmp_path, facts=FACTS | {key: "other"}).resume(model=MODEL, optimizer=SLOTS)
-
-
 def test_another_model_or_optimizer_is_refused_by_name_and_shape(tmp_path: Path) -> None:
     save = checkpoints(tmp_path)
     save(snapshot(1), best=False)
