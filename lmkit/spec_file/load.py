@@ -73,9 +73,8 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, strict:
         raise SpecError(*map(hidden, _in_order(problems)[:MOST_PROBLEMS]))
     spec, checksums = with_code(spec, tree)
     resolved, rules = resolve(spec)
-    too_large = size_problem(resolved)
-    if too_large:
-        raise SpecError(Problem(too_large, "model", tree.value["model"].key_at))
+    if too_large := size_problem(resolved, tree):
+        raise SpecError(too_large)
     return Loaded(resolved, origins(resolved, tree, rules | checksums), text, tuple(warnings))
 
 

@@ -187,3 +187,17 @@ def test_all_problems_of_the_text_and_of_its_meaning_come_together(tmp_path: Pat
         "training.steps",
         "name",
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("hidden_size: 32", "hidden_size: 1T", "model.hidden_size"),
+        ("num_heads: 4", "num_heads: 4, token_types: 99999999999999999999", "model.token_types"),
+        ("hidden_size: 32", "hidden_size: 10M", "model"),
+    ],
+)
+def test_a_model_that_is_too_large_is_told_at_the_number_that_makes_it_so(tmp_path: Path, old: str, new: str, line: str) -> None:
+    assert old in VALID
+    (found,) = told(tmp_path, VALID.replace(old, new))
+    assert found.split(": ")[1] == line and "this machine has" in found
