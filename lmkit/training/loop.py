@@ -51,6 +51,7 @@ class Trainer:
         self._changed = state is None and plan.reach > 0  # the beginning too may be gone back to
         self._shown: Scalars = {}
         self._refused: NumericsError | None = None  # of a save, which going back makes good
+        self._broken: tuple[int, str] | None = None  # a step that weights were looked at behind, and the first that was not finite
         self._seconds, self._timed_tokens = 0.0, 0  # since the last point, compilation, evaluation and saving left out
 
     def train(self) -> RunState:
@@ -71,11 +72,12 @@ class Trainer:
             while not self.is_done:
                 self._settle(wait=False)
                 self._stop_if_asked()
-                if not self._advance(batches):
+                if not self._advance(batches) or not self._weights_hold():
                     return False
-                self._evaluate_if_due()
-                if self._save_is_due():
-                    self._save()
+                if self._broken is None:
+                    self._evaluate_if_due()
+                    if self._save_is_due():
+                        self._save()
         return True
 
     @property
@@ -180,13 +182,32 @@ class Trainer:
 
     def _meet(self, sums: StepSums, i: int, batch: Batch) -> bool:
         """A bad step, which has changed nothing; False when the run has gone back."""
-        recovery = Recovery(self._plan, self._hooks, self._step.first_not_finite, self._save_unless_saved)
-        after = recovery.meet(self.state, sums, i, batch)
+        after = self._recovery.meet(self.state, sums, i, batch)
         if after is self.state:
             self._pass_over()
             return True
-        self.state, self._changed, self._refused = after, False, None
+        self._go_on_from(after)
         return False
+
+    @property
+    def _recovery(self) -> Recovery:
+        return Recovery(self._plan, self._hooks, self._step.first_not_finite, self._save_unless_saved)
+
+    def _weights_hold(self) -> bool:
+        """Looks at weights where they are to be evaluated or saved; False when the run has gone back from such as are not finite.
+
+        Mostly the next step is not finite then, and is met as others are.
+        """
+        state = self.state
+        if self._broken is None and self._plan.is_boundary(state.step) and (name := self._step.broken):
+            self._broken = state.step, name
+        if self._broken is not None and (self.is_done or state.step > self._broken[0]):
+            self._go_on_from(self._recovery.meet_broken(state, *self._broken))
+            return False
+        return True
+
+    def _go_on_from(self, state: RunState) -> None:
+        self.state, self._changed, self._refused, self._broken = state, False, None, None
 
     def _speed(self) -> dict[str, float]:
         if not self._seconds:
@@ -220,7 +241,7 @@ class Trainer:
         minutes = (self._clock() - self._saved_at) / 60
         planned = plan.save_every is not None and step % plan.save_every == 0
         late = plan.save_minutes is not None and minutes >= plan.save_minutes
-        return self._changed and (planned or late)
+        return self._changed and (planned or (late and self._step.broken is None))
 
     def _save_unless_saved(self) -> None:
         """Everything is on disk afterwards."""

@@ -41,6 +41,10 @@ class Plan:
         """Whether it is fulfilled after `step`, or ended early since the last `waited` evaluations were no better."""
         return step >= self.steps or (self.patience is not None and waited >= self.patience)
 
+    def is_boundary(self, step: int) -> bool:
+        """Whether there is an evaluation, a planned save or the end after `step`."""
+        return step >= self.steps or any(grid and step % grid == 0 for grid in (self.evaluate_every, self.save_every))
+
     def left_to_boundary(self, step: int) -> int:
         """Steps until the next evaluation, planned save, renewal of the limits of a spike, or the end."""
         grids = [grid for grid in (self.evaluate_every, self.save_every, spikes.EVERY if self.finds_spikes else None) if grid]

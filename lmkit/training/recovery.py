@@ -34,25 +34,41 @@ class Recovery:
             self.save()
             raise NumericsError(Problem(f"{words_of(facts)}; all steps before it are saved; {why}"))
         if policy.kind == "rollback":
-            return self._go_back(state, policy, words_of(facts))
+            return self._go_back(state, step, policy, words_of(facts))
         self.hooks.say(f"{words_of(facts)}: passed over")
         state.passed = [*still_needed(state.passed, step, self.plan.reach), Passed(step, step, policy.kind, policy.key)]
         return state
 
-    def _go_back(self, before: RunState, policy: Policy, words: str) -> RunState:
-        """To a checkpoint from before the last `policy.steps` steps, which are passed over when they come again.
+    def meet_broken(self, state: RunState, step: int, name: str) -> RunState:
+        """Where the run goes on from weights that a step has left not finite, though its loss and gradients were finite.
+
+        Raises NumericsError where the run ends; what is saved is from before the step.
+        """
+        policy, words = self.plan.non_finite, f"step {step} left {name} not finite, though its loss and gradients are finite"
+        other = "" if policy.kind == "rollback" else "training.non_finite: rollback would go back to a checkpoint before it"
+        if why := other or policy.spent(state.passed, step):
+            self.hooks.report({"step": step, "first_not_finite": name})
+            self._settle()
+            raise NumericsError(Problem(f"{words}; it is not saved and the checkpoint before it is intact; {why}"))
+        return self._go_back(state, step, policy, words)
+
+    def _go_back(self, before: RunState, step: int, policy: Policy, words: str) -> RunState:
+        """To a checkpoint from before the last `policy.steps` steps up to a bad one, which are passed over when they come again.
 
         What follows is the same whichever checkpoint it was, so that a run that is killed ends with the bits of one that is not.
         """
-        first = max(before.step + 2 - policy.steps, 1)
-        with suppress(NumericsError):  # weights that could not be saved are of the same bad step
-            self.hooks.settle(wait=True)
+        first = max(step + 1 - policy.steps, 1)
+        self._settle()
         found = self.hooks.restore(first - 1)
         if found is None:
             raise NumericsError(Problem(f"{words}; there is no checkpoint to go back to"))
         after = RunState.from_json(found)
-        bad = Passed(max(first, after.step + 1), before.step + 1, policy.kind, policy.key)
+        bad = Passed(max(first, after.step + 1), step, policy.kind, policy.key)
         after.passed = [*before.passed, bad]
         after.best, after.best_step, after.waited, after.judged = before.best, before.best_step, before.waited, before.judged
         self.hooks.say(f"{words}: going on from step {after.step}, without steps {bad.first} to {bad.last}")
         return after
+
+    def _settle(self) -> None:
+        with suppress(NumericsError):  # weights that could not be saved are of the same bad step
+            self.hooks.settle(wait=True)

@@ -132,9 +132,14 @@ class Step:
         """Computes a step by the program that is to train, and learns nothing from it. Raises OutOfMemory."""
         self([batch], [0.0], first_step=0)
 
+    @property
+    def broken(self) -> str | None:
+        """The first weight, or optimizer slot, that holds what is not finite."""
+        return self._optimizer.first_not_finite()
+
     def first_not_finite(self, batch: Batch) -> str | None:
         """The weight, optimizer slot, part of the batch or gradient by it that is the first to hold what is not finite."""
-        if name := self._optimizer.first_not_finite():
+        if name := self.broken:
             return name
         if name := first_not_finite(batch):
             return f"{name} of the batch"

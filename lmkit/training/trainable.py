@@ -10,7 +10,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.engine import tensorflow as engine
 from lmkit.errors import CheckpointError, Problem, SpecError
 from lmkit.models.names import depths, matches
@@ -210,8 +209,11 @@ class Optimizer:
 
     def first_not_finite(self) -> str | None:
         """The first weight, as it is trained, or slot that holds what is not finite."""
-        slot = first_not_finite(_values(self.slots))
-        return first_not_finite(_values(self._all)) or (slot and f"optimizer slot {slot}")
+        for what, variables in (("", self._all), ("optimizer slot ", self.slots)):
+            for name, variable in variables.items():
+                if not np.isfinite(engine.as_numpy(variable)).all():  # one on the host at a time
+                    return what + name
+        return None
 
     def restore(self, model: Mapping[str, np.ndarray], slots: Mapping[str, np.ndarray]) -> None:
         """Sets weights and slots; raises CheckpointError when they are not those of this model and optimizer."""

@@ -377,6 +377,40 @@ def test_weights_that_are_not_finite_are_gone_back_from_wherever_saves_fall(tmp_
                 np.testing.assert_array_equal(part[name], tensor, err_msg=name)
 
 
+def test_a_last_step_whose_weights_are_not_finite_is_gone_back_from_or_ends_the_run(tmp_path):
+    run = thrown_away(tmp_path / "back", BACK, 5, at=12).train()
+    first = "embeddings.token.embedding"
+    what = f"step 12 left {first} not finite, though its loss and gradients are finite"
+    assert run.recorder.said == [f"{what}: going on from step 5, without steps 8 to 12"]
+    assert own.steps(tmp_path / "back" / "checkpoints")[-1] == 12 and Run.step.broken is None
+    run = thrown_away(tmp_path / "end", END, 5, at=12)
+    with pytest.raises(NumericsError, match=f"{what}; it is not saved and the checkpoint before it is intact; .*rollback"):
+        run.train()
+    assert run.recorder.reports == [{"step": 12, "first_not_finite": "embeddings.token.embedding"}]
+    assert own.steps(tmp_path / "end" / "checkpoints") == [5, 10]
+
+
+def test_what_is_not_finite_and_harms_no_loss_is_neither_evaluated_nor_saved():
+    def run():
+        left = [6]
+
+        def progress(step, total, scalars):
+            if step in left:
+                left.remove(step)
+                slot = next(slot for name, slot in Run.step._optimizer.slots.items() if name.endswith("/twin"))
+                slot.assign(np.full(slot.shape, np.inf, "float32"))
+
+        found = Run(replace(PLAN, non_finite=BACK))
+        found.trainer._hooks = replace(found.recorder.hooks, progress=progress)
+        return found
+
+    found = run().train()
+    assert len(found.recorder.said) == 1 and "step 6 left optimizer slot" in found.recorder.said[0]
+    assert "without steps 2 to 6" in found.recorder.said[0]
+    assert all(np.isfinite(value).all() for _, _, one in found.recorder.snapshots for value in one.optimizer.values())
+    assert [step for step, point in found.recorder.points if "validation/loss" in point] == [6, 12, 18, 23]
+
+
 def enlarged(step, factor=1000):
     def batch_at(i):
         batch = tiny.batch(i)
