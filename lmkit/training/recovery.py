@@ -30,9 +30,11 @@ class Recovery:
         policy = self.plan.loss_spikes if sums.outcome[i] == Outcome.SPIKE else self.plan.non_finite
         facts = facts_of(step, sums, i, state.recent.limits)
         if why := policy.spent(state.passed, step):
-            self.hooks.report(facts | {"first_not_finite": self.first_not_finite(batch)})
+            first = self.first_not_finite(batch)
+            self.hooks.report(facts | {"first_not_finite": first})
             self.save()
-            raise NumericsError(Problem(f"{words_of(facts)}; all steps before it are saved; {why}"))
+            named = f"; first not finite is {first}" if first else ""
+            raise NumericsError(Problem(f"{words_of(facts)}{named}; all steps before it are saved; {why}"))
         if policy.kind == "rollback":
             return self._go_back(state, step, policy, words_of(facts))
         self.hooks.say(f"{words_of(facts)}: passed over")

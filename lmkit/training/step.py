@@ -1,6 +1,7 @@
 """One compiled training step: losses and gradients by micro-batch, one sum over replicas, clip, check, update."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -11,6 +12,8 @@ from keras import ops
 
 from lmkit.checkpoints.tensors import first_not_finite
 from lmkit.engine import tensorflow as engine
+from lmkit.errors import OutOfMemory
+from lmkit.training.not_finite import first_layer
 from lmkit.training.trainable import Optimizer
 
 Tensor = Any
@@ -138,14 +141,19 @@ class Step:
         return self._optimizer.first_not_finite()
 
     def first_not_finite(self, batch: Batch) -> str | None:
-        """The weight, optimizer slot, part of the batch or gradient by it that is the first to hold what is not finite."""
+        """The weight, optimizer slot, part of the batch, output of a layer or gradient that is the first to hold what is not finite."""
         if name := self.broken:
             return name
         if name := first_not_finite(batch):
             return f"{name} of the batch"
+        whole = pad_rows(batch, self._rows)
         finite = engine.compiled(lambda part: self._replicas.run(self._are_finite, (part,)))
-        found = self._replicas.first(finite(self._replicas.split(pad_rows(batch, self._rows))))
-        return next((f"gradient of {name}" for name, right in zip(self._optimizer.names, found, strict=True) if not right), None)
+        with suppress(OutOfMemory), engine.memory_is_short():  # what the step itself has room for these may not have
+            if layer := first_layer(self._model, whole, self._rows):
+                return f"output of {layer}"
+            found = self._replicas.first(finite(self._replicas.split(whole)))
+            return next((f"gradient of {name}" for name, right in zip(self._optimizer.names, found, strict=True) if not right), None)
+        return None
 
     def _are_finite(self, batch: Mapping[str, Tensor]) -> Tensor:
         *gradients, _ = self._replicas.sum(self._gradients(batch))
