@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from lmkit.errors import MachineError, Problem
 
 PORT = 12345  # of Kubernetes pods, each of which has an address of its own
+LOOPBACK = ("localhost", "127.0.0.1", "::1")  # one machine under several names
 MOST = 10_000  # processes; a description of more is taken for a slip
 FIRST_PORT, PORTS = 20000, 10000  # of SLURM tasks: below those that systems give out, and another for each job of a machine
 Environment = Mapping[str, str]
@@ -35,6 +37,12 @@ class Cluster:
     def name(self, index: int) -> str:
         """`worker 1 of 2`, or `the chief, worker 0 of 2`."""
         return f"{'' if index else 'the chief, '}worker {index} of {len(self.workers)}"
+
+    def most_on_a_host(self) -> int:
+        """Processes of the machine that has the most of them."""
+        hosts = Counter(split(address)[0] for address in self.workers)
+        here = sum(count for host, count in hosts.items() if host in LOOPBACK)
+        return max(here, *hosts.values())
 
     def watched(self) -> list[int]:
         """The processes that this one looks after: the chief all others, they the chief."""

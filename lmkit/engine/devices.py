@@ -112,14 +112,14 @@ def unseen(environment: Mapping[str, str]) -> str:
     return "this machine has an NVIDIA card that TensorFlow does not see: check the driver with nvidia-smi, or install tensorflow[and-cuda]"
 
 
-def memory_bytes() -> float:
-    """Memory of one device: the GPU's, the TPU core's, or of the machine's an equal share for each device that its CPU is made into."""
+def memory_bytes(sharing: int = 1) -> float:
+    """Memory of one device: the GPU's, the TPU core's, or an equal share of the machine's where so many devices are made of its CPU."""
     if tf.config.list_logical_devices("TPU"):
         return TPU_MEMORY
     gpus = _gpus()
     if gpus:
         return _card_memory()
-    return machine_memory() / len(tf.config.list_logical_devices("CPU"))
+    return machine_memory() / sharing
 
 
 def _card_memory() -> float:

@@ -211,6 +211,11 @@ class Replicas:
         """The word of `runtime.strategy` that means these."""
         return "mirrored" if self.count > 1 else "one_device"
 
+    @property
+    def sharing(self) -> int:
+        """How many of them, where they are processors, are of one machine and share its memory."""
+        return self.count
+
     def scope(self) -> Any:
         """Context in which variables must be created."""
         return self._strategy.scope()

@@ -50,6 +50,10 @@ class Workers(Replicas):
     def kind(self) -> str:
         return "multi_worker"
 
+    @property
+    def sharing(self) -> int:
+        return self._own * self.cluster.most_on_a_host()
+
     def rows(self, value: Any) -> Any:
         """What `run` gave in all processes, the rows of all replicas joined in order, as numpy."""
         here = super().rows(value)

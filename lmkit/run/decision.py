@@ -46,6 +46,7 @@ def decision_of(spec: RunSpec, material: Material, run: RunDirectory, replicas: 
         vocab_size=material.tokenizer.vocab_size,
         steps=plan_of(spec, material.batches).steps,
         replicas=replicas.count,
+        sharing=replicas.sharing,
         activation_bytes=needed,
         **sizes,
     )

@@ -55,6 +55,7 @@ def decide(
     flops: float,
     steps: int,
     replicas: int = 1,
+    sharing: int = 1,
     activation_bytes: float = 0.0,
     scored: int = 0,
     vocab_size: int = 0,
@@ -63,7 +64,7 @@ def decide(
 
     For one replica and step: `rows` tokens and `flops` operations (forward and backward), and `activation_bytes` to keep
     for the backward pass in float32; `scored` of the tokens get scores over the vocabulary. `width` is the model's, `steps`
-    the length of the run.
+    the length of the run. `sharing` devices share the memory of a machine.
 
     The rules come from interleaved measurements of this step on two CPU machines of two cores. Products that reach 855
     GFLOP/s in bfloat16 and 444 in float32: a bfloat16 graph is 1.35 times a float32 XLA program on 6 x 384, and XLA runs
@@ -79,7 +80,10 @@ def decide(
     else:
         way = _measured(training, runtime, rows=rows, width=width, num_layers=num_layers, flops=flops, steps=steps, replicas=replicas)
     batch_size = training.batch_size // replicas
-    return _fitted(way, training, batch_size=batch_size, activation_bytes=activation_bytes, scored=scored, vocab_size=vocab_size)
+    memory = devices.memory_bytes(sharing)
+    return _fitted(
+        way, training, batch_size=batch_size, activation_bytes=activation_bytes, scored=scored, vocab_size=vocab_size, memory=memory
+    )
 
 
 def _measured(
@@ -104,10 +108,10 @@ def _measured(
 
 
 def _fitted(
-    way: Decision, training: Training, *, batch_size: int, activation_bytes: float, scored: int, vocab_size: int
+    way: Decision, training: Training, *, batch_size: int, activation_bytes: float, scored: int, vocab_size: int, memory: float
 ) -> Decision:  # fmt: skip
     """The same in micro-batches and chunks that fit in the memory of a device; its share of a step is `batch_size` rows."""
-    micro, memory = training.gradient_accumulation_steps, devices.memory_bytes()
+    micro = training.gradient_accumulation_steps
     together = scored // (1 if micro == "auto" else micro)
     chunk = logits_chunk(together, vocab_size, memory) if training.logits_chunk == "auto" else training.logits_chunk
     kept = activation_bytes * (1.0 if way.precision == "float32" else 0.5)

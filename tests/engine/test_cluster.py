@@ -36,6 +36,14 @@ def test_tf_config_puts_the_chief_first():
     assert cluster_of(config({"chief": ["c:1"], "worker": TWO}, "chief")).is_chief
 
 
+@pytest.mark.parametrize(
+    ("workers", "most"),
+    [(("a:1", "b:1"), 1), (("a:1", "a:2", "b:1"), 2), (("localhost:1", "127.0.0.1:2", "[::1]:3"), 3), (("[fe80::1]:1", "[fe80::1]:2"), 2)],
+)
+def test_processes_of_one_machine_are_counted(workers, most):
+    assert Cluster(workers, 0, "TF_CONFIG").most_on_a_host() == most
+
+
 def test_one_process_is_no_cluster():
     for environment in ({}, {"TF_CONFIG": "{}"}, config({"worker": ["a:1"]}), {"SLURM_STEP_NUM_TASKS": "1"}, POD | {"LMKIT_WORKERS": "1"}):
         assert cluster_of(environment) is None

@@ -57,13 +57,22 @@ def test_micro_batches_are_the_fewest_equal_parts_that_fit(bytes_needed, parts):
     assert micro_batches(12, bytes_needed, 100) == parts
 
 
+def test_processors_of_one_machine_share_its_memory(monkeypatch):
+    monkeypatch.setattr(devices, "machine_memory", lambda: 8e9)
+    words = Training(steps=10, batch_size=32, optimizer=AdamW(learning_rate=Constant(peak=1e-3)), gradient_accumulation_steps="auto")
+    alone, beside = (
+        decide(words, Runtime(), flops=1e9, steps=10, replicas=4, sharing=sharing, activation_bytes=8e9, **SIZES) for sharing in (1, 4)
+    )
+    assert beside.micro_batches == 4 * alone.micro_batches
+
+
 def test_rematerializing_keeps_less():
     sizes = {"rows": 2048, "width": 384, "inner": 1536, "num_heads": 6, "num_layers": 6, "length": 256}
     assert activation_bytes(rematerialize=True, **sizes) < 0.3 * activation_bytes(rematerialize=False, **sizes)
 
 
 def test_scores_over_the_vocabulary_are_computed_in_chunks_where_they_would_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(devices, "memory_bytes", lambda: 8e9)
+    monkeypatch.setattr(devices, "memory_bytes", lambda sharing: 8e9 / sharing)
     for scored, chunk in ((256, None), (4096, 256)):
         decision = decided(monkeypatch=monkeypatch, scored=scored, vocab_size=50_000)
         assert (decision.logits_chunk, decision.micro_batches) == (chunk, 1)
@@ -73,7 +82,7 @@ def test_scores_over_the_vocabulary_are_computed_in_chunks_where_they_would_fill
 
 @pytest.mark.parametrize("kind", ["cpu", "tpu"])
 def test_memory_is_shared_out_alike_on_every_kind_of_device(monkeypatch, kind):
-    monkeypatch.setattr(devices, "memory_bytes", lambda: 8e9)
+    monkeypatch.setattr(devices, "memory_bytes", lambda sharing: 8e9 / sharing)
     monkeypatch.setattr(devices, "facts", lambda: devices.Facts(kind, 1, kind, "", ""))
     large = {"scored": 64 * 1024, "vocab_size": 250_000, "monkeypatch": monkeypatch, "gradient_accumulation_steps": "auto"}
     chosen = decided(**large)

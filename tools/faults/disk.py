@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,19 +19,18 @@ from lmkit.run.directory import RunDirectory
 from lmkit.run.material import CACHE
 from tools.faults import numbers
 from tools.faults.prints import differences, fingerprint, saved_to
-from tools.faults.processes import Start, finish, forked, freeze, never_left_behind, thaw, train
+from tools.faults.processes import forked, never_left_behind, train
 from tools.faults.table import Lab, Row
 
 CODES = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 STEPS = 6
 BLOCK = 4096
 # Free blocks: enough for the lock, for the spec, ... for the token cache.
-BEFORE: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 8, 12, 32, 80, 160, 320)
-IN_A_SAVE: tuple[int, ...] = (0, 1, 2, 4, 8, 12, 16, 24)
+BEFORE = (0, 1, 2, 3, 4, 5, 6, 8, 12, 32, 80, 160)
 
 
 def rows(lab: Lab) -> Iterator[Row]:
-    """Every write of a run in numpy; then `lmkit train` on a full tmpfs, before its first step and during saves."""
+    """Every write of a run in numpy; then `lmkit train` on a tmpfs that is full from the start, and from each of its writes on."""
     with mock.patch("os.fsync"):  # these disks are well, they only say that they are not
         numbers.train(lab.folder("numbers") / "reference", STEPS)
         expected = fingerprint(lab.base / "numbers" / "reference")
@@ -95,54 +96,80 @@ def _after(run: Path, expected: dict[str, Any]) -> str:
 
 
 def _full_disk(lab: Lab) -> Iterator[Row]:
-    start, how = forked(train("tiny.yaml", "training.steps=40")), "lmkit train on a tmpfs of 24 MB, full"
-    folder = lab.folder("tmpfs")
+    how, folder = f"lmkit train, {STEPS} steps, on a tmpfs of 24 MB, full", lab.folder("tmpfs")
     try:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "lmkit-faults", str(folder)], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         yield Row("ENOSPC", how, f"not done: mounting is not possible here ({error})", "exit 5", True)
         return
     try:
-        disk = Disk(folder, start, lab)
-        finish(start(folder / "reference", folder / "reference.log"), folder / "reference.log", limit=lab.limit)
-        expected = fingerprint(folder / "reference")
-        shutil.rmtree(folder / CACHE)
-        for when, moment, counts in (
-            ("before the first step", lambda: True, BEFORE),
-            ("in a save", lambda: any(disk.run.glob("checkpoints/.tmp-step-*")), IN_A_SAVE),
-        ):
-            wrong = [wrong for left in counts[: lab.rounds] if (wrong := disk.filled(moment, left))]
-            result = f"{len(counts[: lab.rounds])} tries, {len(wrong)} wrong" + "".join(f"; {w}" for w in wrong[:1])
-            yield Row("ENOSPC", f"{how} {when}", result, "exit 5 that says so, checkpoint whole", not wrong)
-        finish(start(disk.run, disk.log), disk.log, limit=lab.limit)
-        wrong = differences(fingerprint(disk.run), expected)
-        yield Row("ENOSPC", "that run with its space again", ", ".join(wrong[:3]) or "bit-identical", "bit-identical", not wrong)
+        disk = Disk(folder, lab)
+        wrong = [wrong for left in BEFORE[: lab.rounds] if (wrong := disk.filled_at_the_start(left))]
+        result = f"{len(BEFORE[: lab.rounds])} tries, {len(wrong)} wrong" + "".join(f"; {w}" for w in wrong[:1])
+        yield Row("ENOSPC", f"{how} but for some blocks from the start on", result, "exit 5 that says so", not wrong)
+        yield disk.at_every_write(how)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 class Disk:
-    """A small file system with one run, which is filled up while the run is at work."""
+    """A small file system with one run at a time, which is filled up while the run is at work."""
 
-    def __init__(self, folder: Path, start: Start, lab: Lab) -> None:
-        self.folder, self.run, self.log = folder, folder / "run", lab.base / "run.log"
-        self._start, self._lab = start, lab
+    def __init__(self, folder: Path, lab: Lab) -> None:
+        self.folder, self.run, self.log, self.ballast = folder, folder / "run", lab.base / "run.log", folder / "ballast"
+        self._arguments, self._lab = train("tiny.yaml", f"training.steps={STEPS}", "training.evaluate_every=3 steps"), lab
 
-    def filled(self, moment: Callable[[], bool], left: int) -> str:
-        """Starts the run, fills the disk at a moment until so many blocks are free, and frees it at the end; says what is wrong."""
-        process, ballast = self._start(self.run, self.log), self.folder / "ballast"
+    def filled_at_the_start(self, left: int) -> str:
+        """Starts a run that has so many free blocks; says what is wrong."""
+        _fill(self.ballast, left)
+        code, said = self._started()
+        shutil.rmtree(self.folder / CACHE, ignore_errors=True)
+        shutil.rmtree(self.run, ignore_errors=True)
+        self._lab.say(f"{left} blocks: exit {code}: {said}")
+        return "" if code == MachineError.exit_code and "No space" in said else f"{left} blocks: exit {code}: {said}"
+
+    def at_every_write(self, how: str) -> Row:
+        """For every k a run whose disk is full from its k-th os.write on, and that run once more, with space."""
+        assert self._started()[0] == 0, self.log.read_text(errors="replace")
+        expected, wrong, codes = fingerprint(self.run), list[str](), Counter[int]()
+        for k in range(self._lab.rounds) if self._lab.rounds is not None else itertools.count():
+            shutil.rmtree(self.run)
+            code, said = self._started(partial(fill_at, k, self.ballast))
+            if code is None:
+                break
+            found = "" if code == 0 or (code == MachineError.exit_code and re.search("No space|free are", said)) else f"exit {code}: {said}"
+            found = found or _lost(self.run) or self._after(expected)
+            codes[code] += 1
+            self._lab.say(f"write {k}: exit {code}: {said}; wrong: {found}")
+            wrong += [f"write {k}: {found}"] if found else []
+        most = f"{sum(codes.values()) - len(wrong)}/{sum(codes.values())} writes: checkpoint whole, bit-identical afterwards"
+        result = f"{most}; exit 5 in {codes[MachineError.exit_code]}, 0 in {codes[0]}" + "".join(f"; {w}" for w in wrong[:1])
+        return Row("ENOSPC", f"{how} from its k-th write on", result, "all; 5, or 0 where nothing more had to be written", not wrong)
+
+    def _started(self, first: Callable[[], None] | None = None) -> tuple[int | None, str]:
+        """Exit code and last line of a start; no code where `first` was to fill the disk and did not. There is space again then."""
+        process = forked(self._arguments, first)(self.run, self.log)
         with never_left_behind(process):
-            if not freeze(process, moment, limit=self._lab.limit):
-                return f"{left} blocks: not hit"
-            _fill(ballast, left)
-            thaw(process)
             code = process.wait(self._lab.limit)
-        ballast.unlink()
-        said = self.log.read_text(errors="replace").strip().splitlines()[-1:]
-        self._lab.say(f"{left} blocks: exit {code}, saved {saved_to(self.run)}: {said}")
-        if code != MachineError.exit_code or not re.search("No space|free are", " ".join(said)):
-            return f"{left} blocks: exit {code}: {said}"
-        return _lost(self.run)
+        filled = self.ballast.exists()
+        self.ballast.unlink(missing_ok=True)
+        return code if filled or first is None else None, "".join(self.log.read_text(errors="replace").strip().splitlines()[-1:])
+
+    def _after(self, expected: dict[str, Any]) -> str:
+        code, said = self._started()
+        return f"exit {code} when started again: {said}" if code else ", ".join(differences(fingerprint(self.run), expected)[:3])
+
+
+def fill_at(count: int, ballast: Path) -> None:
+    """From the call of os.write with this number on, counted from 0, there is no space in the file system of the ballast."""
+    calls, write = itertools.count(), os.write
+
+    def writing(descriptor: int, data: Any) -> int:
+        if next(calls) == count:
+            _fill(ballast, 0)
+        return write(descriptor, data)
+
+    os.write = writing
 
 
 def _fill(ballast: Path, left: int) -> None:

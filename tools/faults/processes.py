@@ -51,13 +51,16 @@ def afresh(command: Arguments) -> Start:
     return start
 
 
-def forked(arguments: Arguments) -> Start:
-    """Runs lmkit's `main(arguments)` in forks of a process that has imported TensorFlow and used nothing of it: a start costs half."""
+def forked(arguments: Arguments, first: Callable[[], None] | None = None) -> Start:
+    """Runs lmkit's `main(arguments)` in forks of a process that has imported TensorFlow and used nothing of it: a start costs half.
+
+    `first` is called in the fork before that.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
 
     def start(run: Path, log: Path) -> Process:
-        process = context.Process(target=_main, args=(list(arguments(run)), str(log)))
+        process = context.Process(target=_main, args=(list(arguments(run)), str(log), first))
         process.start()
         return Fork(process)
 
@@ -82,10 +85,12 @@ class Fork:
         return code
 
 
-def _main(arguments: list[str], log: str) -> None:
+def _main(arguments: list[str], log: str, first: Callable[[], None] | None) -> None:
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     for stream in (1, 2):
         os.dup2(output, stream)
+    if first is not None:
+        first()
     sys.exit(importlib.import_module("lmkit.cli").main(arguments))
 
 
