@@ -254,13 +254,16 @@ AnySource = Annotated[_Sources, Discriminator(_which)]
 Validation = Annotated[Annotated[Holdout, Tag("<holdout>")] | _Sources, Discriminator(_which)]
 
 
+LONE = "train"  # the name of a source that has none
+
+
 def _name_the_only(value: Any) -> Any:
-    """`{text: ...}` means one source, called `train`; a mapping of mappings names several."""
+    """`{text: ...}` means one source, called LONE; a mapping of mappings names several."""
     if not isinstance(value, dict) or not value:
         return value
     mappings = [isinstance(entry, dict | Source) for entry in value.values()]
     lone = "columns" in value or not any(mappings) or (any(key in _SOURCES for key in value) and not all(mappings))
-    return {"train": value} if lone else value
+    return {LONE: value} if lone else value
 
 
 class Data(Spec):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lmkit.checkpoints.files import write_file
 from lmkit.data.cache import Cache
+from lmkit.data.spec import LONE
 from lmkit.errors import CheckpointError, DataError, Problem
 from lmkit.run.directory import RunDirectory
 from lmkit.run.material import Material
@@ -38,7 +39,7 @@ def require_unchanged(run: RunDirectory, stuff: Material) -> None:
 
 
 def _changes(path: Path, name: str, cache: Cache) -> list[Problem]:
-    key = "data.train" if name == "train" else "data.validation" if name == "validation" else f"data.train.{name}"
+    key = "data.train" if name == LONE else "data.validation" if name == "validation" else f"data.train.{name}"
     before, after = _noted(path).get(name, {}), cache.read
     changed = [
         Problem(f"{'has changed' if file in after else 'is gone'} since the run was trained on it; {WAY}", key, _near(file))

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lmkit.data.spec import LONE
 from lmkit.errors import Problem, SpecError
 from lmkit.spec_file import yaml_text
 from lmkit.spec_file.custom import with_code
@@ -41,11 +42,16 @@ class Loaded:
 
     @contextmanager
     def placing(self) -> Iterator[None]:
-        """Gives what is found wrong with a key within the block the place where the key was written."""
+        """Gives what is found wrong with a key within the block the place where the key was written, and the key as it was."""
         try:
             yield
         except SpecError as error:
-            raise SpecError(*(p if p.where else replace(p, where=self._place(p.key)) for p in error.problems)) from None
+            raise SpecError(*(p if p.where else self._placed(p) for p in error.problems)) from None
+
+    def _placed(self, problem: Problem) -> Problem:
+        lone = list(self.spec.data.train) == [LONE]
+        key = problem.key.replace(f"data.train.{LONE}.", "data.train.") if lone else problem.key
+        return replace(problem, key=key, where=self._place(problem.key))
 
     def _place(self, key: str) -> str:
         """Where a key was written; of an entry of a list, where the list was."""

@@ -133,3 +133,16 @@ def test_a_word_that_is_known_no_longer_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         changes(tmp_path, stored=OLD + "magic: 3\n")
     assert "magic: 3 -> nothing" in str(error.value).splitlines()
+
+
+def test_a_source_without_a_name_is_told_as_it_is_written(tmp_path: Path) -> None:
+    one, other = (SPEC.replace("{reviews: {jsonl: /texts/reviews.jsonl,", f"{{jsonl: /texts/{name}.jsonl,") for name in "ab")
+    run, spec = tmp_path / "run", tmp_path / "spec.yaml"
+    run.mkdir()
+    spec.write_text(one.replace("stars}}}", "stars}}"))
+    (run / "resolved.yaml").write_text(resolved_text(load(spec).spec))
+    spec.write_text(other.replace("stars}}}", "stars}}"))
+    loaded = load(spec)
+    with pytest.raises(SpecError) as error, loaded.placing():
+        allowed_changes(run, whole_words(resolved_text(loaded.spec)), whole_words)
+    assert str(error.value).splitlines()[0] == f"{spec}:3:23: data.train.jsonl: [/texts/a.jsonl] -> [/texts/b.jsonl]"
