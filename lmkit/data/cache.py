@@ -4,6 +4,7 @@ A cache is a folder named by its fingerprint. It is written under another name a
 leaves half of one; one that was damaged since is built again.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -127,7 +128,8 @@ def open_cache(
             lambda new: tokenize(source, tokenizer, new, mark, needs_sentences, prefix=prefix, base=base, stop=stop, progress=progress),
         )
     except OSError as error:
-        raise MachineError(Problem(f"the token cache cannot be written: {error.strerror or error}", where=str(directory))) from None
+        fix = "; free some space and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise MachineError(Problem(f"the token cache cannot be written: {error.strerror or error}{fix}", where=str(directory))) from None
     if stamps(source, base) != before:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(Problem("a data file changed while it was read; run again when it is still", where=before[0][0]))

@@ -1,6 +1,8 @@
 """A cache is whole or not there, is what the source says, and is built again when it was damaged."""
 
+import errno
 import json
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from lmkit.data.cache import open_cache
 from lmkit.data.spec import JsonLines, TextFiles
-from lmkit.errors import DataError, Interrupted
+from lmkit.errors import DataError, Interrupted, MachineError
 from lmkit.text.build import train_tokenizer
 from lmkit.text.spec import Bpe, Character, WordPiece
 
@@ -170,3 +172,15 @@ def test_a_file_named_twice_is_said_once(corpus, tmp_path):
     assert len(opened(corpus.model_copy(update={"text": ("*.txt", "1.txt")}), tmp_path, warn=said.append)) == 3
     assert len(said) == 1
     assert "1.txt named twice; read once" in said[0]
+
+
+@pytest.mark.parametrize(("code", "fix"), [(errno.ENOSPC, "; free some space and run the same command again"), (errno.EROFS, "")])
+def test_a_disk_that_refuses_leaves_no_cache_and_says_what_to_do(corpus, tmp_path, monkeypatch, code, fix):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("lmkit.data.cache.tokenize", refuse)
+    with pytest.raises(MachineError) as error:
+        opened(corpus, tmp_path)
+    assert str(error.value) == f"{tmp_path / 'cache'}: the token cache cannot be written: {os.strerror(code)}{fix}"
+    assert list((tmp_path / "cache").iterdir()) == []
