@@ -310,7 +310,7 @@ SPOILT: list[tuple[int, str, str, str]] = [
         "26:29: training.early_stopping.monitor: lm/f1 is not produced; choose from loss, lm",
     ),
     (50, "keep: 2", "keep: 0", "26:9: training.keep: expected a number of 1 or more, got 0"),
-    (51, "num_layers: 2", "num_layers: 10k\n  head_dim: 4096", "8:1: model: "),
+    (51, "num_layers: 2", "num_layers: 10k\n  head_dim: 4096", "12:16: model.hidden_size: "),
     (54, "seed: 1", "version: 2", "2:10: version: 2 is newer than this lmkit, which reads version 1; upgrade lmkit"),
     (57, "text: corpus/*.txt", "text: $HOME/*.txt", "5:17: data.train.text: environment variables are not expanded; write the path out"),
     (57, "text: corpus/*.txt", "text: [a.txt, '${DATA}/b.txt']", "5:25: data.train.text.1: environment variables are not expanded"),
@@ -485,8 +485,8 @@ WORKERS = "tests/run/test_workers.py"
 # What is shown in a test of its own, because it needs processes, faults that are put in, or devices.
 ELSEWHERE: dict[int, tuple[str, str]] = {
     71: ("a token id that the vocabulary has not", "tests/data/test_cache.py::test_a_damaged_cache_is_built_again"),
-    73: ("shards of another tokenizer", "tests/training/test_checkpointing.py::test_other_data_or_another_tokenizer_are_refused"),
-    78: ("data that changed since the start", "tests/training/test_checkpointing.py::test_other_data_or_another_tokenizer_are_refused"),
+    73: ("shards of another tokenizer", "tests/run/test_unchanged.py::test_another_tokenizer_is_no_matter_of_the_data"),
+    78: ("data that changed since the start", "tests/run/test_unchanged.py::test_each_file_that_is_not_as_it_was_is_named_with_its_source"),
     79: ("files in another order", "tests/data/test_sources.py::test_globs_are_sorted_and_a_file_is_read_once_with_a_warning"),
     97: ("another number of processes", f"{WORKERS}::test_when_a_process_hangs_the_other_may_go_on_alone_and_then_with_another"),
     101: ("a full disk", "tests/checkpoints/test_faults.py::test_a_disk_that_refuses_at_any_call_leaves_the_previous_checkpoint"),
