@@ -47,7 +47,8 @@ class Cache:
     of what else the records hold: `{role}_tokens` and `{role}_documents` of other texts (pair, target), and what
     data/annotations.py makes, whose labels are places in `names`, which are sorted (whole numbers by value).
     `read` is each file with a hash of it.
-    `bytes` counts UTF-8 bytes of all texts; `skipped` counts what was left out, by reason; `remarks` say what looks wrong, with its place.
+    `fingerprint` is of what was read and how, wherever it lies; `read` has each file with one. `bytes` counts UTF-8 bytes of all
+    texts; `skipped` counts what was left out, by reason; `remarks` say what looks wrong, with its place.
     """
 
     tokens: np.ndarray  # uint16 or uint32
@@ -105,16 +106,19 @@ def open_cache(
     before = stamps(source, base)
     facts = contents(source, base, stop, warn)
     unread = set() if "labels" in getattr(source, "columns", {}) else {"label_separator"}
-    words = source.model_dump(mode="json", exclude={"weight"} | unread | (set() if needs_sentences else {"sentence"}))
+    unread |= {"weight"} | (set() if needs_sentences else {"sentence"})
+    words: dict[str, Any] = {"tokenizer": tokenizer.hash, "sentences": needs_sentences, "version": VERSION}
     words |= {"chat_template": require_chat(tokenizer).source} if conversational(getattr(source, "columns", {})) else {}
     words |= {"prefix": prefix} if prefix else {}
-    mark = fingerprint(facts, source=words, tokenizer=tokenizer.hash, sentences=needs_sentences, version=VERSION)
+    mark = fingerprint(facts, source=source.model_dump(mode="json", exclude=unread), **words)
+    anywhere = source.with_paths(lambda path: "").model_dump(mode="json", exclude=unread)
+    what = fingerprint([[os.path.basename(name), *content] for name, *content in facts], source=anywhere, **words)
 
     def opened() -> Cache:
         cache = _open(folder, mark, tokenizer)
         for remark in cache.remarks:
             warn(f"warning: {remark}")
-        return replace(cache, read=files_of(facts))
+        return replace(cache, fingerprint=what, read=files_of(facts))
 
     folder = directory / mark[:32]
     if folder.is_dir():

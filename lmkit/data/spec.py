@@ -1,7 +1,8 @@
 """Where the text comes from, how it falls into documents and sentences, and how rows are made of it."""
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, ClassVar, Literal
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, ClassVar, Literal, Self, get_origin
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
@@ -29,6 +30,11 @@ class Source(Spec):
     def paths(self) -> tuple[str, ...]:
         """Its files or globs; empty for a source that is no file."""
         return next((value for key in _SOURCES if isinstance(value := getattr(self, key, None), tuple)), ())
+
+    def with_paths(self, change: Callable[[str], str]) -> Self:
+        """The same source with each of its paths changed."""
+        kept = {key: value for key in PATH_KEYS if isinstance(value := getattr(self, key, None), tuple)}
+        return self.model_copy(update={key: tuple(map(change, paths)) for key, paths in kept.items()})
 
 
 class TextFiles(Source):
@@ -193,6 +199,10 @@ class HuggingFace(Records):
     config: str | None = Field(None, description="Configuration name.")
     split: str = Field("train", description="Split name.")
 
+    def with_paths(self, change: Callable[[str], str]) -> Self:
+        local = self.huggingface.startswith((".", "/", "~")) or os.path.isdir(self.huggingface)
+        return self.model_copy(update={"huggingface": change(self.huggingface)}) if local else self
+
 
 class Builtin(Source):
     """Text that needs no file and no network."""
@@ -227,6 +237,7 @@ _SOURCES: dict[str, type[Spec]] = {
     "imported": Imported,
 }
 _CHOSEN: dict[str, type[Spec]] = {"holdout": Holdout, **_SOURCES}
+PATH_KEYS = tuple(key for key, cls in _SOURCES.items() if get_origin(cls.model_fields[key].annotation) is tuple)
 SOURCE_KEYS = tuple(_CHOSEN)  # keys that say by being there what a source is
 
 

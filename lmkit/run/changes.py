@@ -1,16 +1,20 @@
 """What a run and the spec that it is started with again differ in, key by key, and which of it a run may take."""
 
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lmkit.data.spec import LONE, PATH_KEYS
 from lmkit.errors import CheckpointError, Problem, SpecError
 from lmkit.spec_file.plain_yaml import text_of
 
 GROWING = ("training.steps", "training.tokens", "training.epochs")
 # They say what is answered and how it is scored, not what is learned.
 ANSWERED = r"threshold|no_answer_threshold|n_best|max_answer_length|decode(\..*)?|windows\.pool|metrics|bleu_tokenizer"
+# Where these lie says nothing of what is in them, and that is compared by itself.
+PLACES = re.compile(rf"data\.(train\.[^.]+|validation)\.({'|'.join(PATH_KEYS)})|tokenizer\.from")
 FREE = re.compile(
     rf"(logging|runtime)\..*|training\.(save_every|keep|evaluate_every|evaluate_documents|non_finite|loss_spikes)(\..*)?|tasks\.[^.]+\.({ANSWERED})"
 )
@@ -34,12 +38,18 @@ def allowed_changes(path: Path, new: Any, parse: Parse, derived: Collection[str]
         lines = [Problem(_difference(before, after, key), key) for key in named]
         way = "the run was begun with another spec; give this one another name or --run-dir, or set the run aside with --from-scratch"
         raise SpecError(*lines, Problem(way, where=str(path)))
-    return [f"{key}: {_difference(before, after, key)}" for key in changed]
+    return [f"{key.replace(f'data.train.{LONE}.', 'data.train.')}: {_difference(before, after, key)}" for key in changed]
 
 
 def _is_free(key: str, before: Any, after: Any) -> bool:
     if key in GROWING:
         return all(isinstance(value, int | float) for value in (before, after)) and after > before
+    if PLACES.fullmatch(key):
+        return None not in (before, after)
+    if key == "model.from":
+        return None not in (before, after) and not os.path.exists(before)  # it was moved
+    if key.endswith(".class"):  # beside it stands the checksum of its file
+        return str(before).rpartition(":")[2] == str(after).rpartition(":")[2]
     return FREE.fullmatch(key) is not None
 
 

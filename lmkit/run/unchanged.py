@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from lmkit.checkpoints.files import write_file
@@ -41,6 +42,8 @@ def require_unchanged(run: RunDirectory, stuff: Material) -> None:
 def _changes(path: Path, name: str, cache: Cache) -> list[Problem]:
     key = "data.train" if name == LONE else "data.validation" if name == "validation" else f"data.train.{name}"
     before, after = _noted(path).get(name, {}), cache.read
+    if before and after and not before.keys() & after.keys():  # they were moved as a whole
+        before = {_folder(after) + file.removeprefix(_folder(before)): content for file, content in before.items()}
     changed = [
         Problem(f"{'has changed' if file in after else 'is gone'} since the run was trained on it; {WAY}", key, _near(file))
         for file, content in before.items()
@@ -48,6 +51,10 @@ def _changes(path: Path, name: str, cache: Cache) -> list[Problem]:
     ]
     new = [Problem(f"was not there when the run was trained; {WAY}", key, _near(file)) for file in after if before and file not in before]
     return changed + new or [Problem(f"gives other documents than those that the run was trained on; {WAY}", key)]
+
+
+def _folder(files: Iterable[str]) -> str:
+    return os.path.commonpath([os.path.dirname(file) for file in files])
 
 
 def _near(file: str) -> str:

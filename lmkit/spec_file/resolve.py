@@ -1,10 +1,10 @@
 """Derived defaults: what the user left open is filled in by the rules below, each with the sentence that explains it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from lmkit.data.spec import Data, HuggingFace
+from lmkit.data.spec import Data, Holdout
 from lmkit.errors import LmkitError
 from lmkit.models.derive import S, derived, resolved
 from lmkit.models.spec import SHARED, SIDES, Body, EncoderDecoder, FromRun
@@ -141,22 +141,10 @@ def _data(spec: RunSpec, rules: Rules, absolute: bool) -> Data:
         data = _filled(data, ("data",), rules, max_target_length=(data.max_length, "data.max_length"))
     if not absolute:
         return data  # type: ignore[no-any-return]
-    changes: dict[str, Any] = {"train": {name: _with_paths(source, _absolute) for name, source in data.train.items()}}
-    if data.validation is not None:
-        changes["validation"] = _with_paths(data.validation, _absolute)
+    changes: dict[str, Any] = {"train": {name: source.with_paths(_absolute) for name, source in data.train.items()}}
+    if data.validation is not None and not isinstance(data.validation, Holdout):
+        changes["validation"] = data.validation.with_paths(_absolute)
     return data.model_copy(update=changes)  # type: ignore[no-any-return]
-
-
-def _with_paths(source: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(source, HuggingFace):
-        local = source.huggingface.startswith((".", "/", "~")) or os.path.isdir(source.huggingface)
-        return source.model_copy(update={"huggingface": change(source.huggingface)}) if local else source
-    changes = {
-        key: tuple(map(change, value))
-        for key in type(source).model_fields
-        if isinstance(value := getattr(source, key), tuple) and value and set(value) <= set(getattr(source, "paths", ()))
-    }
-    return source.model_copy(update=changes)
 
 
 def _from_run(model: FromRun, absolute: bool) -> FromRun:

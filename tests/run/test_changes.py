@@ -6,7 +6,7 @@ import pytest
 
 from lmkit.errors import SpecError
 from lmkit.run.changes import allowed_changes
-from lmkit.spec_file.load import load, resolved_text, whole_words
+from lmkit.spec_file.load import load, plain_words, resolved_text, whole_words
 
 SPEC = """\
 name: tiny
@@ -135,14 +135,58 @@ def test_a_word_that_is_known_no_longer_is_named(tmp_path: Path) -> None:
     assert "magic: 3 -> nothing" in str(error.value).splitlines()
 
 
-def test_a_source_without_a_name_is_told_as_it_is_written(tmp_path: Path) -> None:
-    one, other = (SPEC.replace("{reviews: {jsonl: /texts/reviews.jsonl,", f"{{jsonl: /texts/{name}.jsonl,") for name in "ab")
-    run, spec = tmp_path / "run", tmp_path / "spec.yaml"
+def stored(run: Path, words: str) -> None:
     run.mkdir()
-    spec.write_text(one.replace("stars}}}", "stars}}"))
-    (run / "resolved.yaml").write_text(resolved_text(load(spec).spec))
-    spec.write_text(other.replace("stars}}}", "stars}}"))
+    (run / "spec.yaml").write_text(words)
+    (run / "resolved.yaml").write_text(resolved_text(load(run / "spec.yaml").spec))
+
+
+def test_a_source_without_a_name_is_told_as_it_is_written(tmp_path: Path) -> None:
+    one, other = (SPEC.replace("{reviews: {jsonl:", "{jsonl:").replace("label: stars}}", "label: " + name) for name in ("stars}", "marks}"))
+    stored(tmp_path / "run", one)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(other)
     loaded = load(spec)
     with pytest.raises(SpecError) as error, loaded.placing():
-        allowed_changes(run, whole_words(resolved_text(loaded.spec)), whole_words)
-    assert str(error.value).splitlines()[0] == f"{spec}:3:23: data.train.jsonl: [/texts/a.jsonl] -> [/texts/b.jsonl]"
+        allowed_changes(tmp_path / "run", whole_words(resolved_text(loaded.spec)), whole_words)
+    assert str(error.value).splitlines()[0] == f"{spec}:3:74: data.train.columns.label: stars -> marks"
+
+
+def test_where_the_data_lie_is_said_and_may_change(tmp_path: Path) -> None:
+    assert changes(tmp_path, "data.train.reviews.jsonl=/moved/reviews.jsonl") == [
+        "data.train.reviews.jsonl: [/texts/reviews.jsonl] -> [/moved/reviews.jsonl]"
+    ]
+    lone = SPEC.replace("{reviews: {jsonl:", "{jsonl:").replace("stars}}", "stars}")
+    stored(tmp_path / "run", lone)
+    (tmp_path / "spec.yaml").write_text(lone.replace("/texts/", "/moved/"))
+    moved = whole_words(resolved_text(load(tmp_path / "spec.yaml").spec))
+    assert allowed_changes(tmp_path / "run", moved, whole_words) == ["data.train.jsonl: [/texts/reviews.jsonl] -> [/moved/reviews.jsonl]"]
+
+
+def test_a_source_of_another_kind_is_refused(tmp_path: Path) -> None:
+    stored(tmp_path / "run", SPEC)
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("jsonl: ", "csv: "))
+    with pytest.raises(SpecError, match=r"data.train.reviews.csv: nothing -> \[/texts/reviews.jsonl\]"):
+        allowed_changes(tmp_path / "run", whole_words(resolved_text(load(tmp_path / "spec.yaml").spec)), whole_words)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_model_that_a_run_began_with_may_be_elsewhere_where_it_was_moved(tmp_path: Path, is_there: bool) -> None:
+    old = tmp_path / "old"
+    words = "name: tuned\nmodel:\n  from: {}\n"
+    (tmp_path / "resolved.yaml").write_text(words.format(old))
+    new = plain_words(words.format("/elsewhere"))
+    if is_there:
+        old.mkdir()
+        with pytest.raises(SpecError, match="begun with another spec"):
+            allowed_changes(tmp_path, new, plain_words)
+    else:
+        assert allowed_changes(tmp_path, new, plain_words) == [f"model.from: {old} -> /elsewhere"]
+
+
+def test_code_may_be_elsewhere_and_not_another_class(tmp_path: Path) -> None:
+    words = "model: {{norm: {{class: '{}', sha256: abc}}}}\n"
+    (tmp_path / "resolved.yaml").write_text(words.format("/old/parts.py:Norm"))
+    assert len(allowed_changes(tmp_path, plain_words(words.format("/new/parts.py:Norm")), plain_words)) == 1
+    with pytest.raises(SpecError):
+        allowed_changes(tmp_path, plain_words(words.format("/old/parts.py:Other")), plain_words)

@@ -73,6 +73,20 @@ def test_each_file_that_is_not_as_it_was_is_named_with_its_source(run: RunDirect
     require_unchanged(run, material())
 
 
+def test_data_that_were_moved_go_on_and_a_file_that_changed_on_the_way_is_named(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(run)
+    new = run.path.parent / "elsewhere"
+    new.mkdir()
+    for name in ("c", "held.txt"):
+        (run.path.parent / name).rename(new / name)
+    monkeypatch.chdir(new)
+    require_unchanged(run, material())
+    Path("c/2.txt").write_text("won")
+    with pytest.raises(DataError) as error:
+        require_unchanged(run, material())
+    assert [str(problem.where) for problem in error.value.problems] == ["c/2.txt"]
+
+
 def test_of_many_files_the_first_are_named_and_where_none_is_known_the_source(run: RunDirectory) -> None:
     begin(run)
     for number in range(100, 120):
