@@ -319,11 +319,15 @@ def _declare_train(parser: Parser) -> None:
 
 
 def _train(a: Arguments, console: Console) -> int:
-    from lmkit.run.train import train
+    from lmkit.run.signals import watch
 
-    return train(
-        a.spec, overrides=a.overrides, run_dir=a.run_dir, from_scratch=a.from_scratch, allow_code=a.allow_code, console=console
-    )  # fmt: skip
+    with watch(console.err) as stop:  # what is imported next takes its time
+        from lmkit.run.train import train
+
+        return train(
+            a.spec, overrides=a.overrides, run_dir=a.run_dir, from_scratch=a.from_scratch, allow_code=a.allow_code,
+            stop=stop, console=console,
+        )  # fmt: skip
 
 
 def _declare_doctor(parser: Parser) -> None:

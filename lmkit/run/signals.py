@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lmkit.errors import Interrupted
+
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 INSISTING = (signal.SIGINT, signal.SIGTERM)
 POLITE = " after this step and saving; repeat Ctrl-C or SIGTERM to stop without saving"
@@ -23,6 +25,11 @@ class StopRequest:
     def __call__(self) -> bool:
         self.heard()
         return self.number is not None
+
+    def require_none(self, doing: str) -> None:
+        """Raises Interrupted where somebody has asked, before there is anything to save."""
+        if self():
+            raise Interrupted(f"stopped before {doing}; nothing is lost, the same command goes on")
 
     @property
     def name(self) -> str:

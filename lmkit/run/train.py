@@ -13,7 +13,7 @@ from lmkit.run.console import Console
 from lmkit.run.crew import Crew, crew_of
 from lmkit.run.directory import RunDirectory, open_run
 from lmkit.run.material import CACHE, RUNS, Material, material, tokenizer_of
-from lmkit.run.signals import watch
+from lmkit.run.signals import StopRequest
 from lmkit.run.unchanged import require_unchanged
 from lmkit.spec_file.custom import files_of
 from lmkit.spec_file.load import load, resolved_text, whole_words
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 VERSIONS = ("lmkit", "tensorflow", "keras", "numpy", "tokenizers")
 
 
-def train(spec: Path, *, overrides: list[str], run_dir: Path | None, from_scratch: bool, allow_code: bool, console: Console) -> int:
+def train(
+    spec: Path, *, overrides: list[str], run_dir: Path | None, from_scratch: bool, allow_code: bool, stop: StopRequest, console: Console
+) -> int:
     """Trains the spec in its run directory; a run that is there with the same spec goes on where it was saved.
 
-    Raises LmkitError of every kind; Interrupted after a signal, with everything saved.
+    Raises LmkitError of every kind; Interrupted when asked to stop, with everything saved.
     """
     loaded = load(spec, overrides)
     for warning in loaded.warnings:
@@ -52,19 +54,16 @@ def train(spec: Path, *, overrides: list[str], run_dir: Path | None, from_scratc
                 say=console.err,
             )
 
-        return _begin(resolved, words, opened, path.parent / CACHE, console)
-
-
-def _begin(resolved: RunSpec, words: str, opened: Callable[[], RunDirectory], cache: Path, console: Console) -> int:
-    with watch(console.err) as stop, crew_of(resolved.runtime, stop, console) as crew, crew.run_directory(opened) as run:
-        for change in run.changes:
-            crew.console.err(f"changed since the last start: {change}")
-        if run.finished:
-            crew.console.out(run.finished)
-            crew.agree(run, {})
+        stop.require_none("the run was begun")
+        with crew_of(resolved.runtime, stop, console) as crew, crew.run_directory(opened) as run:
+            for change in run.changes:
+                crew.console.err(f"changed since the last start: {change}")
+            if run.finished:
+                crew.console.out(run.finished)
+                crew.agree(run, {})
+                return 0
+            session_of(resolved, words, run, path.parent / CACHE, crew).train()
             return 0
-        session_of(resolved, words, run, cache, crew).train()
-        return 0
 
 
 def session_of(spec: RunSpec, words: str, run: RunDirectory, cache: Path, crew: Crew) -> "Session":
@@ -85,6 +84,7 @@ def session_of(spec: RunSpec, words: str, run: RunDirectory, cache: Path, crew: 
     facts |= {"code": {name: sha256 for name, (_, sha256) in files_of(spec).items()}}
     crew.agree(run, facts)
 
+    stop.require_none("anything was built")
     with console.quiet():  # imports TensorFlow, so only when everything else is in order
         from lmkit.run.session import Session
         from lmkit.run.world import World

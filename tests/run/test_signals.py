@@ -30,6 +30,18 @@ with watch(lambda line: print(line, file=sys.stderr, flush=True)) as stop:
     hashlib.pbkdf2_hmac("sha256", b"x", b"y", 200_000_000)  # no Python runs in the main thread for minutes
 """
 
+EARLY = """
+import os, signal, sys
+from lmkit import cli
+class Import:  # the signal comes while lmkit is imported, before the spec is read
+    def find_spec(self, name, path=None, target=None):
+        if name == "lmkit.run.train":
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Import())
+print("ready", flush=True)
+sys.exit(cli.main(["train", "spec.yaml"]))
+"""
+
 
 def start(code: str, *prefix: str) -> subprocess.Popen:
     command = [*prefix, sys.executable, "-c", code]
@@ -118,3 +130,20 @@ def test_a_closed_terminal_does_not_prevent_the_save() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.05)
         assert stop()
+
+
+def test_a_training_that_is_stopped_while_lmkit_is_imported_has_begun_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("some words, and some more of them\n" * 9)
+    Path("spec.yaml").write_text(
+        "name: a\ntokenizer: {kind: character}\ndata: {train: {text: a.txt}}\ntasks: {lm: causal_lm}\n"
+        "model: {kind: decoder, num_layers: 1, hidden_size: 8, num_heads: 1}\n"
+        "training: {steps: 1, batch_size: 1, optimizer: {kind: adamw, learning_rate: 1e-3}}\n"
+    )
+    process = start(EARLY)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75
+    first, last = err.splitlines()
+    assert first.startswith("SIGTERM: stopping")
+    assert last == "stopped before the run was begun; nothing is lost, the same command goes on"
+    assert not Path("runs").exists()

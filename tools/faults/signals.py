@@ -24,7 +24,6 @@ from tools.faults.table import Lab, Row
 
 TRIES = 5  # starts in which a phase that is short may be missed
 EVALUATED = 4  # steps between evaluations in both specs
-BEFORE = -signal.SIGTERM  # ended by the signal itself, before lmkit watches for any
 
 
 @dataclass
@@ -33,6 +32,7 @@ class Scene:
 
     run: Path
     log: Path
+    pid: int
     began: float = field(default_factory=time.time)
 
     @property
@@ -43,6 +43,12 @@ class Scene:
     def steps(self) -> bool:
         """Whether the bar has said a step."""
         return re.search(r"^step \d", self.said, re.MULTILINE) is not None
+
+    @property
+    def watches(self) -> bool:
+        """Whether the process has a handler of its own for SIGTERM."""
+        caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
+        return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
     @property
     def is_built(self) -> bool:
@@ -61,8 +67,12 @@ class Scene:
         return bool(lines) and lines[-1]["kind"] == tags.TRAIN and lines[-1]["step"] % EVALUATED == 0 and not self.is_saving
 
 
+def _python(scene: Scene) -> bool:
+    return not scene.watches
+
+
 def _startup(scene: Scene) -> bool:
-    return not scene.said and not scene.run.exists()
+    return scene.watches and not scene.said and not scene.run.exists()
 
 
 def _begun(scene: Scene) -> bool:
@@ -107,6 +117,8 @@ PHASES: dict[str, tuple[Callable[[Scene], bool], ...]] = {  # in turn
     "fine-tune start": (_loading, _compile),
     "mid-accumulation": (_train,),
 }
+BEFORE = "before lmkit watches"  # Python's own start, where the signal itself ends the process
+WAITS = {BEFORE: 0.02, "startup": 0.8}  # seconds from the start, at most; in all others 0.1
 TUNED = ("fine-tune start", "mid-accumulation")  # in the run that goes on from another; the rest in a plain one
 
 
@@ -128,12 +140,12 @@ def rows(lab: Lab) -> Iterator[Row]:
     plain = train("tiny.yaml")
     tuned = train("tuned.yaml", f"model.from={base / 'plain'}")
     expected = {"plain": _in_peace(plain, base / "plain", lab), "tuned": _in_peace(tuned, base / "tuned", lab)}
-    hits = {phase: Hits() for phase in PHASES}
+    hits = {phase: Hits() for phase in (BEFORE, *PHASES)}
     equal = 0
     for number in range(rounds):
         for name, arguments in (("plain", plain), ("tuned", tuned)):
             run = lab.folder(f"{name}-{number}") / "run"
-            for phase in PHASES:
+            for phase in hits:
                 if (phase in TUNED) == (name == "tuned"):
                     _signalled(phase, number, arguments, run, hits[phase], lab)
             _in_peace(arguments, run, lab)
@@ -147,13 +159,12 @@ def rows(lab: Lab) -> Iterator[Row]:
 
 
 def _row(phase: str, rounds: int, found: Hits) -> Row:
-    saved, before = found.codes.count(Interrupted.exit_code), found.codes.count(BEFORE)
-    result = f"{saved}/{rounds} exit {Interrupted.exit_code}"
-    result += f", {before} ended by the signal before anything was begun" if before else ""
-    result += f", {found.missed} not hit" if found.missed else ""
+    code, says = (-signal.SIGTERM, "ended by the signal, nothing begun") if phase == BEFORE else (Interrupted.exit_code, "exit 75")
+    right = found.codes.count(code)
+    result = f"{right}/{rounds} {says}" + (f", {found.missed} not hit" if found.missed else "")
     result += f"; {found.lost} steps lost" + "".join(f"; {wrong}" for wrong in found.wrong)[:300]
-    right = saved + before == rounds and not found.lost and not found.wrong
-    return Row("SIGTERM", phase, result, "exit 75, 0 steps lost", right)
+    well = right == rounds and not (found.missed or found.lost or found.wrong)
+    return Row("SIGTERM", phase, result, f"{says}, 0 steps lost", well)
 
 
 def _in_peace(arguments: Arguments, run: Path, lab: Lab) -> dict:
@@ -164,12 +175,12 @@ def _in_peace(arguments: Arguments, run: Path, lab: Lab) -> dict:
 
 def _signalled(phase: str, number: int, arguments: Arguments, run: Path, hits: Hits, lab: Lab) -> None:
     """One start, stopped in the phase; where the phase was over before it was seen, once more from where it began."""
-    log, before, aims = run.with_name(f"{phase}.log"), lab.base / "before", PHASES[phase]
+    log, before, aims = run.with_name(f"{phase}.log"), lab.base / "before", PHASES.get(phase, (_python,))
     aim = aims[number % len(aims)]
     shutil.copytree(run.parent, before)
     for _ in range(TRIES):
-        process, scene = _start(phase, arguments)(run, log), Scene(run, log)
-        wait = time.monotonic() + lab.chance.uniform(0, 0.3 if phase == "startup" else 0.1)
+        process = _start(phase, arguments)(run, log)
+        scene, wait = Scene(run, log, process.pid), time.monotonic() + lab.chance.uniform(0, WAITS.get(phase, 0.1))
         with never_left_behind(process):
             hit = freeze(process, functools.partial(_after, wait, aim, scene), limit=lab.limit)
             code = _stopped(process, lab.limit)
@@ -180,7 +191,7 @@ def _signalled(phase: str, number: int, arguments: Arguments, run: Path, hits: H
         shutil.copytree(before, run.parent)
     hits.missed += not hit
     shutil.rmtree(before)
-    if code not in (Interrupted.exit_code, BEFORE) or (code == BEFORE and run.exists()):
+    if code != (-signal.SIGTERM if phase == BEFORE else Interrupted.exit_code) or (phase == BEFORE and run.exists()):
         hits.wrong.append(f"exit {code}: {scene.said[-200:]}")
     hits.codes.append(code)
     hits.lost += trained_to(run) - saved_to(run)
@@ -195,7 +206,7 @@ def _after(moment: float, aim: Callable[[Scene], bool], scene: Scene) -> bool:
 
 def _start(phase: str, arguments: Arguments) -> Start:
     """Forked, but for what happens before TensorFlow is there."""
-    if phase != "startup":
+    if phase not in (BEFORE, "startup"):
         return forked(arguments)
     return afresh(lambda run: [*shell("tiny.yaml")(run)[:3], *arguments(run)])
 
