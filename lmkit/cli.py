@@ -147,7 +147,7 @@ def _to_nowhere(stream: TextIO) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what C++ code writes to standard error, and shows it only when the block fails.
+    """Keeps what C++ code writes to standard error, and shows it only when the block fails in a way that nobody expects.
 
     TensorFlow and Keras are imported within: raises MachineError where the environment wants Keras to run on something else.
     """
@@ -162,6 +162,8 @@ def _quiet() -> Iterator[None]:
         os.dup2(heard.fileno(), 2)
         try:
             yield
+        except LmkitError:
+            raise
         except BaseException:
             heard.seek(0)
             os.write(kept, heard.read())

@@ -4,7 +4,7 @@ import atexit
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,18 +15,12 @@ from tensorflow.python.eager import context  # has the only way to end a collect
 
 from lmkit.engine import devices
 from lmkit.engine.cluster import Cluster
-from lmkit.engine.peers import GONE, Watch, reach
+from lmkit.engine.joining import LOST, joining
+from lmkit.engine.peers import Watch, loss
 from lmkit.engine.tensorflow import Replicas
 from lmkit.errors import Interrupted, LmkitError, Problem
 
 PIECE = 2**22  # bytes that are sent at once
-LOST = (
-    tf.errors.UnavailableError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.FailedPreconditionError,
-)
 
 
 class Workers(Replicas):
@@ -36,11 +30,16 @@ class Workers(Replicas):
     each number, and zeros from all others, so that no bit changes.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, *, seconds: float, stop: Callable[[], bool]) -> None:
+        """Waits for the others: raises MachineError for those that do not come in `seconds`, Interrupted where `stop()` is true or
+        one is lost.
+        """
         devices.configure(deterministic=True, collectives=True)
         jobs = tf.train.ClusterSpec({"worker": list(cluster.workers)})
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(jobs, task_type="worker", task_id=cluster.index, rpc_layer="grpc")
-        super().__init__(tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver))
+        with joining(cluster, seconds=seconds, stop=stop):
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        super().__init__(strategy)
         self.cluster, self.is_chief = cluster, cluster.is_chief
         self._own = self.count // len(cluster.workers)  # replicas of a process
         # The identity has a device, by which the strategy knows where a sum is wanted.
@@ -140,5 +139,5 @@ def _loss(cluster: Cluster, lost: int | None, said: str) -> str:
     """The line for the user; of a process that does not refuse a connection, TensorFlow knows the number."""
     tasks = [int(number) for number in re.findall(r"/task:(\d+)", said)]
     who = next((task for task in tasks if task != cluster.index), cluster.watched()[0]) if lost is None else lost
-    what = "has ended" if who == lost or reach(cluster.workers[who]) == GONE else "no longer answers"
-    return f"{cluster.name(who)} at {cluster.workers[who]} {what}; the last checkpoint is whole: start all processes again to go on from it"
+    what = loss(cluster, who, ended=True if who == lost else None)
+    return f"{what}; the last checkpoint is whole: start all processes again to go on from it"

@@ -128,13 +128,18 @@ def crew_of(runtime: Runtime, stop: StopRequest, console: Console) -> Iterator[C
     cluster, joined = cluster_for(runtime, console.environment), None
     if cluster is not None:
         console.err(f"{cluster.me} (by {cluster.source}): waiting for the others")
-        require_all(cluster, seconds=60 * runtime.wait_minutes, stop=stop)
+        require_all(cluster, seconds=60 * runtime.wait_minutes, stop=stop)  # before TensorFlow, whose import takes a while
+
+        def asked() -> bool:
+            stop.renew()  # TensorFlow, joining processes, takes SIGTERM for itself
+            return stop()
+
         with console.quiet():
             from lmkit.engine import workers
 
-            joined = workers.Workers(cluster)
+            joined = workers.Workers(cluster, seconds=60 * runtime.wait_minutes, stop=asked)
         warn_of_unseen(console)
-        stop.renew()  # TensorFlow, joining processes, takes SIGTERM for itself
+        stop.renew()
     crew = Crew(cluster, joined, stop, console)
     with crew.together():
         yield crew

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from lmkit.engine.cluster import Cluster
-from lmkit.engine.peers import GONE, Watch, meet, reach, require_all
+from lmkit.engine.peers import GONE, SILENT, Watch, listening, meet, reach, require_all
 from lmkit.errors import Interrupted, MachineError
 
 
@@ -25,7 +25,7 @@ def test_all_meet_whoever_comes_first():
     def come(cluster):
         time.sleep(0.3 * cluster.index)
         found[cluster.index] = meet(cluster, seconds=20, stay=False)
-        with socket.create_server(("", int(cluster.workers[cluster.index].split(":")[1]))):  # as TensorFlow does
+        with listening(cluster):  # as TensorFlow does
             ended.wait(20)
 
     ended = threading.Event()
@@ -71,3 +71,27 @@ def test_a_process_that_ends_is_missed_in_seconds_and_one_that_lives_never():
 
 def test_a_machine_without_a_name_is_no_mystery():
     assert reach("no-such-host.invalid:1") == "no machine has that name"
+
+
+def test_one_that_hangs_is_told_from_one_that_answers_and_from_another_program():
+    _, other = clusters(2)
+    with listening(other):
+        assert reach(other.workers[1]) == ""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # where only the system answers
+        assert reach(f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.3) == SILENT
+        silent.accept()[0].close()
+        taken = threading.Thread(target=lambda: silent.accept()[0].close())
+        taken.start()
+        assert reach(f"127.0.0.1:{silent.getsockname()[1]}") == "something else listens there, and hangs up"
+        taken.join()
+
+
+def test_one_that_comes_later_finds_the_first_without_waiting_for_it_again():
+    chief, other = clusters(2)
+    first = threading.Thread(target=meet, args=(chief,), kwargs={"seconds": 20})
+    first.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert meet(other, seconds=20) == {} and time.monotonic() - began < 2
+    first.join(5)
+    assert not first.is_alive()  # it was still answered, though the other was done

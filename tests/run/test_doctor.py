@@ -7,13 +7,10 @@ from pathlib import Path
 import pytest
 
 from lmkit.cli import main
+from lmkit.engine.cluster import Cluster
+from lmkit.engine.peers import GONE, SILENT, free_ports, listening
 
 SPEC = str(Path(__file__).parents[2] / "model_configs" / "debug-decoder.yaml")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def test_without_a_cluster_this_process_is_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,16 +22,18 @@ def test_without_a_cluster_this_process_is_alone(capsys: pytest.CaptureFixture[s
 
 
 def test_each_other_process_answers_or_is_told_why_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as there:
-        workers = [f"127.0.0.1:{port}" for port in (free_port(), there.getsockname()[1], free_port())]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        workers = [f"127.0.0.1:{port}" for port in (*free_ports(3), silent.getsockname()[1])]
         monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}))
-        assert main(["doctor", SPEC, "--wait", "1"]) == 5
-        out = capsys.readouterr().out.splitlines()
-        assert out[1].startswith("strategy: multi_worker") and "the chief, worker 0 of 3" in out[2]
-        assert out[3] == f"worker 1 of 3 at {workers[1]} answers" and "nothing listens there" in out[4]
-        assert main(["doctor", "--wait", "1", "--json"]) == 5
-        found = json.loads(capsys.readouterr().out)
-        assert [worker["problem"] for worker in found["cluster"]["workers"]] == ["", "", "nothing listens there"] and not found["ok"]
+        with listening(Cluster(tuple(workers), 1, "TF_CONFIG")):
+            assert main(["doctor", SPEC, "--wait", "1"]) == 5
+            out = capsys.readouterr().out.splitlines()
+            assert out[1].startswith("strategy: multi_worker") and "the chief, worker 0 of 4" in out[2]
+            assert out[3] == f"worker 1 of 4 at {workers[1]} answers" and f"does not answer: {GONE}" in out[4]
+            assert f"does not answer: {SILENT}" in out[5]
+            assert main(["doctor", "--wait", "1", "--json"]) == 5
+            found = json.loads(capsys.readouterr().out)
+            assert [worker["problem"] for worker in found["cluster"]["workers"]] == ["", "", GONE, SILENT] and not found["ok"]
 
 
 def test_a_spec_for_several_processes_needs_an_environment_that_tells_of_them(capsys: pytest.CaptureFixture[str]) -> None:
