@@ -18,7 +18,7 @@ class Document:
     `choices` are texts of which one goes with `text`, and `label` is its place then, from 0.
     `messages` are a conversation that becomes `text` when a chat template is at hand, `rejected` one with a worse answer, to become
     `pair`, of which `counted_pair` is learned.
-    `id` is what its file calls it where lines do not name it; `record` is all that its file says of it, where that was asked for.
+    `id` is what its file calls it, beside the line; `record` is all that its file says of it, where that was asked for.
     `more` means that the next Document goes on with the same text: files of any size pass through in parts.
     """
 
@@ -44,7 +44,7 @@ class Document:
 
     @property
     def where(self) -> str:
-        return f"{self.file}: record {self.line} ({self.id})" if self.id else f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" + (f" ({self.id})" if self.id else "")
 
 
 def numbered(documents: Iterable[Document]) -> Iterator[tuple[int, Document]]:

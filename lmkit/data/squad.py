@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,8 @@ from lmkit.data.jsonl import strict_json
 from lmkit.data.roles import as_answers, as_text
 from lmkit.errors import DataError, Problem
 
+DECODER = json.JSONDecoder()
+QUESTION = re.compile(r'"question"\s*:\s*')  # a key: a text that holds this has its quotes escaped
 HEAD = re.compile(rb'\s*\{\s*("version"\s*:\s*("[^"]*"|[0-9.]+)\s*,\s*)?"data"\s*:\s*\[')
 
 
@@ -25,11 +27,11 @@ def read_squad(path: Path, *, errors: Literal["fail", "replace"], longest: int, 
     """One document a question, or the error that says why it is none: `text` asks, the paragraph is `pair`. Its `answers` are none
     where it is impossible, None if left out.
 
-    A file has no lines that could name a question; its place is the question's number in the file and its id. Raises DataError for
-    what is wrong around questions, a paragraph of more than `longest` bytes too.
+    Its place is the line of the question and its id, or in words where it has none. Raises DataError for what is wrong around
+    questions, a paragraph of more than `longest` bytes too.
     """
-    whole = _whole(path, errors, stop)
-    number = 0
+    text = "".join(line for _, line in lines(path, errors=errors, longest=SPLIT_LIMIT, stop=stop))
+    whole, line_of, number = _whole(text, path), _lines(text), 0
     for article, at in _each(whole, "data", str(path), "article"):
         for paragraph, here in _each(article, "paragraphs", at, "paragraph"):
             context = as_text(_required(paragraph, "context", here), "context", here, errors == "replace")
@@ -37,17 +39,32 @@ def read_squad(path: Path, *, errors: Literal["fail", "replace"], longest: int, 
                 raise DataError(Problem(f"longer than max_record_bytes = {longest:,}; raise it", "context", here))
             for question, place in _each(paragraph, "qas", here, "question"):
                 number += 1
-                known = {"pair": context, "file": str(path), "line": number}
-                yield tried(_asked, question, place, errors == "replace", known)
+                name = str(question.get("id", place.removeprefix(f"{path}: ")))
+                known = {"pair": context, "file": str(path), "line": line_of(question), "id": name}
+                yield tried(_asked, question, errors == "replace", known)
     if not number:
         raise DataError(Problem("holds no questions", where=str(path)))
 
 
-def _asked(question: Mapping[str, Any], place: str, replace: bool, known: Mapping[str, Any]) -> Document:
-    where = f"{place} ({question['id']})" if "id" in question else place
+def _asked(question: Mapping[str, Any], replace: bool, known: Mapping[str, Any]) -> Document:
+    where = Document("", **known).where
     text = as_text(_required(question, "question", where), "question", where, replace)
-    name = str(question.get("id", place.removeprefix(f"{known['file']}: ")))
-    return Document(text, id=name, answers=_answers(question, where), **known)
+    return Document(text, answers=_answers(question, where), **known)
+
+
+def _lines(text: str) -> Callable[[Mapping[str, Any]], int]:
+    """Gives for each question, asked for in their order, the line on which it is asked; for one that asks nothing, the last one."""
+    keys, at, line = QUESTION.finditer(text), 0, 1
+
+    def line_of(question: Mapping[str, Any]) -> int:
+        nonlocal at, line
+        if "question" in question:
+            key = next((key for key in keys if DECODER.raw_decode(text, key.end())[0] == question["question"]), None)
+            end = key.start() if key else at
+            at, line = end, line + text.count("\n", at, end)
+        return line
+
+    return line_of
 
 
 def _answers(question: Mapping[str, Any], where: str) -> tuple[tuple[int, str], ...] | None:
@@ -58,8 +75,7 @@ def _answers(question: Mapping[str, Any], where: str) -> tuple[tuple[int, str], 
     return as_answers(question["answers"], "answers", where) if "answers" in question else None
 
 
-def _whole(path: Path, errors: Literal["fail", "replace"], stop: Stop) -> Mapping[str, Any]:
-    text = "".join(line for _, line in lines(path, errors=errors, longest=SPLIT_LIMIT, stop=stop))
+def _whole(text: str, path: Path) -> Mapping[str, Any]:
     try:
         value = strict_json(text)
     except json.JSONDecodeError as error:

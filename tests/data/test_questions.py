@@ -53,7 +53,7 @@ def test_a_squad_file_gives_each_question_with_its_paragraph(tmp_path: Path) -> 
     assert [document.text for document in found] == [question["question"] for question in QUESTIONS]
     assert all(document.pair == CONTEXT and placed(document, "fail") == document for document in found)
     assert found[0].answers == ((15, "Switzerland"), (12, "in Switzerland"))
-    assert found[2].answers == () and found[2].where.endswith("a.json: record 3 (Who s)")
+    assert found[2].answers == () and found[2].where.endswith("a.json:36 (Who s)")
     assert is_squad(tmp_path / "a.json")
     (tmp_path / "b.json").write_text('{"question": "Where?", "data": [1]}')
     assert not is_squad(tmp_path / "b.json")
@@ -64,9 +64,9 @@ def test_a_squad_file_gives_each_question_with_its_paragraph(tmp_path: Path) -> 
     [
         ('"context"', '"contxt"', ["a.json: article 1, paragraph 1: context", "is missing; there are 'contxt', 'qas'"]),
         ('"qas": [', '"qas": [7, ', ["a.json: article 1, paragraph 1, question 1: qas", "expected an object, got 7"]),
-        ('"question": "How big is it?"', '"question": 7', ["question 2 (How b): question", "expected text, got the number 7"]),
-        ('"answer_start": 15', '"answer_start": "15"', ["question 1 (Where): answers", "an answer is"]),
-        ('"answers": [],', '"answers": [{"text": "a", "answer_start": 1}],', ["question 3 (Who s): answers", "is_impossible is true"]),
+        ('"question": "How big is it?"', '"question": 7', ["a.json:26 (How b): question", "expected text, got the number 7"]),
+        ('"answer_start": 15', '"answer_start": "15"', ["a.json:12 (Where): answers", "an answer is"]),
+        ('"answers": [],', '"answers": [{"text": "a", "answer_start": 1}],', ["a.json:36 (Who s): answers", "is_impossible is true"]),
         ('"version"', '"data": [], "version"', ["a.json: is no JSON: key 'data' stands twice"]),
         ("{", "[", ["a.json:2:", "is no JSON"]),
     ],
@@ -84,8 +84,25 @@ def test_what_is_wrong_with_a_squad_file_is_said_with_its_place(tmp_path: Path, 
 def test_a_question_that_is_none_leaves_the_others_as_they_are(tmp_path: Path) -> None:
     source = squad(tmp_path, [QUESTIONS[0], {"id": "lost"}, QUESTIONS[1]])
     first, lost, last = read_squad(tmp_path / "a.json", errors="fail", longest=source.max_record_bytes, stop=lambda: False)
-    assert isinstance(first, Document) and isinstance(last, Document) and (first.line, last.line) == (1, 3)
-    assert isinstance(lost, DataError) and "question 2 (lost): question: is missing; there are 'id'" in str(lost)
+    assert isinstance(first, Document) and isinstance(last, Document) and (first.line, last.line) == (12, 29)
+    assert isinstance(lost, DataError) and "a.json:12 (lost): question: is missing; there are 'id'" in str(lost)
+
+
+@pytest.mark.parametrize("indent", [None, 0, 2])
+def test_the_place_of_a_question_is_the_line_on_which_it_is_asked(tmp_path: Path, indent: int | None) -> None:
+    mark = '"question": "Who swims?"'  # as a text, and as a key of something else
+    asked = [{**each, "id": 7} for each in (*QUESTIONS, question(mark), *QUESTIONS)]
+    del asked[1]["id"]
+    paragraphs = [{"context": f"{mark} {CONTEXT}", "question": "of the paragraph", "qas": [each]} for each in asked]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}, indent=indent))
+    text = path.read_text().splitlines()
+    found = [each for each in read_squad(path, errors="fail", longest=10**6, stop=lambda: False) if isinstance(each, Document)]
+    assert [each.text for each in found] == [each["question"] for each in asked]
+    assert all(f'"question": {json.dumps(each.text)}' in text[each.line - 1] for each in found)
+    lines = [each.line for each in found]
+    assert lines == sorted(lines) and (indent is None or len(set(lines)) == len(lines))
+    assert found[1].where == f"{path}:{lines[1]} (article 1, paragraph 2, question 1)"
 
 
 def test_tables_hold_answers_as_json_or_as_text(tmp_path: Path) -> None:
@@ -130,7 +147,7 @@ def test_left_out_records_are_counted(tmp_path: Path) -> None:
     source = squad(tmp_path, [*QUESTIONS, wrong], wrong_answers="skip")
     cache = open_cache(source, tokenizer, directory=tmp_path / "cache", base=tmp_path)
     assert len(cache) == 4 and cache.skipped == {"with an answer that does not stand where it says": 1}
-    with pytest.raises(DataError, match=r"a.json: record 5 \(Which\): answers: the answer"):
+    with pytest.raises(DataError, match=r"a.json:58 \(Which\): answers: the answer"):
         open_cache(squad(tmp_path, [*QUESTIONS, wrong]), tokenizer, directory=tmp_path / "cache", base=tmp_path)
 
 
