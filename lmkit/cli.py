@@ -4,7 +4,9 @@ import argparse
 import errno
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in arguments
     console = _console()
     try:
-        return _dispatch(arguments, console)
+        with _interruptible():
+            return _dispatch(arguments, console)
     except LmkitError as error:
         return _report(error, as_json, console)
     except KeyboardInterrupt:
@@ -145,6 +148,40 @@ def _to_nowhere(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+class Interrupt:
+    """What Ctrl-C does where nobody watches for it: KeyboardInterrupt, which libraries may swallow while they are imported."""
+
+    heard = False
+
+    def __call__(self, number: int, frame: object) -> NoReturn:
+        self.heard = True
+        raise KeyboardInterrupt
+
+
+def _interrupted() -> bool:
+    """Whether Ctrl-C was heard, whatever has become of the KeyboardInterrupt."""
+    handler = signal.getsignal(signal.SIGINT)
+    return isinstance(handler, Interrupt) and handler.heard
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends the block with KeyboardInterrupt, also where a library has made another error of it."""
+    former = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or former in (signal.SIG_IGN, None):
+        yield
+        return
+    signal.signal(signal.SIGINT, Interrupt())
+    try:
+        yield
+    except BaseException:
+        if _interrupted():
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps what C++ code writes to standard error, and shows it only when the block fails in a way that nobody expects.
@@ -162,15 +199,16 @@ def _quiet() -> Iterator[None]:
         os.dup2(heard.fileno(), 2)
         try:
             yield
-        except LmkitError:
-            raise
-        except BaseException:
-            heard.seek(0)
-            os.write(kept, heard.read())
+        except BaseException as error:
+            if not (isinstance(error, LmkitError) or _interrupted()):
+                heard.seek(0)
+                os.write(kept, heard.read())
             raise
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+    if _interrupted():
+        raise KeyboardInterrupt
 
 
 def _report(error: LmkitError, as_json: bool, console: Console) -> int:

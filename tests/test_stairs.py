@@ -30,6 +30,7 @@ STAIRS = [
     "spec_file",
     "run",
     "cli",
+    "__main__",
 ]
 OWNERS = {
     "yaml": {"spec_file/yaml_text.py"},

@@ -147,3 +147,41 @@ def test_a_training_that_is_stopped_while_lmkit_is_imported_has_begun_nothing(tm
     assert first.startswith("SIGTERM: stopping")
     assert last == "stopped before the run was begun; nothing is lost, the same command goes on"
     assert not Path("runs").exists()
+
+
+STARTS = """
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Import:  # Ctrl-C comes while a module is imported; where it is one that the library can do without, the library does
+    def find_spec(self, name, path=None, target=None):
+        if name == "{module}":
+            sys.meta_path.remove(self)
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                sum(range(10**6))
+            except KeyboardInterrupt:
+                if "{what}" == "passed on":
+                    raise
+                if "{what}" == "another error":
+                    raise ImportError("no such module")
+sys.meta_path.insert(0, Import())
+sys.argv = ["lmkit", "doctor"]
+print("ready", flush=True)
+runpy.run_module("lmkit", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [("lmkit.run.doctor", "passed on"), ("tensorflow", "passed on"), ("keras", "swallowed"), ("tensorflow", "another error")],
+)
+def test_ctrl_c_in_the_midst_of_imports_ends_a_verb_in_a_line_whatever_is_made_of_it_there(module: str, what: str) -> None:
+    process = start(STARTS.format(module=module, what=what))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode in (130, -signal.SIGINT)  # which a shell says as 130 too
+    assert (out, err) == ("", "interrupted; nothing was saved by this command\n")
+
+
+def test_ctrl_c_before_lmkit_looks_after_it_ends_the_process_without_a_word() -> None:
+    process = start(STARTS.format(module="lmkit.cli", what="passed on"))
+    assert process.communicate(timeout=20) == ("", "") and process.returncode == -signal.SIGINT
