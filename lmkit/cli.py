@@ -58,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             what = (error.strerror or str(error)).lower()
             return _report(MachineError(Problem(what, where=str(error.filename or ""))), as_json, console)
+        if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # tempfile's own, of all folders that it knows
+            what = "no folder for temporary files can be written; set TMPDIR to one that can"
+            return _report(MachineError(Problem(what, where="environment")), as_json, console)
         return _bug(error, as_json, console)
 
 
@@ -235,15 +238,20 @@ def _bug(error: BaseException, as_json: bool, console: Console) -> int:
 
     from lmkit.run.code import blame, files_run, first_line
 
-    place, key = blame(error)
-    with tempfile.NamedTemporaryFile("w", prefix=f"lmkit-{'error' if place else 'bug'}-", suffix=".txt", delete=False) as file:
-        file.write("".join(traceback.format_exception(error)))
+    (place, key), told = blame(error), "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix=f"lmkit-{'error' if place else 'bug'}-", suffix=".txt", delete=False) as file:
+            file.write(told)
+        where = file.name
+    except OSError:  # a full disk, or no folder for temporary files
+        print(told, file=sys.stderr)
+        where = "the lines above"
     what = first_line(error)
-    problem, code = Problem(f"a bug in lmkit ({what}); please report it with {file.name}"), 70
+    problem, code = Problem(f"a bug in lmkit ({what}); please report it with {where}"), 70
     if place:
-        problem, code = Problem(f"{what}; the traceback is in {file.name}", key, place), SpecError.exit_code
+        problem, code = Problem(f"{what}; the traceback is in {where}", key, place), SpecError.exit_code
     elif files_run():
-        mine = f"please report it with {file.name}, unless lmkit check --allow-code finds it in {' or '.join(files_run())}"
+        mine = f"please report it with {where}, unless lmkit check --allow-code finds it in {' or '.join(files_run())}"
         problem = Problem(f"a bug in lmkit ({what}); {mine}")
     if as_json:
         console.out(json.dumps({"ok": False, "exit_code": code, "problems": [problem.as_dict()]}, ensure_ascii=False))

@@ -89,6 +89,7 @@ def session_of(spec: RunSpec, words: str, run: RunDirectory, cache: Path, crew: 
         from lmkit.run.session import Session
         from lmkit.run.world import World
 
+    stop.require_none("anything was built")
     return Session(spec, words, stuff, World(run, stop, console, crew.alarm, crew.devices(spec.runtime)), facts)
 
 

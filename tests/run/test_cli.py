@@ -113,7 +113,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version")[1].startswith("lmkit 0.")
 
 
-def test_a_bug_leaves_its_traceback_in_a_file_only(
+def test_a_bug_leaves_its_traceback_in_a_file_where_one_can_be_made(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -122,6 +122,9 @@ def test_a_bug_leaves_its_traceback_in_a_file_only(
     (file,) = tmp_path.iterdir()
     assert code == 70 and "Traceback" not in err and str(file) in err
     assert "ZeroDivisionError" in file.read_text()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    code, _, err = run(capsys, "check", SPEC)
+    assert code == 70 and err.startswith("Traceback") and err.splitlines()[-1].endswith("please report it with the lines above")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])

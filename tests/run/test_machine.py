@@ -1,7 +1,10 @@
 """What stands in the way on a machine is said in a line with exit code 5, before anything is made."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,8 @@ from lmkit.engine import devices
 from lmkit.engine.peers import free_ports
 from lmkit.errors import MachineError
 
-SPEC = str(Path(__file__).parents[2] / "model_configs" / "debug-decoder.yaml")
+ROOT = Path(__file__).parents[2]
+SPEC = str(ROOT / "model_configs" / "debug-decoder.yaml")
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str], run: Path) -> str:
@@ -60,3 +64,11 @@ def test_gpus_that_are_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(devices, "_gpus", lambda: ["GPU:0", "GPU:1"])
     assert main(["doctor", SPEC, "runtime.strategy=mirrored", "runtime.replicas=4"]) == 5
     assert capsys.readouterr().err == "runtime.replicas: 4 devices are asked for and TensorFlow sees 2 GPUs\n"
+
+
+def test_no_folder_for_temporary_files() -> None:
+    environment = os.environ | {"TF_CONFIG": config([f"127.0.0.1:{port}" for port in free_ports(2)], 1), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = ["bash", "-c", f"ulimit -f 0; exec {sys.executable} -m lmkit doctor"]  # nothing can be written to any file
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    line = "environment: no folder for temporary files can be written; set TMPDIR to one that can\n"
+    assert (done.returncode, done.stdout, done.stderr) == (5, "", line)
