@@ -141,23 +141,31 @@ class Step:
         return self._optimizer.first_not_finite()
 
     def first_not_finite(self, batch: Batch) -> str | None:
-        """The weight, optimizer slot, part of the batch, output of a layer or gradient that is the first to hold what is not finite."""
+        """The weight, optimizer slot, part of the batch, output of a layer or gradient that is the first to hold what is not finite;
+        where none does, the largest gradient, if the norm overflows.
+        """
         if name := self.broken:
             return name
         if name := first_not_finite(batch):
             return f"{name} of the batch"
         whole = pad_rows(batch, self._rows)
-        finite = engine.compiled(lambda part: self._replicas.run(self._are_finite, (part,)))
+        squares = engine.compiled(lambda part: self._replicas.run(self._squares, (part,)))
         with suppress(OutOfMemory), engine.memory_is_short():  # what the step itself has room for these may not have
             if layer := first_layer(self._model, whole, self._rows):
                 return f"output of {layer}"
-            found = self._replicas.first(finite(self._replicas.split(whole)))
-            return next((f"gradient of {name}" for name, right in zip(self._optimizer.names, found, strict=True) if not right), None)
+            finite, found = self._replicas.first(squares(self._replicas.split(whole)))
+            names = [f"gradient of {name}" for name in self._optimizer.names]
+            if not finite.all():
+                return names[finite.argmin()]
+            if not np.isfinite(found.sum(dtype="float32")):
+                return f"{names[found.argmax()]}, which is finite and too large to be squared"
         return None
 
-    def _are_finite(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def _squares(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Of each gradient whether all of it is finite, and the sum of its squares: [2, gradients]."""
         *gradients, _ = self._replicas.sum(self._gradients(batch))
-        return ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients])
+        finite = [ops.cast(ops.all(ops.isfinite(gradient)), "float32") for gradient in gradients]
+        return ops.stack([finite, [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in gradients]])
 
     def _read(self, table: np.ndarray, batches: Sequence[Batch]) -> StepSums:
         tasks = {}

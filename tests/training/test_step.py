@@ -198,6 +198,17 @@ def test_the_first_that_is_not_finite_may_be_a_weight_whose_average_is_or_a_slot
     assert step.first_not_finite(tiny.batch(1)) == f"optimizer slot {slot}"
 
 
+def test_a_norm_that_overflows_is_told_by_the_largest_gradient():
+    model, step = make()
+    kernel = model.named["heads.nsp.classifier.kernel"]
+    kernel.assign(kernel.value * 1e22)  # what comes back to the layers below is as large: it is finite, and its square is not
+    batch = tiny.batch(1)
+    sums = step([batch], [0.02], 1)
+    assert np.isfinite(sums.loss[0]) and np.isinf(sums.gradient_norm[0])
+    name = step.first_not_finite(batch)
+    assert name.startswith("gradient of ") and name.endswith(", which is finite and too large to be squared")
+
+
 def test_evaluation_gives_a_result_for_each_row_and_uses_no_dropout():
     model, _ = make()
     evaluate = EvaluationStep(model, tiny.alone())
