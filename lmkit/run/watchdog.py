@@ -80,6 +80,9 @@ def _end(report: Path | None, pause: float, say: Callable[[str], None]) -> None:
         with report.open("w", encoding="utf-8") if report else nullcontext(sys.stderr) as file:
             faulthandler.dump_traceback(file, all_threads=True)
         where = f"{report} says" if report else "the lines above say"
-        say(f"nothing has happened for {pause:.0f} seconds; {where} where every thread stands; the same command continues")
+        span = f"{pause:.0f}" if pause >= 10 else f"{pause:.2g}"
+        say(
+            f"nothing has happened for {span} seconds (runtime.hang_minutes); {where} where every thread stands; the same command continues"
+        )
     finally:
         os._exit(Interrupted.exit_code)

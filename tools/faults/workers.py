@@ -1,7 +1,7 @@
 """Trains a spec in two processes of this machine, again and again kills or stops one of them at a random step, and prints how the other
 ends and whether the run comes to the bits of one that was left in peace; then goes from two processes to one and back.
 
-python tools/faults/workers.py model_configs/quickstart.yaml --rounds 4 training.steps=60 logging.every=1
+python -m tools.faults.workers model_configs/quickstart.yaml --rounds 4 training.steps=60 logging.every=1
 """
 
 import argparse
