@@ -17,6 +17,7 @@ from processes import Group, apart, last_step, ledger, same_bits
 KINDS = (signal.SIGKILL, signal.SIGSTOP)
 SECONDS = {signal.SIGKILL: 5.0, signal.SIGSTOP: 20.0}  # in which the other has to end
 LOSSES = 1e-5  # relative, between numbers of processes, over the whole run
+PRECISION = "training.precision=float32"  # which a run at auto decides at its start, and a busy machine not always in the same way
 
 
 def main() -> int:
@@ -33,7 +34,7 @@ def main() -> int:
         home = Path(temporary)
 
         def start(run: Path, count: int) -> Group:
-            return Group(run, count, str(arguments.spec.resolve()), *arguments.overrides)
+            return Group(run, count, str(arguments.spec.resolve()), PRECISION, *arguments.overrides)
 
         def whole(run: Path, count: int) -> Path:
             codes, words = start(run, count).ended()
