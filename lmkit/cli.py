@@ -288,7 +288,9 @@ def _json(parser: Parser) -> None:
 
 
 def _declare_init(parser: Parser) -> None:
-    parser.add_argument("start", nargs="?", metavar="RECIPE|DATA", help="a shipped spec's name, or a data file; default: quickstart")
+    parser.add_argument(
+        "start", nargs="?", metavar="RECIPE|DATA", help="a shipped spec's name, a data file, or text=FILE,target=FILE; default: quickstart"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of to standard output; never overwrites")
     parser.add_argument("--list", action="store_true", help="list the shipped specs")
     _separator(parser)

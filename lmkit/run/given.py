@@ -105,7 +105,7 @@ def source_like(source: AnySource, path: Path) -> AnySource:
     return _named(found, path, source.columns).model_copy(update={"label_separator": source.label_separator})
 
 
-def aligned_of(path: Path) -> Parallel | None:
+def aligned_of(path: Path, argument: str = "--data") -> Parallel | None:
     """Two files that are aligned by line, where `text=FILE,target=FILE` stands for a path; None for the name of one file.
 
     Raises SpecError where one of the two is not named.
@@ -114,7 +114,7 @@ def aligned_of(path: Path) -> Parallel | None:
     if not found.keys() & {"text", "target"} or path.exists():
         return None
     if found.keys() != {"text", "target"} or not all(found.values()):
-        raise SpecError(Problem(f"expected FILE, or text=FILE,target=FILE, got {path}", "--data", "command line"))
+        raise SpecError(Problem(f"expected FILE, or text=FILE,target=FILE, got {path}", argument, "command line"))
     return Parallel(text=(found["text"],), target=(found["target"],))
 
 

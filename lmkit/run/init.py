@@ -2,20 +2,24 @@
 
 import json
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lmkit.data.sources import first_record
+from lmkit.data.files import find, sound
+from lmkit.data.sources import first_record, read_each
+from lmkit.data.spec import Conll, Conllu
 from lmkit.errors import Problem, SpecError
 from lmkit.run.console import Console
-from lmkit.run.given import FORMATS, WORDS, ending_of, is_squad_file, key_of
-from lmkit.run.purpose import ENTITIES, LANGUAGE, QUESTIONS, TAGS, Purpose, purpose_of
+from lmkit.run.given import FORMATS, aligned_of, ending_of, key_of
+from lmkit.run.kind import KINDS, kind_of
+from lmkit.run.purpose import LANGUAGE, QUESTIONS, WRITE, Purpose, purpose_of, purpose_of_tags
 from lmkit.spec_file.load import plain_words
 from lmkit.spec_file.plain_yaml import text_of
 from lmkit.spec_file.recipes import headline, recipe, recipes
 
-KINDS = {".txt": "text", ".md": "text", **{ending: key_of(source) for ending, source in (FORMATS | WORDS).items()}}
-FILES = {"conll": ENTITIES, "conllu": TAGS, "squad": QUESTIONS, "text": LANGUAGE}  # what files of one kind are for
+SENTENCES = {key_of(source): source for source in (Conll, Conllu)}
+FIRST = 64  # sentences whose tags tell what they are for
 
 
 def init(start: str | None, *, output: Path | None, listing: bool, as_json: bool, console: Console, separator: str = "") -> int:
@@ -51,7 +55,7 @@ def init(start: str | None, *, output: Path | None, listing: bool, as_json: bool
 def spec_text(start: str, separator: str = "") -> str:
     """The text for a recipe's name, or for a data file."""
     path = Path(start)
-    if ending_of(path) in KINDS or path.exists():
+    if ending_of(path) in KINDS or path.exists() or aligned_of(path, "RECIPE|DATA"):
         return for_data(path, separator)
     if separator:
         raise SpecError(Problem("is for a data file with several labels of a text", "--label-separator", "command line"))
@@ -59,14 +63,11 @@ def spec_text(start: str, separator: str = "") -> str:
 
 
 def for_data(path: Path, separator: str = "") -> str:
-    """A spec for one data file, of the task that its kind or the fields of its first record tell."""
-    kind = "squad" if is_squad_file(path) else KINDS.get(ending_of(path))
-    if kind is None:
-        raise SpecError(Problem(f"is no kind of data file known here; known are {', '.join(KINDS)}", where=str(path)))
-    purpose, columns = (FILES[kind], {}) if kind in FILES else purpose_of(_first(path), separator)
+    """A spec for one data file, or two that are aligned by line, of the task that its kind or its first records tell."""
+    purpose, words = _read(path, separator)
+    path = Path(words["text"]) if "target" in words else path
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-._") or "model"
-    words: dict[str, Any] = {kind: str(path)} | ({"columns": columns} if columns else {})
-    if separator and "labels" not in columns:
+    if separator and "labels" not in words.get("columns", {}):
         raise SpecError(Problem("is for several labels of a text, and no field of them is found", "--label-separator", str(path)))
     words |= {"label_separator": separator} if separator else {}
     data = [
@@ -82,10 +83,25 @@ def for_data(path: Path, separator: str = "") -> str:
     return "\n".join(head + [_aligned(line) for line in body]) + "\n"
 
 
-def _first(path: Path) -> dict[str, Any]:
-    """The file's first record."""
+def _read(path: Path, separator: str) -> tuple[Purpose, dict[str, Any]]:
+    """What a file is for, and the words of a source that reads it. Raises DataError where its first record cannot be read."""
+    aligned = aligned_of(path)
+    if aligned is not None:
+        find(aligned.paths, Path())
+        return WRITE, {"text": aligned.text[0], "target": aligned.target[0]}
+    kind = kind_of(path)
+    if kind is None:
+        known = f"known are {', '.join(KINDS)}, and text=FILE,target=FILE for two that are aligned by line"
+        raise SpecError(Problem(f"is no kind of data file known here; {known}", where=str(path)))
+    words = {kind: str(path)}
+    if kind in SENTENCES:
+        first = map(sound, islice(read_each(SENTENCES[kind].model_validate(words)), FIRST))
+        return purpose_of_tags(tag for sentence in first for tag in sentence.tags or ()), words
+    if kind in ("text", "squad"):
+        return LANGUAGE if kind == "text" else QUESTIONS, words
     source = FORMATS[ending_of(path)]
-    return first_record(source.model_validate({key_of(source): str(path)}))
+    purpose, columns = purpose_of(first_record(source.model_validate(words)), separator)
+    return purpose, {**words, "columns": columns}
 
 
 def _aligned(line: str) -> str:

@@ -1,7 +1,7 @@
 """What records are for, told by the usual names of their fields and by what the first of them has there."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -46,6 +46,11 @@ def purpose_of(record: Mapping[str, Any], separator: str = "") -> tuple[Purpose,
             return purpose, columns
     texts = {name: value for name, value in record.items() if isinstance(value, str)}
     return LANGUAGE, {"text": max(texts, key=lambda name: len(texts[name]), default="text")}
+
+
+def purpose_of_tags(tags: Iterable[str]) -> Purpose:
+    """What words with these tags are for: the names of entities, where all are such, or tags of any kind."""
+    return ENTITIES if all(ENTITY_TAG.fullmatch(tag) for tag in tags) else TAGS
 
 
 def _unpacked(value: Any) -> Any:
@@ -140,6 +145,12 @@ QUESTIONS = Purpose(
         "answers": (_answers, ("answers", "answer")),
     },
 )
+WRITE = Purpose(
+    "write: {kind: seq2seq, metrics: [chrf, rougeL]}",
+    "encoder_decoder",
+    "write/chrf",
+    {**ONE_TEXT, "target": (_text, ("target", "tgt", "summary", "highlights", "translation"))},
+)
 LANGUAGE = Purpose("lm: causal_lm", "decoder", roles=ONE_TEXT)
 PURPOSES = (  # the first that fits
     Purpose(
@@ -185,12 +196,7 @@ PURPOSES = (  # the first that fits
         {**ONE_TEXT, "value": (_number, ("score", "similarity", "similarity_score", "value", "target"))},
         TWO_TEXTS,
     ),
-    Purpose(
-        "write: {kind: seq2seq, metrics: [chrf, rougeL]}",
-        "encoder_decoder",
-        "write/chrf",
-        {**ONE_TEXT, "target": (_text, ("target", "tgt", "summary", "highlights", "translation"))},
-    ),
+    WRITE,
     Purpose(CHAT, "chat", roles={"prompt": (_text, ("question",)), "response": (_text, ("answer",))}),
     Purpose("vector: sentence_embedding", "encoder", "vector/mrr", {**ONE_TEXT, **TWO_TEXTS}),
     LANGUAGE,
