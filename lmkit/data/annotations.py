@@ -11,6 +11,7 @@ from lmkit.data.columns import ColumnWriter
 from lmkit.data.document import Document
 from lmkit.data.roles import SEPARATOR
 from lmkit.errors import Problem
+from lmkit.scores.tags import ENTITY_TAG, beginnings
 from lmkit.tasks.classification import label_order
 from lmkit.text.words import first_tokens
 
@@ -106,12 +107,28 @@ class Tags:
 
     def __init__(self, open: Open) -> None:
         self.names, self._column, self._numbers = Names(), open("tags", np.int32), array("i")
+        self._lost, self._first = 0, ("", "", "")  # entities without a beginning: how many, and tag, word and place of the first
+        self._begun = False  # whether others have one
 
     def add(self, document: Document, tokens: "Offsets", pair: "Offsets") -> None:
+        inside, outside = beginnings(document.tags or ())
+        if inside and not self._lost and document.tags:
+            begin, end = document.words[inside[0]]
+            self._first = document.tags[inside[0]], document.text[begin:end], document.where
+        self._lost += len(inside)
+        self._begun |= bool(outside)
         column = np.full(len(tokens), NONE, np.int32)
         first = first_tokens(document.words, tokens)
         column[first[first >= 0]] = np.array([self.names.number(tag) for tag in document.tags or ()])[first >= 0]
         self._numbers.frombytes(column.tobytes())
+
+    def remarks(self) -> Iterator[str]:
+        """Tags of entities that go on with none, where such a tag is not how entities begin here (IOB1)."""
+        if self._lost and self._begun and all(map(ENTITY_TAG.fullmatch, self.names.sorted)):
+            tag, word, where = self._first
+            what = f"{self._lost:,} tag{'s go' if self._lost > 1 else ' goes'} on with an entity that does not stand before them"
+            what += f', the first is {tag} of "{word[:40]}"; each counts as the beginning of one; is something cut off there?'
+            yield str(Problem(what, "tags", where))
 
     def finish(self) -> dict[str, list[str]]:
         self._column.append(self.names.final(self._numbers))
@@ -160,7 +177,7 @@ class Answers:
 
 Offsets = np.ndarray  # [n, 2]: the first character of each token and the one behind it
 Annotation = Labels | LabelSets | Values | Tags | Answers | Counted | CountedPair
-Remarking = LabelSets
+Remarking = LabelSets | Tags
 _KINDS: dict[str, type[Annotation]] = {"label": Labels, "labels": LabelSets, "value": Values, "tags": Tags, "answers": Answers}
 _KINDS |= {"messages": Counted, "response": Counted, "chosen": Counted, "rejected": CountedPair}
 ALIGNED = ("tags", "answers", "messages", "response", "rejected")  # need to know where tokens stand

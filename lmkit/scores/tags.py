@@ -60,6 +60,19 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     return found
 
 
+def beginnings(tags: Sequence[str]) -> tuple[list[int], list[int]]:
+    """The words at which an entity begins where none of its type is open, by I or E, which should go on with one, and by B or S."""
+    inside: list[int] = []
+    outside: list[int] = []
+    open_type = ""
+    for place, tag in enumerate(tags):
+        letter, kind = tag[:1].translate(SAME_AS), tag[2:] or "_"
+        if letter != "O" and kind != open_type:
+            (inside if letter in "IE" else outside).append(place)
+        open_type = kind if letter in "BI" else ""
+    return inside, outside
+
+
 def _entity_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:
     """The types, and for each sentence and type how many entities are (right, predicted, true), [sentences, types, 3]."""
     if not all(ENTITY_TAG.fullmatch(tag) for tags in gold for tag in tags):

@@ -120,6 +120,33 @@ def test_the_first_token_of_each_word_has_its_tag(tmp_path: Path) -> None:
     assert tags[0] == "ADJ" and tags[cache.documents[1]] == "ADJ"
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "a B-PER\nb I-PER\n\nc I-PER\nd O\n",
+            '4: tags: 1 tag goes on with an entity that does not stand before them, the first is I-PER of "c"',
+        ),
+        (
+            "a B-PER\nb I-LOC\n\nc O\nd I-PER\n",
+            '1: tags: 2 tags go on with an entity that does not stand before them, the first is I-LOC of "b"',
+        ),
+        ("a S-PER\nb E-PER\n", '1: tags: 1 tag goes on with an entity that does not stand before them, the first is E-PER of "b"'),
+        ("a B-PER\nb I-PER\nc B-PER\n", ""),
+        ("a I-PER\nb B-PER\n\nc O\nd I-LOC\n", ""),  # IOB1: B only where an entity of its type ends
+        ("a B-PER\nb I-LOC\nc NOUN\n", ""),
+    ],
+)
+def test_tags_that_go_on_with_nothing_are_counted_and_the_first_is_named(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "a.conll").write_text(content)
+    found: list[str] = []
+    tokenizer = train_tokenizer(WordPiece(vocab_size=30), ["a b c d"])
+    for _ in range(2):  # the second time from the cache
+        open_cache(Conll(conll=("a.conll",)), tokenizer, directory=tmp_path / "cache", base=tmp_path, warn=found.append)
+    assert len(found) == 2 * bool(said)
+    assert all(line.startswith(f"warning: {tmp_path}/a.conll:{said}; each counts as the beginning of one") for line in found)
+
+
 def test_a_list_of_words_is_a_text_that_knows_its_words(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"tokens": ["New", "York"], "ner": ["B", "I"]}\n')
     for columns in ({"words": "tokens", "tags": "ner"}, {"text": "tokens", "tags": "ner"}, {"words": "tokens"}):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from lmkit.scores.names import TAGS
-from lmkit.scores.tags import entities, tagging
+from lmkit.scores.tags import beginnings, entities, tagging
 
 spans = st.lists(st.tuples(st.sampled_from(["PER", "LOC", "X-Y"]), st.integers(1, 4), st.integers(0, 2)), max_size=6)
 
@@ -31,6 +31,16 @@ def test_every_spelling_gives_back_the_entities_it_was_made_of(pieces: list[tupl
         place += length + gap
     for letters in ("BIIB", "BIES", "BILU", "BMES", "BMEW"):
         assert entities(spelled(pieces, *letters)) == expected, letters
+        assert not beginnings(spelled(pieces, *letters))[0]
+
+
+@given(st.lists(st.sampled_from(["O", *(f"{letter}-{kind}" for letter in "BIES" for kind in ("PER", "LOC"))]), max_size=12))
+def test_what_begins_an_entity_is_told_by_its_letter_or_by_what_stands_before(tags: list[str]) -> None:
+    inside, outside = beginnings(tags)
+    starts = {start for _, start, _ in entities(tags)}
+    assert {*inside, *outside} <= starts and all(tags[place][0] in "IE" for place in inside)
+    for place in starts - {*inside, *outside}:  # next to another of its type
+        assert tags[place][0] in "BS" and tags[place - 1][0] in "BI" and tags[place][1:] == tags[place - 1][1:]
 
 
 @given(st.lists(st.sampled_from(["O", *(f"{letter}-{kind}" for letter in "BIES" for kind in ("PER", "LOC"))]), max_size=12))
