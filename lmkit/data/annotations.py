@@ -103,10 +103,14 @@ class Values:
 
 
 class Tags:
-    """`tags` int32 [tokens]: a word's tag at its first token, NONE at its others and where no word is."""
+    """`tags` int32 [tokens]: a word's tag at its first token, NONE at its others and where no word is.
+
+    Where words have lines of their own, `tag_lines` int64 [tokens] are these at the same tokens.
+    """
 
     def __init__(self, open: Open) -> None:
         self.names, self._column, self._numbers = Names(), open("tags", np.int32), array("i")
+        self._open, self._lines = open, array("q")
         self._lost, self._first = 0, ("", "", "")  # entities without a beginning: how many, and tag, word and place of the first
         self._begun = False  # whether others have one
 
@@ -114,13 +118,18 @@ class Tags:
         inside, outside = beginnings(document.tags or ())
         if inside and not self._lost and document.tags:
             begin, end = document.words[inside[0]]
-            self._first = document.tags[inside[0]], document.text[begin:end], document.where
+            line = document.lines[inside[0]] if document.lines else document.line
+            self._first = document.tags[inside[0]], document.text[begin:end], f"{document.file}:{line}"
         self._lost += len(inside)
         self._begun |= bool(outside)
         column = np.full(len(tokens), NONE, np.int32)
         first = first_tokens(document.words, tokens)
         column[first[first >= 0]] = np.array([self.names.number(tag) for tag in document.tags or ()])[first >= 0]
         self._numbers.frombytes(column.tobytes())
+        if document.lines:
+            lines = np.zeros(len(tokens), np.int64)
+            lines[first[first >= 0]] = np.array(document.lines)[first >= 0]
+            self._lines.frombytes(lines.tobytes())
 
     def remarks(self) -> Iterator[str]:
         """Tags of entities that go on with none, where such a tag is not how entities begin here (IOB1)."""
@@ -132,6 +141,8 @@ class Tags:
 
     def finish(self) -> dict[str, list[str]]:
         self._column.append(self.names.final(self._numbers))
+        if self._lines:
+            self._open("tag_lines", np.int64).append(np.asarray(self._lines))
         return {"tags": self.names.sorted}
 
 

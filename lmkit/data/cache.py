@@ -80,9 +80,12 @@ class Cache:
         """The tokens of all texts beside the first ones."""
         return [column for name, column in self.more.items() if name.endswith("_tokens")]
 
-    def where(self, document: int) -> str:
-        """`file:line` where a document begins."""
-        return "" if self.file is None or self.line is None else f"{self.files[self.file[document]]}:{self.line[document]}"
+    def where(self, document: int, token: int | None = None) -> str:
+        """`file:line` where a document begins, or where the word stands whose tag is that of a token."""
+        if self.file is None or self.line is None:
+            return ""
+        line = self.line[document] if token is None or "tag_lines" not in self.more else self.more["tag_lines"][token]
+        return f"{self.files[self.file[document]]}:{line}"
 
 
 def open_cache(

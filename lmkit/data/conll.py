@@ -82,7 +82,8 @@ def sentence(words: Sequence[tuple[int, str]], tags: Sequence[str] | None, path:
             if not value.strip():
                 raise DataError(Problem(f"the {what} is empty", where=f"{path}:{number}"))
     text, spans = join_words([word for _, word in words], glued)
-    return Document(text, words=spans, tags=None if tags is None else tuple(tags), file=str(path), line=words[0][0])
+    lines = tuple(number for number, _ in words)
+    return Document(text, words=spans, lines=lines, tags=None if tags is None else tuple(tags), file=str(path), line=lines[0])
 
 
 def split(line: str, tabbed: bool) -> list[str]:

@@ -105,7 +105,8 @@ class _Reader:
             except ValueError:
                 raise self._wrong(f'expected messages [{{"role": ..., "content": ...}}], got the text "{value[:40]}"', name) from None
         if not isinstance(value, list | tuple) or not value:
-            raise self._wrong('expected a list of messages [{"role": ..., "content": ...}], with one or more', name)
+            also = "" if role == "messages" else "a text or "
+            raise self._wrong(f'expected {also}a list of messages [{{"role": ..., "content": ...}}], with one or more', name)
         return tuple(self._message(message, f"{name}[{i}]") for i, message in enumerate(value))
 
     def _message(self, value: Any, name: str) -> Message:

@@ -12,9 +12,10 @@ class Document:
     """Text with its place; all else only where the source names fields for it.
 
     `pair` is a second text, `label` one label and `labels` any number of them, `value` a number. `words` are the characters
-    [from, to) of the words of `text` and `tags` a label for each. `answers` are (first character, text) of answers that stand in
-    `pair`; empty, there is none. `target` are texts that say the same, of which the first is learned. `counted` are the characters
-    [from, to) of `text` that a language model learns, in order, where the end of the document is one more character; None: all.
+    [from, to) of the words of `text`, `tags` a label for each, `lines` where each stands if not all do on `line`. `answers` are
+    (first character, text) of answers that stand in `pair`; empty, there is none. `target` are texts that say the same, of which the
+    first is learned. `counted` are the characters [from, to) of `text` that a language model learns, in order, where the end of the
+    document is one more character; None: all.
     `choices` are texts of which one goes with `text`, and `label` is its place then, from 0.
     `messages` are a conversation that becomes `text` when a chat template is at hand, `rejected` one with a worse answer, to become
     `pair`, of which `counted_pair` is learned.
@@ -31,6 +32,7 @@ class Document:
     labels: tuple[str, ...] | None = None
     value: float | None = None
     words: tuple[tuple[int, int], ...] = ()
+    lines: tuple[int, ...] = ()
     tags: tuple[str, ...] | None = None
     answers: tuple[tuple[int, str], ...] | None = None
     target: tuple[str, ...] | None = None

@@ -108,7 +108,8 @@ def _one_numbering(documents: Sequence[Documents], column: str, found: Sequence[
         first[labels] = entries
         for label, name in enumerate(source.cache.names[column]):
             table[label] = place.setdefault(name, len(place))
-            names.setdefault(name, source.cache.where(_document(source, column, int(first[label]))))
+            entry = int(first[label])
+            names.setdefault(name, source.cache.where(_document(source, column, entry), entry if column == "tags" else None))
         numbered.append(table[numbers])
     return names, numbered
 

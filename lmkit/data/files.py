@@ -4,8 +4,9 @@ import gzip
 import os
 import stat
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
 
@@ -88,11 +89,19 @@ def _regular(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise DataError(Problem(f"cannot be read: {getattr(error, 'strerror', None) or error}", where=str(path))) from None
     if stat.S_ISDIR(status.st_mode):
-        raise DataError(Problem(f"is a folder; write for example {path}/*.txt", where=str(path)))
+        raise DataError(Problem(f"is a folder; write for example {path}/*{_common_ending(path)}", where=str(path)))
     if not stat.S_ISREG(status.st_mode):
         raise DataError(Problem("is no regular file (a pipe, socket or device)", where=str(path)))
     if status.st_size == 0:
         raise DataError(Problem("is empty", where=str(path)))
+
+
+def _common_ending(folder: Path) -> str:
+    """Of most files in a folder, .txt where there are none that can be seen."""
+    with suppress(OSError):
+        endings = Counter(path.suffix for path in folder.iterdir() if path.suffix and not path.is_dir())
+        return max(sorted(endings), key=endings.__getitem__, default=".txt")
+    return ".txt"
 
 
 def tried(make: Callable[..., Made], *arguments: Any) -> Made | DataError:

@@ -42,7 +42,7 @@ def read_roles(
                 if "tags" in columns:
                     found["tags"] = as_words(value("tags"), columns["tags"], where, replace)
                     if len(words) != len(found["tags"]):
-                        raise DataError(Problem(f"{len(found['tags'])} tags for {len(words)} words of {name!r}", columns["tags"], where))
+                        raise DataError(Problem(f"{len(found['tags'])} tags where {name!r} has {len(words)} words", columns["tags"], where))
             case "text_pair":
                 found["pair"] = text(role)
             case "choices":
@@ -279,6 +279,8 @@ def _wrong(expected: str, value: Any, name: str, where: str) -> DataError:
 
 
 def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, int | float):

@@ -129,9 +129,9 @@ def test_the_first_token_of_each_word_has_its_tag(tmp_path: Path) -> None:
         ),
         (
             "a B-PER\nb I-LOC\n\nc O\nd I-PER\n",
-            '1: tags: 2 tags go on with an entity that does not stand before them, the first is I-LOC of "b"',
+            '2: tags: 2 tags go on with an entity that does not stand before them, the first is I-LOC of "b"',
         ),
-        ("a S-PER\nb E-PER\n", '1: tags: 1 tag goes on with an entity that does not stand before them, the first is E-PER of "b"'),
+        ("a S-PER\nb E-PER\n", '2: tags: 1 tag goes on with an entity that does not stand before them, the first is E-PER of "b"'),
         ("a B-PER\nb I-PER\nc B-PER\n", ""),
         ("a I-PER\nb B-PER\n\nc O\nd I-LOC\n", ""),  # IOB1: B only where an entity of its type ends
         ("a B-PER\nb I-LOC\nc NOUN\n", ""),
