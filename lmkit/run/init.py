@@ -19,6 +19,7 @@ from lmkit.spec_file.plain_yaml import text_of
 from lmkit.spec_file.recipes import headline, recipe, recipes
 
 SENTENCES = {key_of(source): source for source in (Conll, Conllu)}
+SPLITS = ("train", "training")  # tell nothing of the data; the folder's name does
 FIRST = 64  # sentences whose tags tell what they are for
 
 
@@ -66,7 +67,8 @@ def for_data(path: Path, separator: str = "") -> str:
     """A spec for one data file, or two that are aligned by line, of the task that its kind or its first records tell."""
     purpose, words = _read(path, separator)
     path = Path(words["text"]) if "target" in words else path
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip("-._") or "model"
+    stem = path.name.split(".")[0]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.absolute().parent.name if stem in SPLITS else stem).strip("-._") or "model"
     if separator and "labels" not in words.get("columns", {}):
         raise SpecError(Problem("is for several labels of a text, and no field of them is found", "--label-separator", str(path)))
     words |= {"label_separator": separator} if separator else {}

@@ -243,6 +243,15 @@ def test_init_knows_what_files_of_one_kind_are_for(
     assert task in out
 
 
+def test_init_names_the_run_by_the_folder_where_the_file_is_called_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    names = {}
+    for file in ("hotels/train.csv", "my news/train.csv", "news/reviews.csv", "news/trains.csv"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("text,label\na,1\n")
+        names[file] = plain_words(run(capsys, "init", str(tmp_path / file))[1])["name"]
+    assert list(names.values()) == ["hotels", "my-news", "reviews", "trains"]
+
+
 @pytest.mark.parametrize("name", recipes())
 def test_init_as_json_is_the_same_spec_without_comments(capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str) -> None:
     text = run(capsys, "init", name, "--json")[1]
