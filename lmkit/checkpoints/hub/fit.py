@@ -38,20 +38,20 @@ class Fit:
 def fit(spec: Body, tasks: Mapping[str, Task], *, max_length: int, prefer: str = "", families: Sequence[Family] = FAMILIES) -> Fit:
     """The first family that can express the model, the preferred one before others.
 
-    Raises CheckpointError naming the word that the nearest family cannot say.
+    Raises CheckpointError naming the word that the nearest family cannot say, which is one that has the body, if there is any.
     """
     flat = flatten(spec, max_length=max_length)
-    nearest: list[str] = []
+    found: list[tuple[int, list[str]]] = []
     for family in sorted((one for one in families if not one.inside), key=lambda one: one.model_type != prefer):
         names, lacking = _classes_for(family, tasks)
         for name in names:
-            config, problems = _tried(family, name, flat, spec, max_length, unread(tasks))
+            config, of_body = _tried(family, name, flat, spec, max_length, unread(tasks))
             heads = family.classes.get(name, ())
-            problems = problems or lacking or [what for head in heads for what in _head_differences(head, tasks, name, config)]
+            problems = of_body or lacking or [what for head in heads for what in _head_differences(head, tasks, name, config)]
             if not problems:
                 return Fit(family, name, flat, config)
-            if not nearest or len(problems) < len(nearest):
-                nearest = problems
+            found.append((len(of_body), problems))
+    _, nearest = min(found, key=lambda one: (one[0], len(one[1])))
     raise CheckpointError(Problem(nearest[0], "model"))
 
 

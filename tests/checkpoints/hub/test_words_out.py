@@ -15,7 +15,7 @@ from lmkit.models.derive import resolved
 from lmkit.models.spec import Encoder
 from lmkit.run.model import variables_of
 from lmkit.tasks.build import build_head
-from lmkit.tasks.spec import AnyTask, MaskedLm, SentenceEmbedding
+from lmkit.tasks.spec import AnyTask, MaskedLm, Regression, SentenceEmbedding
 
 POST = {"num_layers": 1, "hidden_size": 16, "num_heads": 2, "norm": {"kind": "layer_norm", "placement": "post"}}
 PRE = {**POST, "norm": {"kind": "layer_norm", "placement": "pre"}}
@@ -48,6 +48,11 @@ def test_a_sentence_encoder_says_how_it_pools(tmp_path: Path, pooling: Any, norm
     assert written(tmp_path / "out", task, **POST, token_types=2) == "BertModel"
     assert read_folder(tmp_path / "out").tasks == {"embedding": {"kind": "sentence_embedding", "pooling": pooling, "normalize": normalize}}
     assert len(json.loads((tmp_path / "out" / "modules.json").read_text())) == (3 if normalize else 2)
+
+
+def test_where_a_family_has_the_body_the_word_is_one_of_the_task(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"model: tasks\.pooling: mean cannot be said by BertForSequenceClassification"):
+        written(tmp_path / "out", Regression(pooling="mean"), **POST | {"norm": {**POST["norm"], "epsilon": 1e-12}}, token_types=2)
 
 
 def test_what_no_family_has_is_refused_by_its_word_and_nothing_is_written(tmp_path: Path) -> None:
