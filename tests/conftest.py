@@ -33,6 +33,10 @@ def memory() -> Iterator[None]:
     yield
     if "keras" in sys.modules:
         sys.modules["keras"].backend.clear_session()
+        # TensorFlow keeps the gradient of each traced tf.custom_gradient for ever, and with it the graph that it stands in
+        gradients = sys.modules["tensorflow.python.framework.ops"].gradient_registry._registry
+        for name in [name for name in gradients if name.startswith("CustomGradient-")]:
+            del gradients[name]
         gc.collect()
         with contextlib.suppress(AttributeError):  # of the GNU library alone
             ctypes.CDLL(None).malloc_trim(0)
