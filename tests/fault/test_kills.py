@@ -9,7 +9,7 @@ from tools.faults import kills
 from tools.faults.prints import differences, fingerprint
 from tools.faults.processes import afresh
 
-start = afresh(lambda run: [sys.executable, "-m", "tools.faults.numbers", str(run)])
+start = afresh(lambda run: [sys.executable, "-m", "tools.faults.arithmetic", str(run)])
 
 
 def test_runs_that_are_killed_end_bit_identical_to_the_one_that_was_not(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from unittest import mock
 from lmkit.errors import LmkitError, MachineError
 from lmkit.run.directory import RunDirectory
 from lmkit.run.material import CACHE
-from tools.faults import numbers
+from tools.faults import arithmetic
 from tools.faults.prints import differences, fingerprint, saved_to
 from tools.faults.processes import forked, never_left_behind, train
 from tools.faults.table import Lab, Row
@@ -32,7 +32,7 @@ BEFORE = (0, 1, 2, 3, 4, 5, 6, 8, 12, 32, 80, 160)
 def rows(lab: Lab) -> Iterator[Row]:
     """Every write of a run in numpy; then `lmkit train` on a tmpfs that is full from the start, and from each of its writes on."""
     with mock.patch("os.fsync"):  # these disks are well, they only say that they are not
-        numbers.train(lab.folder("numbers") / "reference", STEPS)
+        arithmetic.train(lab.folder("numbers") / "reference", STEPS)
         expected = fingerprint(lab.base / "numbers" / "reference")
         for code in CODES if not lab.short else CODES[:1]:
             yield _every_write(lab, code, expected)
@@ -68,7 +68,7 @@ def _refused_at(run: Path, k: int, code: int) -> tuple[bool, str]:
 
     try:
         with mock.patch("os.write", refusing):
-            numbers.train(run, STEPS)
+            arithmetic.train(run, STEPS)
     except MachineError as error:
         said = str(error)
         return True, "" if os.strerror(code) in said and str(run) in said else f"said {said!r}"
@@ -89,7 +89,7 @@ def _lost(run: Path) -> str:
 def _after(run: Path, expected: dict[str, Any]) -> str:
     """What is wrong with the run once it has gone on to its end."""
     try:
-        numbers.train(run, STEPS)
+        arithmetic.train(run, STEPS)
         return ", ".join(differences(fingerprint(run), expected)[:3])
     except (LmkitError, AssertionError) as error:
         return f"did not go on: {error}"

@@ -161,7 +161,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 def rows(lab: Lab) -> Iterator[Row]:
     """Kills of the training in numpy, and of `lmkit train`."""
-    numbers = afresh(lambda run: [sys.executable, "-m", "tools.faults.numbers", str(run)])
+    numbers = afresh(lambda run: [sys.executable, "-m", "tools.faults.arithmetic", str(run)])
     count = lab.many(20, 200)
     kinds = [("the run directory, written by numpy", numbers, count, 10)]
     if not lab.short:

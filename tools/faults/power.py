@@ -16,7 +16,7 @@ from unittest import mock
 
 from lmkit.checkpoints import own
 from lmkit.errors import LmkitError
-from tools.faults import numbers
+from tools.faults import arithmetic
 from tools.faults.prints import differences, fingerprint, saved_to
 from tools.faults.table import Lab, Row
 
@@ -60,7 +60,7 @@ def rows(lab: Lab) -> Iterator[Row]:
     power = Power(folder / "recorded")
     power.root.mkdir()
     with power.recorded():
-        numbers.train(power.root / "run", STEPS)
+        arithmetic.train(power.root / "run", STEPS)
     assert power.left(KEPT[0]) == _read(power.root), "a call was not recorded"
     expected = fingerprint(power.root / "run")
     images = [power.cuts[i] for i in sorted(lab.chance.sample(range(len(power.cuts)), min(lab.many(50, 10**6), len(power.cuts))))]
@@ -231,7 +231,7 @@ def _wrong(root: Path, cut: Cut, expected: dict[str, Any]) -> str:
         if (found := saved_to(run)) < cut.saved:
             return f"step {cut.saved} was saved, there is {found}"
         with mock.patch("os.fsync"):
-            numbers.train(run, STEPS)
+            arithmetic.train(run, STEPS)
         return ", ".join(differences(fingerprint(run), expected)[:3])
     except (LmkitError, AssertionError) as error:
         return str(error)

@@ -1,6 +1,6 @@
 """A training of a few numbers in numpy over the real run directory, lock, log and checkpoints: fast enough to be broken often.
 
-python -m tools.faults.numbers RUN_DIR [STEPS [SECONDS_PER_STEP]]
+python -m tools.faults.arithmetic RUN_DIR [STEPS [SECONDS_PER_STEP]]
 """
 
 import json
