@@ -4,10 +4,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from lmkit.data.roles import OPTIONAL, ROLES, fields_of, near
 from lmkit.data.sources import first_record
-from lmkit.data.spec import AnySource, Csv, JsonLines, Parquet, Records, Tsv
+from lmkit.data.spec import AnySource, Conll, Conllu, Csv, JsonLines, Parquet, Records, Tsv
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run.purpose import PURPOSES
 
@@ -31,6 +34,27 @@ def columns_of(text: str) -> Columns:
             raise SpecError(Problem(what, "--columns", "command line"))
         found[role] = f"{found[role]}, {name}" if role in found else name
     return found
+
+
+def with_columns(source: AnySource, asked: Columns, path: str) -> AnySource:
+    """The source with these columns laid over its own: names of fields, or of CoNLL and CoNLL-U those of the words and the tags.
+
+    Raises SpecError for a file without columns, and for those that it cannot have.
+    """
+    if isinstance(source, Records):
+        return source.model_copy(update={"columns": {**source.columns, **asked}})
+    if not isinstance(source, Conll | Conllu):
+        raise SpecError(Problem("name fields, and this file has none", "--columns", path))
+    columns: Any = type(source).model_fields["columns"].annotation
+    try:
+        known = TypeAdapter(columns).validate_strings(dict(asked))
+    except ValidationError:
+        known = {}
+    if not known or not known.keys() <= {"text", "tags"}:
+        kind = "numbers, such as text=0,tags=-1" if isinstance(source, Conll) else "named, such as text=FORM,tags=UPOS"
+        given = ",".join(f"{role}={column}" for role, column in asked.items())
+        raise SpecError(Problem(f"this file has text and tags, in columns that are {kind}; got {given}", "--columns", path))
+    return source.model_copy(update={"columns": {**source.columns, **known}})
 
 
 def lacking(columns: Columns, fields: Collection[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from lmkit.data.roles import near
 from lmkit.data.spec import AnySource, Holdout, Records
 from lmkit.errors import DataError, Problem, SpecError
-from lmkit.run.columns import Columns, require_fields
+from lmkit.run.columns import Columns, require_fields, with_columns
 from lmkit.run.given import ending_of, source_like, source_of
 from lmkit.spec_file.spec import RunSpec
 from lmkit.tasks.spec import ReplacedToken, SentenceEmbedding, TwoSegments
@@ -55,6 +55,7 @@ def _imported(spec: RunSpec, path: Path, columns: Columns, run: Path) -> RunSpec
     rated = any(isinstance(task, SentenceEmbedding) for task in tasks.values())
     asked = {role: role for role in roles} | dict(columns)
     source = source_of(path, [asked] if columns else usual_columns(roles, rated=rated))
+    source = with_columns(source, columns, str(path)) if columns else source
     require_fields(source, path, columns)
     whole = not roles and not any(isinstance(task, TwoSegments) for task in tasks.values())
     data = spec.data.model_copy(update={"packing": whole})
@@ -89,10 +90,7 @@ def _trained(spec: RunSpec, path: Path, columns: Columns) -> RunSpec:
         tasks = {each: task for each, task in tasks.items() if task.data in (None, name)}
     known = (like, spec.data.train[name])
     source = source_like(next((one for one in known if ending_of(path) in map(ending_of, one.paths)), like), path)
-    if columns:
-        if not isinstance(source, Records):
-            raise SpecError(Problem("name fields, and this file has none", "--columns", str(path)))
-        source = source.model_copy(update={"columns": {**source.columns, **columns}})
+    source = with_columns(source, columns, str(path)) if columns else source
     require_fields(source, path, columns)
     told = getattr(source, "columns", {"text": ""})
     if all(any(role not in told for role in task.roles) for task in tasks.values()):

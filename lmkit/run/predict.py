@@ -12,7 +12,7 @@ from lmkit.data.roles import conversational
 from lmkit.data.sources import read_each
 from lmkit.data.spec import JsonLines, Records
 from lmkit.errors import DataError, Problem, SpecError
-from lmkit.run.columns import Columns, require_fields
+from lmkit.run.columns import Columns, require_fields, with_columns
 from lmkit.run.console import Console
 from lmkit.run.given import from_lines, opens, source_of
 from lmkit.run.output import joined, json_line, kept_fields, require_writable, texts_of, whole_file
@@ -194,7 +194,7 @@ def _documents(spec: RunSpec, asked: Asked, console: Console) -> Iterator[Answer
         return from_lines(console.lines(), candidates, asked.columns)
     source = source_of(Path(path), candidates, known)
     if asked.columns and not isinstance(source, Records):
-        raise SpecError(Problem("name fields, and this file has none", "--columns", path))
+        source = with_columns(source, asked.columns, path)
     if not opens(source) and (asked.on_error == "fail" or not isinstance(source, JsonLines)):
         require_fields(source, Path(path), asked.columns)
     return read_each(source, whole=True)

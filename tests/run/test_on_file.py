@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lmkit.data.spec import Conll, Conllu, Csv
-from lmkit.errors import DataError
+from lmkit.errors import DataError, SpecError
 from lmkit.run.on_file import on_file
 from lmkit.spec_file.load import load
 
@@ -64,3 +64,27 @@ def test_a_file_that_cannot_tell_what_the_run_is_scored_by_is_named_with_what_it
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=line):
         on_file(load(tmp_path / "spec.yaml").spec, tmp_path / name, {}, tmp_path)
+
+
+@pytest.mark.parametrize("imported", [False, True])
+def test_columns_of_a_file_of_words_may_be_named_by_their_numbers_or_names(tmp_path: Path, imported: bool) -> None:
+    words = SPEC.replace("token_classification", "{kind: token_classification, labels: [A, B]}").splitlines()
+    if imported:
+        words[words.index("data:") : words.index("data:") + 3] = ["data: {train: {imported: folder}}"]
+    (tmp_path / "spec.yaml").write_text("\n".join(words))
+    spec = load(tmp_path / "spec.yaml").spec
+
+    def columns(name: str, **asked: str) -> object:
+        source = on_file(spec, tmp_path / name, asked, tmp_path).data.validation
+        assert isinstance(source, Conll | Conllu)
+        return source.columns
+
+    assert columns("a.conll", text="2", tags="-2") == {"text": 2, "tags": -2}
+    assert columns("a.conllu", tags="XPOS") == {"text": "FORM", "tags": "XPOS"}
+    for name, asked, form in [
+        ("a.conll", {"tags": "UPOS"}, "numbers, such as text=0,tags=-1; got tags=UPOS"),
+        ("a.conllu", {"tags": "4"}, "named, such as text=FORM,tags=UPOS; got tags=4"),
+        ("a.conll", {"label": "1"}, "numbers, such as text=0,tags=-1; got label=1"),
+    ]:
+        with pytest.raises(SpecError, match=rf"{name}: --columns: this file has text and tags, in columns that are {form}"):
+            columns(name, **asked)
