@@ -172,11 +172,14 @@ class Conll(Sentences):
         yield from _word_columns(self.columns, "{text: 0, tags: -1}")
 
 
+ConlluColumn = Literal["FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "DEPREL", "MISC"]
+
+
 class Conllu(Sentences):
     """Universal Dependencies' CoNLL-U: ten columns a word."""
 
     conllu: Paths = Field(description="Files or globs.")
-    columns: dict[str, Literal["FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "DEPREL", "MISC"]] = Field(
+    columns: dict[str, ConlluColumn] = Field(
         {"text": "FORM", "tags": "UPOS"}, description="Which column holds the words (`text`) and which their `tags`."
     )
 

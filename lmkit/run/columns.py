@@ -4,13 +4,11 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any, get_args
 
 from lmkit.data.roles import OPTIONAL, ROLES, fields_of, near
 from lmkit.data.sources import first_record
-from lmkit.data.spec import AnySource, Conll, Conllu, Csv, JsonLines, Parquet, Records, Tsv
+from lmkit.data.spec import AnySource, Conll, Conllu, ConlluColumn, Csv, JsonLines, Parquet, Records, Tsv
 from lmkit.errors import DataError, Problem, SpecError
 from lmkit.run.purpose import PURPOSES
 
@@ -45,12 +43,12 @@ def with_columns(source: AnySource, asked: Columns, path: str) -> AnySource:
         return source.model_copy(update={"columns": {**source.columns, **asked}})
     if not isinstance(source, Conll | Conllu):
         raise SpecError(Problem("name fields, and this file has none", "--columns", path))
-    columns: Any = type(source).model_fields["columns"].annotation
-    try:
-        known = TypeAdapter(columns).validate_strings(dict(asked))
-    except ValidationError:
-        known = {}
-    if not known or not known.keys() <= {"text", "tags"}:
+    known: dict[str, Any]
+    if isinstance(source, Conll):
+        known = {role: int(column) for role, column in asked.items() if re.fullmatch(r"-?\d+", column)}
+    else:
+        known = {role: column for role, column in asked.items() if column in get_args(ConlluColumn)}
+    if not asked.keys() <= known.keys() & {"text", "tags"}:
         kind = "numbers, such as text=0,tags=-1" if isinstance(source, Conll) else "named, such as text=FORM,tags=UPOS"
         given = ",".join(f"{role}={column}" for role, column in asked.items())
         raise SpecError(Problem(f"this file has text and tags, in columns that are {kind}; got {given}", "--columns", path))
