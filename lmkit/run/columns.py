@@ -37,8 +37,10 @@ def columns_of(text: str) -> Columns:
 def with_columns(source: AnySource, asked: Columns, path: str) -> AnySource:
     """The source with these columns laid over its own: names of fields, or of CoNLL and CoNLL-U those of the words and the tags.
 
-    Raises SpecError for a file without columns, and for those that it cannot have.
+    Raises SpecError for columns of a file that has none, and for those that it cannot have.
     """
+    if not asked:
+        return source
     if isinstance(source, Records):
         return source.model_copy(update={"columns": {**source.columns, **asked}})
     if not isinstance(source, Conll | Conllu):

@@ -54,8 +54,7 @@ def _imported(spec: RunSpec, path: Path, columns: Columns, run: Path) -> RunSpec
     roles = list(dict.fromkeys(role for task in tasks.values() for role in task.roles))
     rated = any(isinstance(task, SentenceEmbedding) for task in tasks.values())
     asked = {role: role for role in roles} | dict(columns)
-    source = source_of(path, [asked] if columns else usual_columns(roles, rated=rated))
-    source = with_columns(source, columns, str(path)) if columns else source
+    source = with_columns(source_of(path, [asked] if columns else usual_columns(roles, rated=rated)), columns, str(path))
     require_fields(source, path, columns)
     whole = not roles and not any(isinstance(task, TwoSegments) for task in tasks.values())
     data = spec.data.model_copy(update={"packing": whole})
@@ -89,8 +88,8 @@ def _trained(spec: RunSpec, path: Path, columns: Columns) -> RunSpec:
         like = spec.data.train[name]
         tasks = {each: task for each, task in tasks.items() if task.data in (None, name)}
     known = (like, spec.data.train[name])
-    source = source_like(next((one for one in known if ending_of(path) in map(ending_of, one.paths)), like), path)
-    source = with_columns(source, columns, str(path)) if columns else source
+    like = next((one for one in known if ending_of(path) in map(ending_of, one.paths)), like)
+    source = with_columns(source_like(like, path), columns, str(path))
     require_fields(source, path, columns)
     told = getattr(source, "columns", {"text": ""})
     if all(any(role not in told for role in task.roles) for task in tasks.values()):

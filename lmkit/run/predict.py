@@ -193,7 +193,7 @@ def _documents(spec: RunSpec, asked: Asked, console: Console) -> Iterator[Answer
     if path == "-":
         return from_lines(console.lines(), candidates, asked.columns)
     source = source_of(Path(path), candidates, known)
-    if asked.columns and not isinstance(source, Records):
+    if not isinstance(source, Records):
         source = with_columns(source, asked.columns, path)
     if not opens(source) and (asked.on_error == "fail" or not isinstance(source, JsonLines)):
         require_fields(source, Path(path), asked.columns)
